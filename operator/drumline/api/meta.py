@@ -1,0 +1,41 @@
+"""Names that outside readers see: API group, label and annotation keys, kinds.
+
+Every key of ours has the prefix ``drumline.dev/``; the recommended ``app.kubernetes.io/*`` labels stand
+beside them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "drumline.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+CATEGORY: Final = "drumline"
+MANAGED_BY: Final = "drumline.dev/operator"
+
+TRAINING_JOB: Final = "TrainingJob"
+TRAINING_JOBS: Final = "trainingjobs"
+
+LABEL_JOB: Final = "drumline.dev/job"
+LABEL_JOB_UID: Final = "drumline.dev/job-uid"
+LABEL_QUEUE: Final = "drumline.dev/queue"
+LABEL_ROLE: Final = "drumline.dev/role"
+LABEL_ATTEMPT: Final = "drumline.dev/attempt"
+LABEL_SLICE: Final = "drumline.dev/slice"
+LABEL_WORKER: Final = "drumline.dev/worker"
+LABEL_RANK: Final = "drumline.dev/rank"
+LABEL_REVISION: Final = "drumline.dev/revision"
+
+ROLE_WORKER: Final = "worker"
+
+ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
+
+APP_NAME: Final = "app.kubernetes.io/name"
+APP_INSTANCE: Final = "app.kubernetes.io/instance"
+APP_COMPONENT: Final = "app.kubernetes.io/component"
+APP_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+
+ENV_PREFIX: Final = "DRUMLINE_"
+WORKER_PRIORITY_CLASS: Final = "drumline-worker"

@@ -1,0 +1,84 @@
+"""Condition types, condition reasons, failure causes and event reasons, in one place.
+
+A reason is CamelCase, machine readable and stable: people write alerts and scripts on it.
+``docs/troubleshooting.md`` has a section for each.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Condition types of a TrainingJob."""
+
+    SUSPENDED = "Suspended"
+    QUOTA_RESERVED = "QuotaReserved"
+    ADMITTED = "Admitted"
+    PODS_READY = "PodsReady"
+    RESTARTING = "Restarting"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class Phase(StrEnum):
+    """`status.phase`: for people only, derived from the conditions."""
+
+    SUSPENDED = "Suspended"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    RESTARTING = "Restarting"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions and events."""
+
+    # waiting for admission
+    QUEUED = "Queued"
+    PREFLIGHT = "PreflightPending"
+    INSUFFICIENT_ACCELERATORS = "InsufficientAccelerators"
+    NO_FEASIBLE_NODE = "NoFeasibleNode"
+    TOPOLOGY_UNSATISFIABLE = "TopologyUnsatisfiable"
+    HEAD_OF_QUEUE_RESERVED = "HeadOfQueueReserved"
+    NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
+    BACKOFF = "BackoffPending"
+    # admitted and starting
+    PLACED = "Placed"
+    PODS_CREATED = "PodsCreated"
+    PODS_STARTING = "PodsStarting"
+    ALL_PODS_READY = "AllPodsReady"
+    GANG_TIMEOUT = "GangTimeout"
+    # running
+    RESTARTED = "GangRestarted"
+    RESTARTING = "GangRestarting"
+    RECOVERED = "Recovered"
+    SUSPENDED = "SuspendedBySpec"
+    RESUMED = "Resumed"
+    # ended
+    COMPLETE = "Completed"
+    MAX_RESTARTS = "MaxRestartsExceeded"
+    DEADLINE = "DeadlineExceeded"
+    INVALID_SPEC = "InvalidSpec"
+    NAME_CONFLICT = "NameConflict"
+    TEMPLATE_REFUSED = "TemplateRefused"
+    INTERNAL_ERROR = "InternalError"
+
+
+class Cause(StrEnum):
+    """Why an attempt ended: one cause per attempt, that of the first failed rank."""
+
+    APPLICATION_EXIT = "ApplicationExit"
+    OUT_OF_MEMORY = "OutOfMemory"
+    NODE_LOST = "NodeLost"
+    PREEMPTED = "Preempted"
+    EVICTED = "Evicted"
+    MAINTENANCE = "Maintenance"
+    DEVICE_FAULT = "DeviceFault"
+    IMAGE_ERROR = "ImageError"
+    CONFIG_ERROR = "ConfigError"
+    PLACEMENT_RACE = "PlacementRace"
+    GANG_TIMEOUT = "GangTimeout"
+    UNKNOWN = "Unknown"

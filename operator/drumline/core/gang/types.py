@@ -1,0 +1,206 @@
+"""The observed world and what a gang asks of it: frozen values, no behaviour worth a test of its own.
+
+Quantities are integers in canonical units: ``cpu`` in millicores, ``memory``, ``ephemeral-storage`` and
+``hugepages-*`` in bytes, every other resource as a count. Times are seconds of one clock (Unix time in
+the operator, anything monotone in tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+Resources = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """A node's taint."""
+
+    key: str
+    value: str
+    effect: str  # NoSchedule PreferNoSchedule NoExecute
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """A pod's toleration; an empty key with operator Exists tolerates everything."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""  # empty = every effect
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What placement needs of a v1.Node."""
+
+    name: str
+    uid: str = ""
+    labels: Mapping[str, str] = EMPTY
+    taints: tuple[Taint, ...] = ()
+    allocatable: Resources = EMPTY  # includes "pods"
+    unschedulable: bool = False
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One expression of a node selector term. `field` is true for matchFields (metadata.name)."""
+
+    key: str
+    operator: str  # In NotIn Exists DoesNotExist Gt Lt
+    values: tuple[str, ...] = ()
+    is_field: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodShape:
+    """What placement must know of a pod before it exists. Equal shapes are interchangeable."""
+
+    requests: tuple[tuple[str, int], ...]  # effective requests, sorted by name; "pods": 1 included
+    node_selector: tuple[tuple[str, str], ...] = ()
+    affinity: tuple[tuple[Requirement, ...], ...] = ()  # required node affinity: terms ORed, () = any node
+    tolerations: tuple[Toleration, ...] = ()
+    host_ports: tuple[tuple[str, str, int], ...] = ()  # (hostIP or "0.0.0.0", protocol, port)
+    unmodelled: tuple[str, ...] = ()  # names of fields placement does not model, e.g. "affinity.podAffinity"
+
+
+class PodPhase(StrEnum):
+    """v1 pod phases."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Termination:
+    """How the first container that failed (else the first that ended) ended."""
+
+    container: str
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Which place of which gang a pod fills, read from its labels. Workers: role "worker"."""
+
+    job: str
+    job_uid: str  # controller owner reference's uid, never a label's word
+    attempt: int
+    role: str  # "worker" or a helper's name
+    slice: int  # 0 for helpers
+    worker: int  # index in the slice, or the helper's replica
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What decisions need of a v1.Pod."""
+
+    namespace: str
+    name: str
+    uid: str
+    requests: tuple[tuple[str, int], ...] = ()  # effective, interned; "pods": 1 included
+    node: str = ""  # spec.nodeName, else status.nominatedNodeName
+    bound: bool = False  # spec.nodeName is set
+    host_ports: tuple[tuple[str, str, int], ...] = ()
+    phase: PodPhase = PodPhase.PENDING
+    ready: bool = False
+    deleting: bool = False  # deletionTimestamp is set
+    created_at: float = 0.0
+    bound_at: float = 0.0  # PodScheduled=True transition, 0 when not bound
+    rejected: str = ""  # message of PodScheduled=False/Unschedulable, "" when the scheduler has not said no
+    waiting: str = ""  # waiting reason of a container: ImagePullBackOff, CreateContainerConfigError, …
+    waiting_message: str = ""
+    reason: str = ""  # status.reason: Evicted, NodeLost, OutOfcpu, UnexpectedAdmissionError, …
+    message: str = ""
+    disruption: str = ""  # reason of condition DisruptionTarget=True
+    termination: Termination | None = None
+    ips: tuple[str, ...] = ()
+    member: Member | None = None  # None: not a pod of ours
+
+    @property
+    def terminal(self) -> bool:
+        """Succeeded or Failed: holds no resources any more."""
+        return self.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED)
+
+
+class PlacementPolicy(StrEnum):
+    """How strictly a gang keeps to one topology domain."""
+
+    REQUIRED = "Required"
+    PREFERRED = "Preferred"
+    UNCONSTRAINED = "Unconstrained"
+
+
+@dataclass(frozen=True, slots=True)
+class PodGroupRequest:
+    """`count` pods of one shape. The workers of a gang are one group; each helper is another."""
+
+    role: str
+    count: int
+    shape: PodShape
+
+
+@dataclass(frozen=True, slots=True)
+class GangRequest:
+    """A whole gang waiting for admission: all of it is placed, or nothing."""
+
+    uid: str  # of the owner (job)
+    namespace: str
+    name: str
+    priority: int
+    queued_at: float  # when it (last) joined the queue
+    slices: int
+    workers_per_slice: int
+    worker: PodShape
+    helpers: tuple[PodGroupRequest, ...] = ()
+    policy: PlacementPolicy = PlacementPolicy.UNCONSTRAINED
+    level: str = ""  # a topology level's name ("block", "subblock", "host", "nodepool", …)
+    accelerator: str = ""  # key of the catalogue, for messages and metrics
+    chips_per_worker: int = 0
+    atomic_pool: bool = False  # TPU multi-host: a slice takes exactly one whole node pool
+    excluded: frozenset[str] = frozenset()  # nodes not to use
+    preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
+    pinned: bool = True  # False: pods are created unpinned (shape.unmodelled is not empty and allowed)
+
+    @property
+    def workers(self) -> int:
+        """Worker pods in all."""
+        return self.slices * self.workers_per_slice
+
+    @property
+    def pods(self) -> int:
+        """Pods in all, helpers included."""
+        return self.workers + sum(h.count for h in self.helpers)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where each pod of a gang goes.
+
+    Index ``slice * workers_per_slice + worker`` for workers, then the helpers in their order. A worker's
+    index is its global rank of pod: ranks follow the topology (neighbours in rank are near each other).
+    """
+
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a gang can't be placed now. `reason` is one of `drumline.api.reasons.Reason`."""
+
+    reason: str
+    message: str
