@@ -43,9 +43,9 @@ class Node:
 
     name: str
     uid: str = ""
-    labels: Mapping[str, str] = EMPTY
+    labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     taints: tuple[Taint, ...] = ()
-    allocatable: Resources = EMPTY  # includes "pods"
+    allocatable: Resources = field(default_factory=lambda: EMPTY)  # includes "pods"
     unschedulable: bool = False
     ready: bool = True
 
