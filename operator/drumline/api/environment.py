@@ -1,0 +1,59 @@
+"""Names of environment variables that the operator sets, so that a user may not.
+
+What a user set is never overwritten: a clash is an error at admission. Not reserved are list-like
+variables, where both lists are merged, and preferences, where the user's word simply wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from drumline.api.meta import ENV_PREFIX
+from drumline.api.training import Framework
+
+TORCH: Final = (
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "PET_MASTER_ADDR",
+    "PET_MASTER_PORT",
+    "PET_NNODES",
+    "PET_NODE_RANK",
+    "PET_NPROC_PER_NODE",
+    "PET_RDZV_ID",
+    "RANK",
+    "WORLD_SIZE",
+)
+JAX: Final = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+TPU: Final = (
+    "MEGASCALE_COORDINATOR_ADDRESS",
+    "MEGASCALE_NUM_SLICES",
+    "MEGASCALE_PORT",
+    "MEGASCALE_SLICE_ID",
+    "TPU_NAME",
+    "TPU_PROCESS_ADDRESSES",
+    "TPU_PROCESS_PORT",
+    "TPU_WORKER_HOSTNAMES",
+    "TPU_WORKER_ID",
+)
+
+BY_FRAMEWORK: Final[Mapping[Framework, tuple[str, ...]]] = {
+    Framework.TORCH: TORCH,
+    Framework.JAX: JAX,
+    Framework.NONE: (),
+}
+
+LIST_LIKE: Final = frozenset({"LIBTPU_INIT_ARGS", "XLA_FLAGS"})  # flags: ours first, then the user's
+PREFERENCES: Final = frozenset({"PYTHONUNBUFFERED"})
+
+
+def reserved_names(framework: Framework, *, tpu: bool) -> frozenset[str]:
+    """Names that the operator sets for a framework on TPU or elsewhere, those of our prefix aside."""
+    return frozenset((*BY_FRAMEWORK[framework], *(TPU if tpu else ())))
+
+
+def is_reserved(name: str, framework: Framework, *, tpu: bool) -> bool:
+    """Whether a user may not set the variable."""
+    return name.startswith(ENV_PREFIX) or name in reserved_names(framework, tpu=tpu)
