@@ -4,10 +4,13 @@
 
 Order in which a plan is applied:
 
-1. `intent`, a status written before any side effect (resourceVersion-tested): a new attempt, a placement;
-2. `actions`, stage by stage; inside a stage they run concurrently;
-3. `status`, the observed status, written once and only if it changed;
-4. `events`, only if the status write succeeded.
+1. `prepare`, objects that nothing refers to until the intent names them (the placement's revision);
+2. `intent`, a status written before any side effect (resourceVersion-tested): a new attempt, a placement;
+3. `actions`, stage by stage: the stages follow each other, what is in one stage runs concurrently;
+4. `status`, the observed status, written once and only if it changed;
+5. `events`, only if the status write succeeded.
+
+A conflict or a lost lease ends the plan where it stands; the next decision starts from what is there.
 """
 
 from __future__ import annotations
@@ -16,16 +19,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from drumline.core.gang.types import GangRequest
+
 Manifest = Mapping[str, Any]
 Resource = Literal["pods", "services", "configmaps", "controllerrevisions", "endpointslices", "endpoints"]
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """POST `manifest`. AlreadyExists is success only if the owner's uid and the attempt are ours."""
+    """POST `manifest`. AlreadyExists is success only if the owner's uid and the attempt are ours.
+
+    With `replace`, an existing object of ours is deleted first (uid precondition): only for objects that
+    nothing refers to yet.
+    """
 
     resource: Resource
     manifest: Manifest
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +73,12 @@ class Event:
 class Plan:
     """What to do about one object. Empty = nothing."""
 
+    prepare: tuple[Create, ...] = ()
     intent: Mapping[str, Any] | None = None  # whole status (camelCase JSON) to write first
-    actions: tuple[Action, ...] = ()
+    actions: tuple[tuple[Action, ...], ...] = ()  # stages
     status: Mapping[str, Any] | None = None  # whole status (camelCase JSON); None = unchanged
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None  # seconds; None = wait for the next change
     delete_self: bool = False  # TTL after finished: delete the object itself (background)
+    waiting: GangRequest | None = None  # put this gang in the admission queue; None = take it out
     metadata: Mapping[str, str] = field(default_factory=dict)  # for logs: policy that decided, …

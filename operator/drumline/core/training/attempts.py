@@ -1,0 +1,105 @@
+"""The life of attempts in the status: begin, end, back off.
+
+The delay before attempt n+1 is ``initial · 2^(k-1)`` seconds, at most ``max``, where k counts the latest
+attempts in a row that failed before they had run for ``max`` seconds: a gang that ran stably starts over
+with the initial delay. The formula is that of Kubernetes' Jobs (10 s doubling to 10 min by default).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drumline.api.reasons import Cause, ConditionType, Reason
+from drumline.api.status import AttemptStatus, RestartCount, TrainingJobStatus
+from drumline.api.training import Backoff
+from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.view import View, deletions
+
+KEPT_ATTEMPTS = 10
+
+# Causes that speak of the infrastructure, not of the program: rate-limited but not counted.
+INFRASTRUCTURE = frozenset(
+    {
+        Cause.NODE_LOST,
+        Cause.PREEMPTED,
+        Cause.EVICTED,
+        Cause.MAINTENANCE,
+        Cause.DEVICE_FAULT,
+        Cause.PLACEMENT_RACE,
+    }
+)
+
+
+def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
+    """The status with the next attempt in it."""
+    number = status.attempt + 1
+    record = AttemptStatus(attempt=number, started_at=rfc3339_millis(now))
+    return status.model_copy(
+        update={
+            "attempt": number,
+            "epoch": 0,
+            "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:],
+            "succeeded": None,
+            "queued_at": None,
+            "next_attempt_at": None,
+            "start_time": status.start_time or rfc3339_millis(now),
+            "admitted_at": status.admitted_at or rfc3339_millis(now),
+        }
+    )
+
+
+def finished(status: TrainingJobStatus, now: float, **details: object) -> TrainingJobStatus:
+    """The status with the running attempt ended; unchanged when none runs."""
+    if not status.attempts or status.attempts[-1].finished_at is not None:
+        return status
+    last = status.attempts[-1].model_copy(update={"finished_at": rfc3339_millis(now), **details})
+    return status.model_copy(update={"attempts": (*status.attempts[:-1], last)})
+
+
+def released(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
+    """The status with no placement: its nodes are free for others. Admitted time is added up."""
+    seconds = status.admitted_seconds
+    if status.admitted_at is not None:
+        seconds += max(0, round(now - unix(status.admitted_at, now)))
+    return status.model_copy(update={"placement": None, "admitted_at": None, "admitted_seconds": seconds})
+
+
+def admitted_for(status: TrainingJobStatus, now: float) -> float:
+    """Seconds of admitted time so far."""
+    running = max(0.0, now - unix(status.admitted_at, now)) if status.admitted_at else 0.0
+    return status.admitted_seconds + running
+
+
+def count_restart(status: TrainingJobStatus, cause: Cause) -> TrainingJobStatus:
+    """The status with one more restart of that cause."""
+    counts = {r.cause: r.count for r in status.restarts}
+    counts[cause.value] = counts.get(cause.value, 0) + 1
+    rows = tuple(RestartCount(cause=c, count=n) for c, n in sorted(counts.items()))
+    counted = status.restart_count + (0 if cause in INFRASTRUCTURE else 1)
+    return status.model_copy(update={"restarts": rows, "restart_count": counted})
+
+
+def restart_delay(status: TrainingJobStatus, backoff: Backoff) -> float:
+    """Seconds to wait before the next attempt; the failed one is already ended in `status`."""
+    failures = 0
+    for attempt in reversed(status.attempts):
+        ran = unix(attempt.finished_at) - unix(attempt.started_at)
+        if attempt.cause is None or (failures and ran >= backoff.max_seconds):
+            break
+        failures += 1
+        if ran >= backoff.max_seconds:
+            break
+    return float(min(backoff.max_seconds, backoff.initial_seconds * 2 ** max(0, failures - 1)))
+
+
+def fail(view: View, reason: Reason, message: str, policy: str) -> View:
+    """End the job as Failed: pods that still run are deleted, those that ended stay for their logs."""
+    status = released(finished(view.status, view.now, message=message[:512]), view.now)
+    view = replace(view, status=status, intent=None, prepare=(), actions=())
+    view = view.with_status(completion_time=rfc3339_millis(view.now), queued_at=None, next_attempt_at=None)
+    view = view.condition(ConditionType.FAILED, True, reason, message)
+    for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):
+        view = view.clear(kind, reason, message)
+    view = view.clear(ConditionType.RESTARTING, reason, message)
+    view = view.event("Warning", reason, message)
+    return view.act(*deletions([p for p in view.obs.pods.values() if not p.terminal])).done(policy)

@@ -1,0 +1,78 @@
+"""Decide what to do about one TrainingJob: an ordered list of policies, from the weightiest down.
+
+Each policy has its own file. The first ones may end the decision (a finished, invalid or suspended job needs
+nothing of the rest); the later ones bring an attempt from the queue to running pods:
+
+    leave alone → finished → validity → name conflict → suspension → deadline → success → failure
+    → gang timeout → retire old pods → admission → discovery → creation → readiness
+"""
+
+from __future__ import annotations
+
+from drumline.core.gang.plan import Plan
+from drumline.core.training import conditions
+from drumline.core.training.observation import Observation
+from drumline.core.training.policies.admission import admission
+from drumline.core.training.policies.creation import creation
+from drumline.core.training.policies.deadline import deadline
+from drumline.core.training.policies.discovery import discovery
+from drumline.core.training.policies.failure import failure
+from drumline.core.training.policies.finished import finished
+from drumline.core.training.policies.gang_timeout import gang_timeout
+from drumline.core.training.policies.leave_alone import leave_alone
+from drumline.core.training.policies.name_conflict import name_conflict
+from drumline.core.training.policies.readiness import readiness
+from drumline.core.training.policies.retire import retire
+from drumline.core.training.policies.success import success
+from drumline.core.training.policies.suspension import suspension
+from drumline.core.training.policies.validity import validity
+from drumline.core.training.view import Policy, View
+
+POLICIES: tuple[Policy, ...] = (
+    leave_alone,
+    finished,
+    validity,
+    name_conflict,
+    suspension,
+    deadline,
+    success,
+    failure,
+    gang_timeout,
+    retire,
+    admission,
+    discovery,
+    creation,
+    readiness,
+)
+
+
+def decide(obs: Observation, now: float) -> Plan:
+    """The plan for one job. Pure: the same observation and `now` (Unix seconds) give the same plan."""
+    status = obs.status.model_copy(update={"observed_generation": obs.job.generation})
+    view = View(obs, now, status)
+    for policy in POLICIES:
+        view = policy(view)
+        if view.ended:
+            break
+    return _plan(view)
+
+
+def _plan(view: View) -> Plan:
+    status = view.status.model_copy(update={"phase": conditions.phase_of(view.status).value})
+    intent = None
+    if view.intent is not None:
+        phase = conditions.phase_of(view.intent).value
+        intent = view.intent.model_copy(update={"phase": phase})
+    before = view.obs.status if intent is None else intent
+    untouched = view.ended == leave_alone.__name__
+    return Plan(
+        prepare=view.prepare,
+        intent=intent.to_json() if intent is not None else None,
+        actions=view.actions,
+        status=None if untouched or status == before else status.to_json(),
+        events=view.events,
+        requeue_after=view.requeue_after,
+        delete_self=view.delete_self,
+        waiting=view.waiting,
+        metadata={"policy": view.ended} if view.ended else {},
+    )

@@ -1,0 +1,71 @@
+"""Everything a decision about one TrainingJob may look at, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drumline.api.catalog import Catalog
+from drumline.api.errors import FieldError
+from drumline.api.shape import GangShape
+from drumline.api.status import TrainingJobStatus
+from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.discovery import ObservedDiscovery
+from drumline.core.gang.types import Placement, Pod, Refusal
+from drumline.core.training.members import Roster
+
+
+@dataclass(frozen=True, slots=True)
+class JobMeta:
+    """Identity of the job. `created_at` is Unix time in seconds."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    created_at: float
+    deleting: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator's configuration says to decisions."""
+
+    discovery: str = "Auto"  # Auto EndpointSlice Endpoints
+    head_wait_seconds: float = 300.0  # backfill until the head of the queue has waited this long
+    exclude_seconds: float = 3600.0  # how long a node that failed a gang is avoided
+    survivor_grace_seconds: float = 30.0  # what still runs after success gets this long
+    creates_per_plan: int = 2000  # so that one big gang never blinds its own reconciliation for long
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Admission's yes: capacity for this placement is reserved in memory for this job."""
+
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One TrainingJob and its world at one moment."""
+
+    job: JobMeta
+    spec: TrainingJobSpec | None  # None = it does not parse or validate; see errors
+    errors: tuple[FieldError, ...]
+    shape: GangShape | None  # None exactly when spec is
+    roster: Roster | None  # None exactly when spec is
+    status: TrainingJobStatus
+    catalog: Catalog
+    pods: Mapping[str, Pod]  # by name: every pod whose controller is this job, and ended ones just deleted
+    expected: frozenset[str] = frozenset()  # pods created by us that the watch has not shown yet
+    unhealthy: frozenset[str] = frozenset()  # nodes of the placement that are gone, not ready or cordoned
+    foreign: frozenset[str] = (
+        frozenset()
+    )  # names we would use that are somebody else's ("service/x", "pod/y")
+    placement: Placement | None = None  # decoded from the revision that status.placement names
+    revisions: Mapping[str, str] = field(default_factory=dict)  # name → uid of this job's ControllerRevisions
+    discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
+    admission: Granted | Refusal | None = None  # None = not decided yet
+    settings: Settings = field(default_factory=Settings)

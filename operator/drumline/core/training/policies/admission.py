@@ -1,0 +1,145 @@
+"""From the queue to a placement: an attempt begins only when all of its gang has nodes.
+
+A restart keeps its nodes: while they are all well and not avoided, the next attempt begins on them with no
+new admission. Else the gang asks again and keeps what it holds, for `gangTimeoutSeconds` at most; after that
+its nodes are free for others while it waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drumline.api.reasons import ConditionType, Reason
+from drumline.api.status import PlacementStatus
+from drumline.core.gang.plan import Create, Delete
+from drumline.core.gang.revision import encode
+from drumline.core.gang.types import GangRequest, Placement, Refusal
+from drumline.core.training import conditions
+from drumline.core.training.attempts import begun, fail, released
+from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.observation import Granted
+from drumline.core.training.render import placement_hash, prepare_gang
+from drumline.core.training.request import gang_request
+from drumline.core.training.view import View, owner_of
+
+
+def admission(view: View) -> View:
+    """Begin the next attempt when it may begin; else say why it waits."""
+    if view.live:
+        return view
+    view = _forget_expired(view)
+    if view.status.queued_at is None and view.status.placement is None:
+        view = view.with_status(queued_at=rfc3339_millis(view.now))
+    wait = unix(view.status.next_attempt_at) - view.now
+    if wait > 0:
+        return _back_off(view, wait)
+    kept = _kept_placement(view)
+    if kept is not None:
+        return _begin(view, kept)
+    answer = view.obs.admission
+    if isinstance(answer, Granted):
+        return _begin(view, answer.placement)
+    if isinstance(answer, Refusal) and answer.reason == Reason.TEMPLATE_REFUSED:
+        return fail(view, Reason.TEMPLATE_REFUSED, answer.message, admission.__name__)
+    return _wait(view, answer)
+
+
+def request_of(view: View) -> GangRequest:
+    """What this job asks of admission."""
+    excluded = frozenset(n.name for n in view.status.excluded_nodes if unix(n.until) > view.now)
+    old = view.obs.placement.nodes if view.obs.placement is not None else ()
+    queued_at = unix(view.status.queued_at, unix(view.status.start_time, view.obs.job.created_at))
+    return gang_request(
+        view.obs.job,
+        view.spec,
+        view.obs.catalog,
+        queued_at=queued_at,
+        excluded=excluded,
+        preferred_nodes=dict(enumerate(old)),
+    )
+
+
+def _forget_expired(view: View) -> View:
+    kept = tuple(n for n in view.status.excluded_nodes if unix(n.until) > view.now)
+    return view if kept == view.status.excluded_nodes else view.with_status(excluded_nodes=kept)
+
+
+def _back_off(view: View, wait: float) -> View:
+    if view.status.placement is None:
+        text = f"next try at {view.status.next_attempt_at}"
+        if conditions.find(view.status, ConditionType.QUOTA_RESERVED) is None:
+            view = view.condition(ConditionType.QUOTA_RESERVED, False, Reason.BACKOFF, text)
+    return view.again_in(wait)
+
+
+def _kept_placement(view: View) -> Placement | None:
+    """The last attempt's placement, if every node of it may be used again."""
+    placement = view.obs.placement
+    if view.status.placement is None or placement is None or len(placement.nodes) != view.roster.size:
+        return None
+    avoided = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes}
+    return None if avoided.intersection(placement.nodes) else placement
+
+
+def _begin(view: View, placement: Placement) -> View:
+    """Write the revision, then the intent; pods follow in the same plan, after both."""
+    job = view.obs.job
+    status = begun(view.status, view.now)
+    owner = owner_of(job)
+    gang = prepare_gang(job, view.spec, view.obs.catalog, status.attempt)
+    digest = placement_hash(placement, gang.render_hash)
+    revisions = encode(owner, status.attempt, placement, gang.render_hash)
+    written = PlacementStatus(
+        revision=revisions[0]["metadata"]["name"], hash=digest, pods=view.roster.size, chunks=len(revisions)
+    )
+    status = status.model_copy(update={"placement": written})
+    view = replace(view, status=status, obs=replace(view.obs, placement=placement))
+    text = f"attempt {status.attempt}: {view.roster.size} pods placed on {len(set(placement.nodes))} nodes"
+    view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
+    view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
+    view = view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
+    view = view.event("Normal", Reason.PLACED, text)
+    view = replace(
+        view,
+        prepare=tuple(Create("controllerrevisions", m, replace=True) for m in revisions),
+        intent=view.status,
+    )
+    return view.act(*_old_revisions(view, {m["metadata"]["name"] for m in revisions}))
+
+
+def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
+    return tuple(
+        Delete("controllerrevisions", view.obs.job.namespace, name, uid)
+        for name, uid in sorted(view.obs.revisions.items())
+        if name not in keep
+    )
+
+
+def _wait(view: View, answer: Refusal | None) -> View:
+    view = _give_up_nodes(view)
+    if answer is None:
+        reason, message = Reason.QUEUED.value, "waiting for the next admission round"
+        known = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
+        if known is not None and known.status == "False":
+            return replace(view, waiting=request_of(view)).done(admission.__name__)
+    else:
+        reason, message = answer.reason, answer.message
+    if view.status.placement is None:
+        view = view.condition(ConditionType.QUOTA_RESERVED, False, reason, message)
+        view = view.clear(ConditionType.ADMITTED, reason, message)
+    elif answer is not None:
+        view = view.condition(ConditionType.RESTARTING, True, reason, message)
+    return replace(view, waiting=request_of(view)).done(admission.__name__)
+
+
+def _give_up_nodes(view: View) -> View:
+    """A restart that finds no replacement in time stops holding the nodes it still has."""
+    if view.status.placement is None:
+        return view
+    ended = unix(view.status.attempts[-1].finished_at, view.now) if view.status.attempts else view.now
+    since = max(ended, unix(view.status.next_attempt_at))
+    left = since + view.spec.scheduling.gang_timeout_seconds - view.now
+    if left > 0:
+        return view.again_in(left)
+    view = replace(view, status=released(view.status, view.now))
+    return view.with_status(queued_at=rfc3339_millis(view.now))

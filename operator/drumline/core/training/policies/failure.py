@@ -1,0 +1,117 @@
+"""One failed pod ends the attempt of the whole gang: one cause, one count, one delay.
+
+A pod of the running attempt has failed when it is Failed, when somebody else is deleting it before it
+succeeded, or when it is gone without having been seen to succeed (only after all pods were created: before
+that an absent pod is one that is still to be created). The cause is that of the first failed rank; pods that
+fell because of it are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drumline.api.reasons import Cause, ConditionType, Reason
+from drumline.api.status import ExcludedNode
+from drumline.core.gang.failures import cause_of, first_failure
+from drumline.core.gang.types import Pod, PodPhase
+from drumline.core.training import conditions
+from drumline.core.training.attempts import count_restart, fail, finished, restart_delay
+from drumline.core.training.clock import rfc3339_millis
+from drumline.core.training.view import View
+
+# A node that was the first to fail this often among the kept attempts is avoided for a while.
+STRIKES = 2
+
+
+def failure(view: View) -> View:
+    """End a failed attempt: back off and start the next, or fail the job when its budget is spent."""
+    if not view.live:
+        return view
+    current = view.current()
+    broken = {i: p for i, p in current.items() if _has_failed(p)}
+    if broken:
+        pod = first_failure(list(broken.values()))
+        index = next(i for i, p in broken.items() if p is pod)
+        return _restart(view, cause_of(pod), index, pod)
+    vanished = _vanished(view, current)
+    if vanished is not None:
+        return _restart(view, Cause.UNKNOWN, vanished, None)
+    return view
+
+
+def _has_failed(pod: Pod) -> bool:
+    return pod.phase is PodPhase.FAILED or (pod.deleting and pod.phase is not PodPhase.SUCCEEDED)
+
+
+def _vanished(view: View, current: dict[int, Pod]) -> int | None:
+    """The first index whose pod was created and is gone without a recorded success."""
+    admitted = conditions.find(view.status, ConditionType.ADMITTED)
+    if admitted is None or admitted.reason != Reason.PODS_CREATED:
+        return None
+    succeeded = view.succeeded()
+    helpers_that_wait = {h.name for h in view.spec.helpers if h.depends_on}
+    indexes = [i for r in _roles(view) if r not in helpers_that_wait for i in view.roster.role_range(r)]
+    attempt = view.status.attempt
+    for index in indexes:
+        if index in current or index in succeeded:
+            continue
+        if view.roster.name_of(index, attempt) not in view.obs.expected:
+            return index
+    return None
+
+
+def _roles(view: View) -> list[str]:
+    return ["worker", *(name for name, _ in view.roster.helpers)]
+
+
+def _restart(view: View, cause: Cause, index: int, pod: Pod | None) -> View:
+    name = pod.name if pod is not None else view.roster.name_of(index, view.status.attempt)
+    code = pod.termination.exit_code if pod is not None and pod.termination is not None else None
+    text = describe(cause, name, pod)
+    details = {
+        "cause": cause.value,
+        "pod": name,
+        "rank": index if index < view.roster.workers else None,
+        "node": (pod.node or None) if pod is not None else None,
+        "exit_code": code,
+        "message": text[:512],
+    }
+    status = count_restart(finished(view.status, view.now, **details), cause)
+    budget = view.spec.failure_policy.max_restarts
+    if status.restart_count > budget:
+        view = replace(view, status=status)
+        message = f"{text}; {budget} restarts are allowed by spec.failurePolicy.maxRestarts"
+        return fail(view, Reason.MAX_RESTARTS, message, failure.__name__)
+    delay = restart_delay(status, view.spec.failure_policy.backoff)
+    view = replace(view, status=status).with_status(next_attempt_at=rfc3339_millis(view.now + delay))
+    view = _exclude(view, pod)
+    message = f"{text}; attempt {status.attempt + 1} starts in {delay:.0f} s"
+    view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
+    view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
+    return view.event("Warning", Reason.RESTARTING, message)
+
+
+def describe(cause: Cause, name: str, pod: Pod | None) -> str:
+    """One sentence on what happened to which pod."""
+    if pod is None:
+        return f"pod {name} is gone and was not seen to succeed"
+    where = f" on node {pod.node}" if pod.node else ""
+    if pod.termination is not None and pod.termination.exit_code:
+        end = pod.termination
+        why = f" ({end.reason})" if end.reason and end.reason != "Error" else ""
+        return (
+            f"{cause.value}: container {end.container} of pod {name}{where} exited with {end.exit_code}{why}"
+        )
+    detail = pod.disruption or pod.reason or ("deleted" if pod.deleting else "failed")
+    return f"{cause.value}: pod {name}{where}: {detail}"
+
+
+def _exclude(view: View, pod: Pod | None) -> View:
+    if pod is None or not pod.node:
+        return view
+    strikes = sum(1 for a in view.status.attempts if a.node == pod.node and a.cause is not None)
+    kept = tuple(n for n in view.status.excluded_nodes if n.name != pod.node)
+    if strikes < STRIKES:
+        return view
+    until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
+    return view.with_status(excluded_nodes=(*kept, ExcludedNode(name=pod.node, until=until))[-100:])

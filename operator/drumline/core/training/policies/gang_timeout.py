@@ -1,0 +1,91 @@
+"""A gang that stops making progress towards its nodes gives all of them back.
+
+The clock counts since the last pod of the attempt was created or bound, and only while something stands in
+the way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a pod that can't be created
+because an older attempt's pod does not leave its node. A scheduler that is merely slow never runs it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drumline.api.reasons import Cause, ConditionType, Reason
+from drumline.api.status import ExcludedNode
+from drumline.core.gang.types import Pod
+from drumline.core.training.attempts import finished, released
+from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.view import View
+
+BASE_SECONDS = 60.0
+MAX_SECONDS = 3600.0
+
+
+def gang_timeout(view: View) -> View:
+    """Release an attempt that is stuck, avoid the nodes it was stuck on, and queue again with backoff."""
+    if not view.live:
+        return view
+    current = view.current()
+    stuck = _stuck_nodes(view, current)
+    if not stuck:
+        return view
+    left = _last_progress(view, current) + view.spec.scheduling.gang_timeout_seconds - view.now
+    return _requeue(view, current, stuck) if left <= 0 else view.again_in(left)
+
+
+def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, str]:
+    """Node → why, for what stands in the way; a node may be "" when a pod is not pinned."""
+    nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
+    stuck: dict[str, str] = {}
+    for index, pod in current.items():
+        node = nodes[index] if index < len(nodes) else ""
+        if pod.bound:
+            continue
+        if pod.rejected:
+            stuck[node] = pod.rejected
+        elif node in view.obs.unhealthy:
+            stuck[node] = f"node {node} is gone or not ready"
+    waited_for = {p.node for p in view.obs.pods.values() if _blocks(view, p)}
+    for index, node in enumerate(nodes):
+        if index not in current and node in waited_for:
+            stuck.setdefault(node, f"a pod of an earlier attempt does not leave node {node}")
+    return stuck
+
+
+def _blocks(view: View, pod: Pod) -> bool:
+    old = pod.member is not None and pod.member.attempt < view.status.attempt
+    return old and not pod.terminal and bool(pod.node)
+
+
+def _last_progress(view: View, current: dict[int, Pod]) -> float:
+    started = unix(view.status.attempts[-1].started_at)
+    return max([started, *(max(p.created_at, p.bound_at) for p in current.values())])
+
+
+def _requeue(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> View:
+    bound = sum(1 for p in current.values() if p.bound)
+    node, why = next(iter(stuck.items()))
+    seconds = view.spec.scheduling.gang_timeout_seconds
+    message = (
+        f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s"
+        f"{f' (node {node})' if node else ''}: {why}"
+    )
+    delay = min(MAX_SECONDS, BASE_SECONDS * 2.0 ** min(view.status.requeues, 10))
+    details = {"cause": Cause.GANG_TIMEOUT.value, "node": node or None, "message": message[:512]}
+    status = released(finished(view.status, view.now, **details), view.now)
+    view = replace(view, status=status).with_status(
+        requeues=view.status.requeues + 1,
+        queued_at=rfc3339_millis(view.now),
+        next_attempt_at=rfc3339_millis(view.now + delay),
+        excluded_nodes=_excluded(view, stuck),
+    )
+    message = f"{message}; queued again, next try in {delay:.0f} s"
+    for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):
+        view = view.condition(kind, False, Reason.GANG_TIMEOUT, message)
+    view = view.clear(ConditionType.RESTARTING, Reason.GANG_TIMEOUT, message)
+    return view.event("Warning", Reason.GANG_TIMEOUT, message)
+
+
+def _excluded(view: View, stuck: dict[str, str]) -> tuple[ExcludedNode, ...]:
+    until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
+    kept = tuple(n for n in view.status.excluded_nodes if n.name not in stuck)
+    return (*kept, *(ExcludedNode(name=n, until=until) for n in sorted(stuck) if n))[-100:]

@@ -1,0 +1,61 @@
+"""Count the workers of the running attempt and say when all of the gang is ready, or what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drumline.api.reasons import ConditionType, Reason
+from drumline.api.status import Workers
+from drumline.core.gang.types import Pod, PodPhase
+from drumline.core.training import conditions
+from drumline.core.training.view import View
+
+
+def readiness(view: View) -> View:
+    """Keep `status.workers` and `PodsReady` true to what is seen."""
+    if not view.live:
+        return replace(view, status=view.status.model_copy(update={"workers": _workers(view, {})}))
+    current = view.current()
+    view = view.with_status(workers=_workers(view, current))
+    up = sum(1 for i in range(view.roster.size) if _is_up(view, current.get(i), i))
+    if up == view.roster.size:
+        return _ready(view)
+    text = f"{up} of {view.roster.size} pods are ready{_blocker(current)}"
+    return view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
+
+
+def _workers(view: View, current: dict[int, Pod]) -> Workers:
+    count = view.roster.workers
+    workers = [p for i, p in current.items() if i < count]
+    return Workers(
+        desired=count,
+        ready=sum(1 for p in workers if p.ready and not p.terminal),
+        succeeded=sum(1 for i in view.succeeded() if i < count),
+        failed=sum(1 for p in workers if p.phase is PodPhase.FAILED),
+    )
+
+
+def _is_up(view: View, pod: Pod | None, index: int) -> bool:
+    return index in view.succeeded() or (pod is not None and (pod.ready or pod.phase is PodPhase.SUCCEEDED))
+
+
+def _blocker(current: dict[int, Pod]) -> str:
+    """The weightiest thing a pod waits for: an image, a configuration, a place."""
+    for pod in current.values():
+        if pod.waiting and pod.waiting not in ("ContainerCreating", "PodInitializing"):
+            return f"; pod {pod.name}: {pod.waiting}: {pod.waiting_message}"
+    for pod in current.values():
+        if pod.rejected and not pod.bound:
+            return f"; pod {pod.name} is not bound: {pod.rejected}"
+    return ""
+
+
+def _ready(view: View) -> View:
+    if conditions.is_true(view.status, ConditionType.PODS_READY):
+        return view
+    text = f"{view.roster.size} of {view.roster.size} pods are ready"
+    view = view.condition(ConditionType.PODS_READY, True, Reason.ALL_PODS_READY, text)
+    if conditions.is_true(view.status, ConditionType.RESTARTING):
+        view = view.condition(ConditionType.RESTARTING, False, Reason.RECOVERED, text)
+    view = view.with_status(requeues=0)
+    return view.event("Normal", Reason.ALL_PODS_READY, f"attempt {view.status.attempt}: {text}")
