@@ -1,0 +1,63 @@
+"""What a TrainingJob asks of admission, read from the very pods that would be created."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from drumline.api.catalog import AcceleratorType, Catalog
+from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.projection import shape_of
+from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
+from drumline.core.training.observation import JobMeta
+from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
+
+
+def gang_request(
+    job: JobMeta,
+    spec: TrainingJobSpec,
+    catalog: Catalog,
+    *,
+    queued_at: float,
+    priority: int = 0,
+    excluded: frozenset[str] = frozenset(),
+    preferred_nodes: Mapping[int, str] | None = None,
+    settings: RenderSettings | None = None,
+) -> GangRequest:
+    """The request of a valid job that joined the queue at `queued_at` (seconds).
+
+    `excluded` are nodes not to use; `preferred_nodes` maps pod indexes to the nodes of the last attempt.
+    KeyError, ValueError as `resolve_shape`.
+    """
+    entry = catalog[spec.accelerator.type]
+    # the attempt is in names and labels only, which placement does not look at
+    gang = prepare_gang(job, spec, catalog, 1, settings)
+    return GangRequest(
+        uid=job.uid,
+        namespace=job.namespace,
+        name=job.name,
+        priority=priority,
+        queued_at=queued_at,
+        slices=spec.slices,
+        workers_per_slice=gang.roster.workers_per_slice,
+        worker=shape_of(gang.worker(0, None)["spec"]),
+        helpers=_helpers(gang),
+        policy=PlacementPolicy(spec.scheduling.placement.policy.value),
+        level=spec.scheduling.placement.level or "",
+        accelerator=spec.accelerator.type,
+        chips_per_worker=gang.chips_per_worker,
+        atomic_pool=_atomic_pool(entry, gang),
+        excluded=excluded,
+        preferred_nodes=preferred_nodes or {},
+    )
+
+
+def _helpers(gang: PreparedGang) -> tuple[PodGroupRequest, ...]:
+    return tuple(
+        PodGroupRequest(name, count, shape_of(gang.helper(number, 0, None)["spec"]))
+        for number, (name, count) in enumerate(gang.roster.helpers)
+    )
+
+
+def _atomic_pool(entry: AcceleratorType, gang: PreparedGang) -> bool:
+    """A TPU slice of several hosts is one node pool, which is taken whole."""
+    return entry.is_tpu and gang.roster.workers_per_slice > 1
