@@ -1,0 +1,124 @@
+"""A queue of keys for level-triggered work.
+
+A key is in the queue at most once, and with at most one worker at a time: a key added while it is worked
+on comes back when that is done. Keys that fail come back after a delay that doubles each time; keys may
+be added for later, the earliest time wins. Times are the event loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+Handler = Callable[[K], Awaitable[float | None]]  # seconds until the key wants to be looked at again
+
+logger = logging.getLogger(__name__)
+
+
+class WorkQueue(Generic[K]):
+    """Keys to work on. `initial` and `maximum` bound the backoff of a failing key, in seconds."""
+
+    def __init__(self, *, initial: float = 0.1, maximum: float = 60.0) -> None:
+        self._initial = initial
+        self._maximum = maximum
+        self._ready: asyncio.Queue[K | None] = asyncio.Queue()  # None wakes a worker to see it is over
+        self._wanted: set[K] = set()  # in _ready, or to go there when its worker is done
+        self._working: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._workers: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker."""
+        return len(self._wanted)
+
+    @property
+    def delayed(self) -> int:
+        """Keys that wait for their time."""
+        return len(self._timers)
+
+    def add(self, key: K) -> None:
+        """Have the key worked on as soon as a worker is free."""
+        if self._closed or key in self._wanted:
+            return
+        self._wanted.add(key)
+        if key not in self._working:
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have the key worked on in `seconds`, or earlier if it was already to be."""
+        if seconds <= 0:
+            self.add(key)
+        if self._closed or seconds <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is not None:
+            if timer.when() <= loop.time() + seconds:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_later(seconds, self._due, key)
+
+    def retry(self, key: K) -> float:
+        """Have a failed key worked on after its backoff, which is returned in seconds."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay: float = min(self._initial * 2.0 ** min(failures - 1, 32), self._maximum)
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """The key is well again: its next failure starts from the initial backoff."""
+        self._failures.pop(key, None)
+
+    def start(self, handler: Handler[K], workers: int) -> None:
+        """Start `workers` tasks that hand each key to `handler`."""
+        self._workers += [asyncio.create_task(self._work(handler)) for _ in range(workers)]
+
+    async def stop(self, grace: float) -> bool:
+        """Hand out no more keys, wait up to `grace` seconds for the workers; false if some were cut off."""
+        self._closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if not self._workers:
+            return True
+        for _ in self._workers:
+            self._ready.put_nowait(None)
+        _, late = await asyncio.wait(self._workers, timeout=grace)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        return not late
+
+    def _due(self, key: K) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    async def _work(self, handler: Handler[K]) -> None:
+        while True:
+            key = await self._ready.get()
+            if self._closed or key is None:
+                return
+            self._wanted.discard(key)
+            self._working.add(key)
+            try:
+                await self._handle(handler, key)
+            finally:
+                self._working.discard(key)
+                if key in self._wanted:
+                    self._ready.put_nowait(key)
+
+    async def _handle(self, handler: Handler[K], key: K) -> None:
+        try:
+            again = await handler(key)
+        except Exception:
+            delay = self.retry(key)
+            logger.exception("%s failed, trying again in %.1f s", key, delay)
+            return
+        self.forget(key)
+        if again is not None:
+            self.add_after(key, again)
