@@ -1,0 +1,224 @@
+"""Fake pods: what kwok makes of a pod on a fake node, told by the pod's annotations.
+
+A pod on a fake node is Running and Ready after one write, runs for ever, and is gone as soon as it is deleted.
+Annotations change that; all values are strings, as annotations are:
+
+=====================================  ==========================================================================
+``fake.drumline.dev/start-seconds``    N: the containers start N seconds after the pod was bound
+``fake.drumline.dev/run-seconds``      N: the containers end N seconds after they started
+``fake.drumline.dev/exit-code``        N: they end with this code (0 unless given), at once without run-seconds
+``fake.drumline.dev/oom``              true: they end by being OOM-killed, at once without run-seconds
+``fake.drumline.dev/never-ready``      true: Running, never Ready
+``fake.drumline.dev/image-pull-fail``  true: Pending with ImagePullBackOff
+``fake.drumline.dev/hang-terminating`` true: once deleted, stays Terminating until it is deleted by force
+``fake.drumline.dev/only-ranks``       3,17: the others count only where label ``drumline.dev/rank`` is listed
+``fake.drumline.dev/only-attempts``    1: the others count only where ``drumline.dev/attempt`` is listed
+=====================================  ==========================================================================
+
+A gang's pods share one template, hence the last two. The first container gets the exit code or the OOM kill,
+the others end with 0, and nothing is ever restarted in place: the pods behave as with ``restartPolicy: Never``.
+
+How: each stage below has a selector in jq. ``_MODE`` names the one thing a pod is to do next, so that no two
+stages ever select the same pod (kwok would toss a coin). Container ids carry the start in milliseconds,
+because the API keeps times in whole seconds only, and a stage's delay is reckoned anew at every event.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+PREFIX = "fake.drumline.dev/"
+
+# $a: the annotations that count for this pod.
+_COUNTING = """
+def listed($names; $value):
+  $names == null or any($names | split(",")[] | gsub("\\\\s"; ""); . == $value);
+(.metadata.annotations // {}) as $all
+| (.metadata.labels // {}) as $l
+| (if listed($all["fake.drumline.dev/only-ranks"]; $l["drumline.dev/rank"])
+     and listed($all["fake.drumline.dev/only-attempts"]; $l["drumline.dev/attempt"])
+   then $all else {} end) as $a
+| """
+_MODE = """
+if .metadata.deletionTimestamp != null then
+  if $a["fake.drumline.dev/hang-terminating"] == "true" then "hang" else "delete" end
+elif .status.phase == "Pending" and .status.startTime == null then
+  if $a["fake.drumline.dev/image-pull-fail"] == "true" then "no-image"
+  elif $a["fake.drumline.dev/never-ready"] == "true" then "start-unready"
+  else "start" end
+elif .status.phase == "Running" then
+  if $a["fake.drumline.dev/oom"] == "true" then "oom"
+  elif $a["fake.drumline.dev/exit-code"] != null or $a["fake.drumline.dev/run-seconds"] != null then "exit"
+  else "run" end
+else "nothing" end
+"""
+_START_DELAY = _COUNTING + '($a["fake.drumline.dev/start-seconds"] // "0") + "s"'
+_END_DELAY = """
+((.metadata.annotations["fake.drumline.dev/run-seconds"] // "0" | tonumber) * 1000) as $run
+| (.status.containerStatuses[0].containerID | ltrimstr("fake://") | tonumber) as $started
+| ([0, $started + $run - now * 1000] | max | floor | tostring) + "ms"
+"""
+
+_START_TIME = '"startTime": {{ $now | Quote }},'
+_ADDRESSES = """
+{{ with NodeIPsWith .spec.nodeName }}
+"hostIP": {{ index . 0 | Quote }}, "hostIPs": [{"ip": {{ index . 0 | Quote }}}],
+{{ end }}
+{{ $host := or .spec.hostNetwork false }}
+{{ with PodIPsWith .spec.nodeName $host .metadata.uid .metadata.name .metadata.namespace }}
+"podIP": {{ index . 0 | Quote }}, "podIPs": [{"ip": {{ index . 0 | Quote }}}],
+{{ end }}
+"""
+_INIT_CONTAINERS = """
+{{ if .spec.initContainers }}
+"initContainerStatuses": [
+{{ range $i, $c := .spec.initContainers }}{{ if $i }},{{ end }}
+  {"name": {{ $c.name | Quote }}, "image": {{ $c.image | Quote }}, "imageID": "", "containerID": "fake://{{ $ms }}",
+   "restartCount": 0, "ready": true,
+   {{ if eq (or $c.restartPolicy "") "Always" }}
+   "started": true, "state": {"running": {"startedAt": {{ $now | Quote }}}}
+   {{ else }}
+   "started": false, "state": {"terminated": {"exitCode": 0, "reason": "Completed",
+     "startedAt": {{ $now | Quote }}, "finishedAt": {{ $now | Quote }}, "containerID": "fake://{{ $ms }}"}}
+   {{ end }}}
+{{ end }}],
+{{ end }}
+"""
+_HEAD = """
+{{ $now := Now }}{{ $ms := now.UnixMilli }}{{ $root := . }}
+"""
+_RUNNING = """
+"containerStatuses": [
+{{ range $i, $c := .spec.containers }}{{ if $i }},{{ end }}
+  {"name": {{ $c.name | Quote }}, "image": {{ $c.image | Quote }}, "imageID": "", "containerID": "fake://{{ $ms }}",
+   "restartCount": 0, "ready": READY, "started": true, "state": {"running": {"startedAt": {{ $now | Quote }}}}}
+{{ end }}]
+"""
+_WAITING = """
+"containerStatuses": [
+{{ range $i, $c := .spec.containers }}{{ if $i }},{{ end }}
+  {"name": {{ $c.name | Quote }}, "image": {{ $c.image | Quote }}, "imageID": "", "restartCount": 0,
+   "ready": false, "started": false, "state": {"waiting": {"reason": "ImagePullBackOff",
+     "message": {{ printf "Back-off pulling image \\"%s\\"" $c.image | Quote }}}}}
+{{ end }}]
+"""
+_TERMINATED = """
+"containerStatuses": [
+{{ range $i, $c := .spec.containers }}{{ if $i }},{{ end }}
+  {{ $old := index $root.status.containerStatuses $i }}
+  {"name": {{ $c.name | Quote }}, "image": {{ $c.image | Quote }}, "imageID": "",
+   "containerID": {{ $old.containerID | Quote }}, "restartCount": 0, "ready": false, "started": false,
+   "state": {"terminated": {
+     {{ if and (eq $i 0) (ne $code 0) }}
+     "exitCode": {{ $code }}, "reason": {{ $reason | Quote }},
+     {{ else }}
+     "exitCode": 0, "reason": "Completed",
+     {{ end }}
+     "startedAt": {{ $old.state.running.startedAt | Quote }}, "finishedAt": {{ $now | Quote }},
+     "containerID": {{ $old.containerID | Quote }}}}}
+{{ end }}]
+"""
+
+
+def kwok_config() -> str:
+    """The stages of fake nodes and pods, as YAML documents for ``kwok --config``."""
+    stages = [
+        _node_ready(),
+        _stage("start", _started(ready=True), delay=_START_DELAY),
+        _stage("start-unready", _started(ready=False), delay=_START_DELAY),
+        _stage("no-image", _unpullable()),
+        _stage(
+            "exit",
+            _ended('{{ $code := index .metadata.annotations "' + PREFIX + 'exit-code" | int }}', "Error"),
+            delay=_END_DELAY,
+        ),
+        _stage("oom", _ended("{{ $code := 137 }}", "OOMKilled"), delay=_END_DELAY),
+        _stage("delete", None),
+    ]
+    return yaml.safe_dump_all(stages, sort_keys=False)
+
+
+def _stage(mode: str, status: str | None, delay: str | None = None) -> dict[str, Any]:
+    step = (
+        {"delete": True}
+        if status is None
+        else {"patch": {"subresource": "status", "root": "status", "template": status}}
+    )
+    spec = {
+        "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+        "selector": {
+            "matchExpressions": [{"jq": {"key": _COUNTING + _MODE, "operator": "In", "values": [mode]}}]
+        },
+        **({"delay": {"durationFrom": {"jq": {"expression": delay}}}} if delay else {}),
+        "steps": [step],
+    }
+    return _object(f"pod-{mode}", spec)
+
+
+def _node_ready() -> dict[str, Any]:
+    ready = '.status.conditions.[] | select(.type == "Ready") | .status'
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "KubeletReady",
+        "message": "kubelet is posting ready status",
+    }
+    times = ' "lastHeartbeatTime": {{ Now | Quote }}, "lastTransitionTime": {{ Now | Quote }}'
+    template = '{"conditions": [' + json.dumps(condition)[:-1] + "," + times + "}]}"
+    spec = {
+        "resourceRef": {"apiGroup": "v1", "kind": "Node"},
+        "selector": {"matchExpressions": [{"jq": {"key": ready, "operator": "NotIn", "values": ["True"]}}]},
+        "steps": [{"patch": {"subresource": "status", "root": "status", "template": template}}],
+    }
+    return _object("node-ready", spec)
+
+
+def _object(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    head = {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": name}}
+    return {**head, "spec": dict(spec)}
+
+
+def _started(*, ready: bool) -> str:
+    reason = "" if ready else "ContainersNotReady"
+    conditions = {
+        "PodReadyToStartContainers": (True, ""),
+        "Initialized": (True, ""),
+        "ContainersReady": (ready, reason),
+        "Ready": (ready, reason),
+    }
+    containers = _RUNNING.replace("READY", "true" if ready else "false")
+    return _status("Running", conditions, _START_TIME + _ADDRESSES + _INIT_CONTAINERS + containers)
+
+
+def _unpullable() -> str:
+    conditions = {
+        "PodReadyToStartContainers": (True, ""),
+        "Initialized": (True, ""),
+        "ContainersReady": (False, "ContainersNotReady"),
+        "Ready": (False, "ContainersNotReady"),
+    }
+    return _status("Pending", conditions, _START_TIME + _ADDRESSES + _INIT_CONTAINERS + _WAITING)
+
+
+def _ended(code: str, reason: str) -> str:
+    outcome = "{{ if eq $code 0 }}PodCompleted{{ else }}PodFailed{{ end }}"
+    conditions = {
+        "PodReadyToStartContainers": (False, ""),
+        "ContainersReady": (False, outcome),
+        "Ready": (False, outcome),
+    }
+    names = code + '{{ $reason := "' + reason + '" }}'
+    return names + _status("{{ if eq $code 0 }}Succeeded{{ else }}Failed{{ end }}", conditions, _TERMINATED)
+
+
+def _status(phase: str, conditions: Mapping[str, tuple[bool, str]], rest: str) -> str:
+    rendered = ",\n".join(_condition(name, *value) for name, value in conditions.items())
+    return f'{_HEAD}{{"phase": "{phase}", "conditions": [{rendered}],\n{rest}}}'
+
+
+def _condition(name: str, true: bool, reason: str) -> str:
+    status = "True" if true else "False"
+    said = f'"reason": "{reason}", ' if reason else ""
+    return f'{{"type": "{name}", "status": "{status}", {said}"lastTransitionTime": {{{{ $now | Quote }}}}}}'
