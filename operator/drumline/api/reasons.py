@@ -64,6 +64,9 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
     TEMPLATE_REFUSED = "TemplateRefused"
+    POD_FORBIDDEN = "PodForbidden"
+    UNSUPPORTED_SCHEDULING = "UnsupportedScheduling"
+    CREATE_REFUSED = "CreateRefused"
     INTERNAL_ERROR = "InternalError"
 
 

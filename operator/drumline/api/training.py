@@ -1,14 +1,29 @@
-"""TrainingJob v1alpha1: the spec a user writes."""
+"""TrainingJob v1alpha1: the spec a user writes.
+
+Bounds and patterns here are the CRD's too. What needs the catalogue, the name or several fields together
+is checked by `drumline.api.validation`, and as far as CEL reaches by `drumline.api.rules`.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from drumline.api.base import ApiModel
 from drumline.api.meta import MANAGED_BY
+from drumline.api.podtemplate import POD_TEMPLATE_SCHEMA
+from drumline.api.topology import MAX_LENGTH, PATTERN
+
+MAX_SECONDS: Final = 2**31 - 1
+MAX_HELPERS: Final = 16
+DNS_1035: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+DNS_1123: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+MANAGER: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9/._~%!$&'()*+,;=:-]+$"
+
+PodTemplate = Annotated[dict[str, Any], WithJsonSchema(POD_TEMPLATE_SCHEMA)]
 
 
 class Framework(StrEnum):
@@ -22,23 +37,56 @@ class Framework(StrEnum):
 class Accelerator(ApiModel):
     """What each worker computes on."""
 
-    type: str
-    topology: str | None = None  # TPU only: AxB or AxBxC chips of one slice
-    chips_per_worker: int | None = Field(default=None, ge=0)
+    type: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+        description="Key of the accelerator catalogue; `cpu` for no accelerator.",
+        examples=["nvidia-h100-80gb", "tpu-v5p", "cpu"],
+    )
+    topology: str | None = Field(
+        default=None,
+        max_length=MAX_LENGTH,
+        pattern=PATTERN,
+        description="Shape of one slice in chips, AxB or AxBxC. Required on TPU, where the workers of a slice "
+        "follow from it; not allowed elsewhere.",
+        examples=["4x4x4"],
+    )
+    chips_per_worker: int | None = Field(
+        default=None,
+        ge=0,
+        le=1024,
+        description="Chips of one worker. Default: all chips of the type's usual host; 0 on CPU.",
+        examples=[8],
+    )
 
 
 class Backoff(ApiModel):
-    """Delay before a restart: initial · 2^(n-1), at most max."""
+    """Delay before a restart: initialSeconds · 2^(n-1) before the n-th, at most maxSeconds."""
 
-    initial_seconds: int = Field(default=10, ge=0, le=86400)
-    max_seconds: int = Field(default=600, ge=0, le=86400)
+    initial_seconds: int = Field(
+        default=10, ge=0, le=86400, description="Delay before the first restart, seconds.", examples=[10]
+    )
+    max_seconds: int = Field(
+        default=600,
+        ge=0,
+        le=86400,
+        description="Longest delay, seconds; at least initialSeconds.",
+        examples=[600],
+    )
 
 
 class FailurePolicy(ApiModel):
     """When to stop trying."""
 
-    max_restarts: int = Field(default=10, ge=0, le=10000)
-    backoff: Backoff = Backoff()
+    max_restarts: int = Field(
+        default=10,
+        ge=0,
+        le=10000,
+        description="Restarts of the gang before the job fails; 0 = the first failure ends it.",
+        examples=[10],
+    )
+    backoff: Backoff = Field(default=Backoff(), description="Delay before a restart.")
 
 
 class SuccessPolicyType(StrEnum):
@@ -52,7 +100,11 @@ class SuccessPolicyType(StrEnum):
 class SuccessPolicy(ApiModel):
     """What counts as success."""
 
-    type: SuccessPolicyType = SuccessPolicyType.ALL_WORKERS
+    type: SuccessPolicyType = Field(
+        default=SuccessPolicyType.ALL_WORKERS,
+        description="`AllWorkers`: every worker exits 0. `Rank0`: rank 0 does. `Roles`: every worker and every "
+        "helper does.",
+    )
 
 
 class PlacementPolicyType(StrEnum):
@@ -66,8 +118,19 @@ class PlacementPolicyType(StrEnum):
 class PlacementSpec(ApiModel):
     """Topology wishes of the whole gang."""
 
-    policy: PlacementPolicyType = PlacementPolicyType.UNCONSTRAINED
-    level: str | None = None
+    policy: PlacementPolicyType = Field(
+        default=PlacementPolicyType.UNCONSTRAINED,
+        description="`Required`: all workers in one domain of the level, or the job waits. `Preferred`: in as "
+        "small a domain as there is, from the level up. `Unconstrained`: anywhere.",
+    )
+    level: str | None = Field(
+        default=None,
+        max_length=63,
+        pattern=DNS_1123,
+        description="Topology level, as the operator's configuration names it. Required unless the policy is "
+        "Unconstrained.",
+        examples=["block"],
+    )
 
 
 class Backend(StrEnum):
@@ -79,9 +142,18 @@ class Backend(StrEnum):
 class Scheduling(ApiModel):
     """How the gang is admitted."""
 
-    backend: Backend = Backend.BUILTIN
-    gang_timeout_seconds: int = Field(default=120, ge=10, le=86400)
-    placement: PlacementSpec = PlacementSpec()
+    backend: Backend = Field(default=Backend.BUILTIN, description="Who admits the gang.")
+    gang_timeout_seconds: int = Field(
+        default=120,
+        ge=10,
+        le=86400,
+        description="Seconds without a pod created or bound, while the scheduler rejects one or its node is "
+        "gone, after which the attempt is released and the job queued again.",
+        examples=[120],
+    )
+    placement: PlacementSpec = Field(
+        default=PlacementSpec(), description="Topology wishes of the whole gang."
+    )
 
 
 class DependencyStatus(StrEnum):
@@ -94,35 +166,113 @@ class DependencyStatus(StrEnum):
 class Dependency(ApiModel):
     """Wait for another helper, or for `workers`."""
 
-    name: str
-    status: DependencyStatus = DependencyStatus.READY
+    name: str = Field(
+        max_length=40,
+        pattern=DNS_1035,
+        description="Name of another helper, or `workers`.",
+        examples=["workers"],
+    )
+    status: DependencyStatus = Field(
+        default=DependencyStatus.READY,
+        description="`Ready`: all its pods are ready. `Complete`: all its pods have exited 0.",
+    )
 
 
 class Helper(ApiModel):
-    """A CPU role beside the workers."""
+    """A CPU role beside the workers: data loaders, a parameter server, an evaluator."""
 
-    name: str
-    replicas: int = Field(default=1, ge=1, le=1000)
-    depends_on: tuple[Dependency, ...] = ()
-    template: dict[str, Any]
+    name: str = Field(
+        max_length=40,
+        pattern=DNS_1035,
+        description="Name within the job, part of its pods' names. `worker` and `workers` are taken.",
+        examples=["loader"],
+    )
+    replicas: int = Field(default=1, ge=1, le=1000, description="Pods of the role.", examples=[4])
+    depends_on: tuple[Dependency, ...] = Field(
+        default=(),
+        max_length=MAX_HELPERS,
+        description="What must be ready or complete before its pods are created.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    template: PodTemplate = Field(description="Its pods: a core/v1 PodTemplateSpec, without accelerators.")
 
 
 class TrainingJobSpec(ApiModel):
-    """Desired state of a TrainingJob."""
+    """Desired state of a TrainingJob: a gang of slices x workersPerSlice pods that start, run and restart as one."""
 
-    framework: Framework = Framework.NONE
-    accelerator: Accelerator
-    slices: int = Field(default=1, ge=1, le=10000)
-    workers_per_slice: int | None = Field(default=None, ge=1, le=10000)  # GPU/CPU; follows on TPU
-    processes_per_worker: int | None = Field(default=None, ge=1, le=256)
-    template: dict[str, Any]
-    queue: str | None = None
-    priority_class_name: str | None = None
-    scheduling: Scheduling = Scheduling()
-    suspend: bool = False
-    active_deadline_seconds: int | None = Field(default=None, ge=1)
-    ttl_seconds_after_finished: int | None = Field(default=None, ge=0)
-    managed_by: str = MANAGED_BY
-    success_policy: SuccessPolicy = SuccessPolicy()
-    failure_policy: FailurePolicy = FailurePolicy()
-    helpers: tuple[Helper, ...] = ()
+    framework: Framework = Field(
+        default=Framework.NONE,
+        description="Which environment is injected: `torch` (torchrun and env://), `jax` (coordinator), or "
+        "`none`. TPU variables follow from the accelerator.",
+    )
+    accelerator: Accelerator = Field(description="What each worker computes on.")
+    slices: int = Field(
+        default=1,
+        ge=1,
+        le=10000,
+        description="Slices of the gang: TPU slices, GPU scale-up domains or groups of nodes.",
+        examples=[2],
+    )
+    workers_per_slice: int | None = Field(
+        default=None,
+        ge=1,
+        le=10000,
+        description="Worker pods of a slice. Default 1; on TPU it follows from the topology.",
+        examples=[4],
+    )
+    processes_per_worker: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Processes that each worker starts. Default: one a chip for torch, else 1.",
+        examples=[8],
+    )
+    template: PodTemplate = Field(description="The worker pods: a core/v1 PodTemplateSpec.")
+    queue: str | None = Field(
+        default=None,
+        max_length=63,
+        pattern=DNS_1123,
+        description="Queue the job waits in. Default: the default queue.",
+        examples=["research"],
+    )
+    priority_class_name: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=SUBDOMAIN,
+        description="PriorityClass whose value orders the queue. The pods carry it only if it never preempts.",
+        examples=["high"],
+    )
+    scheduling: Scheduling = Field(default=Scheduling(), description="How the gang is admitted.")
+    suspend: bool = Field(
+        default=False,
+        description="True: no pods; a running attempt is stopped, and the job leaves the queue.",
+    )
+    active_deadline_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_SECONDS,
+        description="Seconds of admitted time after which the job fails; waiting and suspension do not count.",
+        examples=[86400],
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_SECONDS,
+        description="Seconds after its end when the job is deleted. Default: kept.",
+        examples=[3600],
+    )
+    managed_by: str = Field(
+        default=MANAGED_BY,
+        max_length=63,
+        pattern=MANAGER,
+        description="Controller that runs the job, as domain/path. Any other value than the default makes the "
+        "operator leave the job alone.",
+    )
+    success_policy: SuccessPolicy = Field(default=SuccessPolicy(), description="What counts as success.")
+    failure_policy: FailurePolicy = Field(default=FailurePolicy(), description="When to stop trying.")
+    helpers: tuple[Helper, ...] = Field(
+        default=(),
+        max_length=MAX_HELPERS,
+        description="CPU roles beside the workers.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
