@@ -214,7 +214,7 @@ def _tolerations(
 
 def _tolerates(tolerations: Iterable[Mapping[str, Any]], key: str, effect: str) -> bool:
     """The user has said something about this taint, whatever its value."""
-    return any(t.get("key", "") in ("", key) and t.get("effect", "") in ("", effect) for t in tolerations)
+    return any((t.get("key") or key) == key and (t.get("effect") or effect) == effect for t in tolerations)
 
 
 def _limited(spec: PodSpec, resource: str, count: int) -> list[Mapping[str, Any]]:
