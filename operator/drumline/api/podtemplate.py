@@ -45,13 +45,31 @@ def _map(most_length: int, most: int = MAX_ITEMS) -> Schema:
     return {"type": "object", "additionalProperties": _text(most_length), "maxProperties": most}
 
 
+_QUANTITIES: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": {"x-kubernetes-int-or-string": True},
+    "maxProperties": MAX_ITEMS,
+}
 _BOOLEAN: Final[Schema] = {"type": "boolean"}
 _INTEGER: Final[Schema] = {"type": "integer", "format": "int64"}
 _OBJECTS: Final[Schema] = _list(_open(), MAX_ITEMS)
-_ENV: Final[Schema] = _open({"name": _text(256), "value": {"type": "string"}}, required=("name",))
+_ENV: Final[Schema] = _open(
+    {"name": _text(256, minLength=1), "value": {"type": "string"}}, required=("name",)
+)
 _CONTAINER: Final[Schema] = _open(
-    {"name": _text(63), "image": _text(1024, minLength=1), "env": _list(_ENV, MAX_ENV)},
+    {
+        "name": _text(63, minLength=1),
+        "image": _text(1024, minLength=1),
+        "env": _list(_ENV, MAX_ENV),
+        "resources": _open({"limits": _QUANTITIES, "requests": _QUANTITIES}),
+    },
     required=("name", "image"),
+)
+
+_TERM: Final[Schema] = _open({"matchExpressions": _OBJECTS, "matchFields": _OBJECTS})
+_TERMS: Final[Schema] = _open({"nodeSelectorTerms": _list(_TERM, MAX_ITEMS)})
+_AFFINITY: Final[Schema] = _open(
+    {"nodeAffinity": _open({"requiredDuringSchedulingIgnoredDuringExecution": _TERMS})}
 )
 
 # Set by the operator for each pod of the gang, so refused in a template.
@@ -63,7 +81,7 @@ MUTABLE_SPEC: Final = ("nodeSelector", "tolerations")
 
 POD_SPEC_FIELDS: Final[Mapping[str, Schema]] = {
     "activeDeadlineSeconds": _INTEGER,
-    "affinity": _open(),
+    "affinity": _AFFINITY,
     "automountServiceAccountToken": _BOOLEAN,
     "containers": _list(_CONTAINER, MAX_CONTAINERS, least=1),
     "dnsConfig": _open(),

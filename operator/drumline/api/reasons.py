@@ -64,6 +64,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
     TEMPLATE_REFUSED = "TemplateRefused"
+    NO_PRIORITY_CLASS = "PriorityClassNotFound"
     POD_FORBIDDEN = "PodForbidden"
     UNSUPPORTED_SCHEDULING = "UnsupportedScheduling"
     CREATE_REFUSED = "CreateRefused"

@@ -1,90 +1,141 @@
-"""TrainingJob v1alpha1: the status the operator writes. Times are RFC 3339 strings in UTC."""
+"""TrainingJob v1alpha1: the status the operator writes. Times are RFC 3339 strings in UTC.
+
+Bounds are loose: a status must never be refused for its own sake.
+"""
 
 from __future__ import annotations
+
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from drumline.api.base import StatusModel
 
+MAX_NAME: Final = 253
+MAX_MESSAGE: Final = 32768
+MAX_ATTEMPTS: Final = 10
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+def _keyed_by(key: str) -> dict[str, Any]:
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
 
 class Condition(StatusModel):
-    """metav1.Condition."""
+    """One aspect of the state, as metav1.Condition."""
 
-    type: str
-    status: str  # True False Unknown
-    reason: str
-    message: str = ""
-    last_transition_time: str
-    observed_generation: int = 0
+    type: str = Field(
+        max_length=316,
+        description="Suspended, QuotaReserved, Admitted, PodsReady, Restarting, Complete or Failed.",
+    )
+    status: str = Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")
+    reason: str = Field(max_length=1024, description="Why, in CamelCase, for programs.")
+    message: str = Field(default="", max_length=MAX_MESSAGE, description="Why, for people.")
+    last_transition_time: Time = Field(description="When `status` last changed.")
+    observed_generation: int = Field(default=0, description="Generation of the spec it speaks of.")
 
 
 class RestartCount(StatusModel):
-    """Restarts by cause. The list is keyed by `cause`."""
+    """Restarts by cause."""
 
-    cause: str
-    count: int
+    cause: str = Field(max_length=64, description="Why attempts ended.")
+    count: int = Field(description="Restarts for that cause.")
 
 
 class Workers(StatusModel):
     """Worker pods of the current attempt."""
 
-    desired: int = 0
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
+    desired: int = Field(default=0, description="Pods of the gang's workers.")
+    ready: int = Field(default=0, description="Ready pods.")
+    succeeded: int = Field(default=0, description="Pods seen to exit 0, even if they are gone.")
+    failed: int = Field(default=0, description="Failed pods.")
 
 
 class PlacementStatus(StatusModel):
     """Where the current attempt's placement is written down."""
 
-    revision: str  # name of the (first) ControllerRevision
-    hash: str  # of the placement and the rendering
-    pods: int
-    chunks: int = 1
+    revision: str = Field(max_length=MAX_NAME, description="Name of the first ControllerRevision.")
+    hash: str = Field(max_length=128, description="Hash of the placement and of the rendering.")
+    pods: int = Field(description="Pods placed.")
+    chunks: int = Field(default=1, description="ControllerRevisions it takes.")
 
 
 class AttemptStatus(StatusModel):
     """One past or current attempt."""
 
-    attempt: int
-    started_at: str
-    finished_at: str | None = None
-    cause: str | None = None  # a drumline.api.reasons.Cause; None while it runs or when it succeeded
-    pod: str | None = None  # first failed pod
-    rank: int | None = None  # its rank
-    node: str | None = None
-    exit_code: int | None = None
-    message: str | None = None
+    attempt: int = Field(description="Number, from 1.")
+    started_at: Time = Field(description="When it was admitted.")
+    finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
+    cause: str | None = Field(
+        default=None, max_length=64, description="Why it ended; absent while it runs or when it succeeded."
+    )
+    pod: str | None = Field(default=None, max_length=MAX_NAME, description="First failed pod.")
+    rank: int | None = Field(default=None, description="Rank of that pod.")
+    node: str | None = Field(default=None, max_length=MAX_NAME, description="Node of that pod.")
+    exit_code: int | None = Field(default=None, description="Exit code of its first failed container.")
+    message: str | None = Field(
+        default=None, max_length=MAX_MESSAGE, description="What is known, for people."
+    )
 
 
 class ExcludedNode(StatusModel):
-    """A node this job avoids until `until`."""
+    """A node this job avoids for a while."""
 
-    name: str
-    until: str
+    name: str = Field(max_length=MAX_NAME, description="Node.")
+    until: Time = Field(description="When it may be used again.")
 
 
 class TrainingJobStatus(StatusModel):
-    """Observed state of a TrainingJob."""
+    """Observed state of a TrainingJob. Written by the operator alone."""
 
-    observed_generation: int = 0
-    phase: str | None = None
-    conditions: tuple[Condition, ...] = ()
-    attempt: int = 0  # 0 = never admitted
-    epoch: int = 0
-    queued_at: str | None = None  # when it last joined the queue; None = not queued
-    start_time: str | None = None  # first admission
-    admitted_at: str | None = None  # of the running admission; None = not admitted
-    admitted_seconds: int = 0  # total of ended admissions, for activeDeadlineSeconds
-    completion_time: str | None = None
-    next_attempt_at: str | None = None  # no new attempt before: backoff
-    requeues: int = 0  # gang timeouts since the last time all pods were ready
-    restart_count: int = 0  # counted against failurePolicy.maxRestarts
-    restarts: tuple[RestartCount, ...] = ()
-    workers: Workers = Workers()
-    placement: PlacementStatus | None = None
-    succeeded: str | None = (
-        None  # bitmap of succeeded pods of this attempt, base64 of zlib, bit i = pod index i
+    observed_generation: int = Field(
+        default=0, description="Generation of the spec that this state speaks of."
     )
-    excluded_nodes: tuple[ExcludedNode, ...] = ()
-    attempts: tuple[AttemptStatus, ...] = Field(default=(), max_length=10)
+    phase: str | None = Field(
+        default=None,
+        max_length=32,
+        description="Suspended, Queued, Starting, Running, Restarting, Succeeded or Failed: a summary for "
+        "people; programs read the conditions.",
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        description="Suspended, QuotaReserved, Admitted, PodsReady, Restarting, Complete, Failed.",
+        json_schema_extra=_keyed_by("type"),
+    )
+    attempt: int = Field(default=0, description="Generation of pods; 0 = never admitted.")
+    epoch: int = Field(default=0, description="Generation of processes within the attempt.")
+    queued_at: Time | None = Field(
+        default=None, description="When it last joined the queue; absent = not queued."
+    )
+    start_time: Time | None = Field(default=None, description="First admission.")
+    admitted_at: Time | None = Field(
+        default=None, description="When the running admission began; absent = not admitted."
+    )
+    admitted_seconds: int = Field(
+        default=0, description="Seconds of ended admissions, counted against activeDeadlineSeconds."
+    )
+    completion_time: Time | None = Field(default=None, description="When the job succeeded or failed.")
+    next_attempt_at: Time | None = Field(default=None, description="No new attempt before: backoff.")
+    requeues: int = Field(default=0, description="Gang timeouts since all pods were last ready.")
+    restart_count: int = Field(default=0, description="Restarts counted against failurePolicy.maxRestarts.")
+    restarts: tuple[RestartCount, ...] = Field(
+        default=(), description="Restarts by cause.", json_schema_extra=_keyed_by("cause")
+    )
+    workers: Workers = Field(default=Workers(), description="Worker pods of the current attempt.")
+    placement: PlacementStatus | None = Field(
+        default=None, description="Where the current attempt's placement is written down."
+    )
+    succeeded: str | None = Field(
+        default=None,
+        description="Which pods of this attempt succeeded: base64 of zlib of a bitmap, bit i = pod index i.",
+    )
+    excluded_nodes: tuple[ExcludedNode, ...] = Field(
+        default=(), description="Nodes this job avoids for a while.", json_schema_extra=_keyed_by("name")
+    )
+    attempts: tuple[AttemptStatus, ...] = Field(
+        default=(),
+        max_length=MAX_ATTEMPTS,
+        description="The latest attempts, oldest first.",
+        json_schema_extra=_keyed_by("attempt"),
+    )

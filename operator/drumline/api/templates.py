@@ -1,0 +1,119 @@
+"""Whether pod templates leave to the operator what is the operator's.
+
+The API server validates a template in full, by a dry run of the first pod. Here only what a gang needs:
+the shallow schema (containers with images, no restarts within a pod), no fields and no environment that
+the operator sets, and a count of accelerators that agrees with the job's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from drumline.api.catalog import AcceleratorType, Catalog
+from drumline.api.environment import is_reserved
+from drumline.api.errors import FieldError
+from drumline.api.podtemplate import OPERATOR_FIELDS, POD_TEMPLATE_SCHEMA
+from drumline.api.schemacheck import schema_errors
+from drumline.api.training import Framework, TrainingJobSpec
+from drumline.api.wire import given
+
+CONTAINER_LISTS: Final = ("containers", "initContainers")
+
+
+def template_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldError]:
+    """Errors of the workers' template and of each helper's."""
+    entry = catalog.get(spec.accelerator.type)
+    path = "spec.template"
+    malformed = tuple(schema_errors(path, spec.template, POD_TEMPLATE_SCHEMA))
+    yield from malformed
+    if not malformed:
+        yield from _pod_errors(path, spec.template, spec.framework, tpu=entry is not None and entry.is_tpu)
+        yield from _count_errors(f"{path}.spec.containers", spec, entry) if entry is not None else ()
+    for index, helper in enumerate(spec.helpers):
+        yield from _helper_errors(f"spec.helpers[{index}].template", helper.template, catalog)
+
+
+def _helper_errors(path: str, template: Mapping[str, Any], catalog: Catalog) -> Iterator[FieldError]:
+    malformed = tuple(schema_errors(path, template, POD_TEMPLATE_SCHEMA))
+    yield from malformed
+    if not malformed:
+        yield from _pod_errors(path, template, Framework.NONE, tpu=False)
+        yield from _helper_chip_errors(f"{path}.spec.containers", template["spec"]["containers"], catalog)
+
+
+def _pod_errors(
+    path: str, template: Mapping[str, Any], framework: Framework, *, tpu: bool
+) -> Iterator[FieldError]:
+    pod = template["spec"]
+    for name in OPERATOR_FIELDS:
+        if pod.get(name) is not None:
+            yield FieldError(
+                f"{path}.spec.{name}", f"given {given(pod[name])}; allowed: absent, the operator sets it"
+            )
+    for kind in CONTAINER_LISTS:
+        for index, container in enumerate(pod.get(kind) or ()):
+            where = f"{path}.spec.{kind}[{index}].env"
+            yield from _env_errors(where, container.get("env") or (), framework, tpu=tpu)
+
+
+def _env_errors(
+    path: str, env: Sequence[Mapping[str, Any]], framework: Framework, *, tpu: bool
+) -> Iterator[FieldError]:
+    for index, variable in enumerate(env):
+        if is_reserved(variable["name"], framework, tpu=tpu):
+            yield FieldError(
+                f"{path}[{index}].name",
+                f"given {variable['name']!r}, which the operator sets; allowed: any name it does not set",
+            )
+
+
+def _limits(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    limits: Mapping[str, Any] = (container.get("resources") or {}).get("limits") or {}
+    return limits
+
+
+def _count(quantity: Any) -> int | None:
+    """A whole quantity such as 8 or "8"; None when it is none."""
+    return int(quantity) if re.fullmatch(r"[0-9]{1,6}", str(quantity)) else None
+
+
+def _count_errors(path: str, spec: TrainingJobSpec, entry: AcceleratorType) -> Iterator[FieldError]:
+    """The accelerators that the containers' limits name must be those of the job."""
+    wanted = _chips_per_worker(spec, entry)
+    named = [
+        (f"{path}[{i}].resources.limits[{entry.resource}]", _limits(container)[entry.resource])
+        for i, container in enumerate(spec.template["spec"]["containers"])
+        if entry.resource and entry.resource in _limits(container)
+    ]
+    counts = [_count(quantity) for _, quantity in named]
+    for (where, quantity), count in zip(named, counts, strict=True):
+        if count is None:
+            yield FieldError(where, f"given {given(quantity)}; allowed: a whole number")
+    total = sum(count or 0 for count in counts)
+    if named and None not in counts and wanted is not None and total != wanted:
+        yield FieldError(
+            named[0][0], f"given {total} in all; allowed: {wanted}, the chips of a worker, or absent"
+        )
+
+
+def _chips_per_worker(spec: TrainingJobSpec, entry: AcceleratorType) -> int | None:
+    """Chips of a worker; None when the topology, refused elsewhere, leaves it open."""
+    wanted, topology = spec.accelerator.chips_per_worker, spec.accelerator.topology
+    if wanted is not None or not entry.is_tpu:
+        return entry.chips_per_host if wanted is None else wanted
+    return entry.chips_per_worker(topology) if topology and entry.allows(topology) else None
+
+
+def _helper_chip_errors(
+    path: str, containers: Sequence[Mapping[str, Any]], catalog: Catalog
+) -> Iterator[FieldError]:
+    """Helpers are CPU roles: an accelerator they took would be in no account."""
+    resources = {entry.resource for entry in catalog.values()} - {""}
+    for index, container in enumerate(containers):
+        for name in sorted(resources & _limits(container).keys()):
+            yield FieldError(
+                f"{path}[{index}].resources.limits[{name}]",
+                f"given {given(_limits(container)[name])}; allowed: absent, helpers have no accelerators",
+            )

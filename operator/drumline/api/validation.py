@@ -1,0 +1,105 @@
+"""Validation of a TrainingJob beyond its schema: everything that needs no cluster.
+
+Two steps. `parse_spec` checks form: types, bounds, patterns, unknown fields. `validate_job` checks sense:
+an ordered list of rules of one shape, each a function from (name, spec, catalogue) to errors; all rules
+run, so that a user sees every error at once. Each error names the field on the wire, what was given and
+what is allowed. What CEL can refuse, the CRD refuses too (`drumline.api.rules`); these rules are the whole
+truth, for the offline plan and for an object that slipped through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from drumline.api.catalog import Catalog
+from drumline.api.errors import FieldError
+from drumline.api.names import MAX_LABEL, longest_names
+from drumline.api.shape import resolve_shape
+from drumline.api.templates import template_errors
+from drumline.api.training import DNS_1035, PlacementPolicyType, TrainingJobSpec
+from drumline.api.validation_accelerator import accelerator_errors
+from drumline.api.validation_helpers import helper_errors
+from drumline.api.wire import field_errors
+
+MAX_PODS: Final = 50_000
+
+
+def parse_spec(raw_spec: Any) -> tuple[TrainingJobSpec | None, tuple[FieldError, ...]]:
+    """A spec as it stands in a manifest, or what is wrong with its form."""
+    if not isinstance(raw_spec, Mapping):
+        return None, (FieldError("spec", f"given {type(raw_spec).__name__}; allowed: an object"),)
+    try:
+        # through JSON: strict there still takes lists for tuples and text for enums, as the wire does
+        return TrainingJobSpec.model_validate_json(json.dumps(raw_spec, default=str), strict=True), ()
+    except ValidationError as error:
+        return None, field_errors(error, TrainingJobSpec, prefix="spec")
+    except (RecursionError, TypeError, ValueError) as error:
+        return None, (FieldError("spec", f"given a value that is no JSON ({error}); allowed: JSON"),)
+
+
+def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[FieldError, ...]:
+    """Everything wrong with a parsed spec under that name; empty = valid."""
+    accelerator = tuple(accelerator_errors(spec, catalog))
+    rules = (
+        *_name_errors(name),
+        *accelerator,
+        *_policy_errors(spec),
+        *template_errors(spec, catalog),
+        *helper_errors(spec),
+    )
+    # sizes are known only for a sound accelerator
+    return (*rules, *(() if accelerator else _size_errors(name, spec, catalog)))
+
+
+def _name_errors(name: str) -> Iterator[FieldError]:
+    if not re.fullmatch(DNS_1035, name):
+        yield FieldError(
+            "metadata.name",
+            f"given {name!r}; allowed: a lower-case letter, then letters, digits and '-', ending in a letter "
+            "or digit (it names a Service)",
+        )
+
+
+def _size_errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldError]:
+    shape = resolve_shape(spec, catalog)
+    pods = shape.workers + sum(helper.replicas for helper in spec.helpers)
+    if pods > MAX_PODS:
+        yield FieldError(
+            "spec.slices", f"given a gang of {pods} pods; allowed: at most {MAX_PODS} pods in all"
+        )
+    for longest in longest_names(name, spec, shape.workers_per_slice):
+        if len(longest) > MAX_LABEL:
+            spare = max(0, MAX_LABEL - len(longest) + len(name))
+            yield FieldError(
+                "metadata.name",
+                f"given {name!r} ({len(name)} characters); allowed: at most {spare} characters, as pods get names "
+                f"such as {longest!r} of at most {MAX_LABEL}",
+            )
+            return
+
+
+def _policy_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
+    backoff = spec.failure_policy.backoff
+    if backoff.initial_seconds > backoff.max_seconds:
+        yield FieldError(
+            "spec.failurePolicy.backoff.initialSeconds",
+            f"given {backoff.initial_seconds}; allowed: at most maxSeconds, {backoff.max_seconds}",
+        )
+    placement = spec.scheduling.placement
+    free = placement.policy is PlacementPolicyType.UNCONSTRAINED
+    if free and placement.level is not None:
+        yield FieldError(
+            "spec.scheduling.placement.level",
+            f"given {placement.level!r} with policy Unconstrained; allowed: a level with policy Required or "
+            "Preferred",
+        )
+    if not free and placement.level is None:
+        yield FieldError(
+            "spec.scheduling.placement.level",
+            f"required with policy {placement.policy}; allowed: a topology level such as 'block'",
+        )
