@@ -1,0 +1,43 @@
+"""``python -m drumline``: run the operator, print the CRDs, or plan a job offline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from drumline import __version__
+from drumline.cli import plan
+
+_RUN = "run the operator (its own options: drumline run --help)"
+_CRDS = "print the custom resource definitions"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # its options are the shell's, and so is the time it takes to import
+    if given[:1] == ["run"]:
+        return _run(given[1:])
+    args = _parser().parse_args(given)
+    code: int = args.action(args)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="drumline", description="Operator for accelerator gangs.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser("run", help=_RUN, add_help=False)
+    plan.add_arguments(commands.add_parser("plan", help=plan.HELP, description=plan.HELP))
+    return top
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from drumline.runtime.shell import main as run  # noqa: PLC0415 - plan and crds need no kopf
+
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

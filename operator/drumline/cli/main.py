@@ -1,0 +1,30 @@
+"""``kubectl drumline``: what a user of a cluster needs at hand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from drumline import __version__
+from drumline.cli import plan
+
+
+def parser() -> argparse.ArgumentParser:
+    """The plugin's command line."""
+    top = argparse.ArgumentParser(prog="kubectl drumline", description="TrainingJobs at the command line.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    plan.add_arguments(commands.add_parser("plan", help=plan.HELP, description=plan.HELP))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    args = parser().parse_args(arguments)
+    code: int = args.action(args)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

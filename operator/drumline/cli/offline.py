@@ -1,0 +1,146 @@
+"""One TrainingJob planned without a cluster, by the operator's own code.
+
+The job is validated, rendered, placed (on described nodes, or nowhere) and decided upon exactly as in the
+operator: `validate_job`, `gang_request`, `admit`, `decide`. What differs is the world: nothing else runs,
+and the job was admitted this moment. Pods of a helper that waits for another role are not in the
+operator's first plan; they follow at the end, with what they wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from drumline.api.catalog import Catalog
+from drumline.api.errors import FieldError
+from drumline.api.shape import resolve_shape
+from drumline.api.status import TrainingJobStatus
+from drumline.api.training import TrainingJobSpec
+from drumline.api.validation import parse_spec, validate_job
+from drumline.core.gang.admission import admit
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.plan import Apply, Create, Plan
+from drumline.core.gang.projection import project_node
+from drumline.core.gang.types import Placement, Refusal
+from drumline.core.training.decide import decide
+from drumline.core.training.members import roster
+from drumline.core.training.observation import Granted, JobMeta, Observation, Settings
+from drumline.core.training.render import PreparedGang, prepare_gang
+from drumline.core.training.rendering import render_settings
+from drumline.core.training.request import gang_request
+
+Manifest = Mapping[str, Any]
+
+NO_UID: Final = "00000000-0000-0000-0000-000000000000"  # the API server gives one at creation
+_NOW: Final = 1_000_000_000.0  # no object shows it
+
+
+class InvalidJobError(Exception):
+    """The job is not valid; `errors` says why, field by field."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(map(str, errors)))
+
+
+class RefusedError(Exception):
+    """The nodes can't take the gang now; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(f"{refusal.reason}: {refusal.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A valid job from a manifest."""
+
+    meta: JobMeta
+    spec: TrainingJobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Objects in the order of their creation, each with a remark ("" = none)."""
+
+    objects: tuple[tuple[str, Manifest], ...]
+    placed: bool
+    suspended: bool
+
+
+def job_of(manifest: Manifest, namespace: str, catalog: Catalog) -> Job:
+    """The job of a manifest; `namespace` where it names none. InvalidJobError."""
+    metadata = manifest.get("metadata") or {}
+    name = str(metadata.get("name") or "")
+    spec, errors = parse_spec(manifest.get("spec"))
+    if spec is None:
+        raise InvalidJobError(errors)
+    if errors := validate_job(name, spec, catalog):
+        raise InvalidJobError(errors)
+    space = str(metadata.get("namespace") or namespace)
+    uid = str(metadata.get("uid") or NO_UID)
+    return Job(JobMeta(space, name, uid, 1, "1", 0.0, labels=metadata.get("labels") or {}), spec)
+
+
+def plan_offline(
+    job: Job, catalog: Catalog, nodes: Sequence[Manifest] | None = None, attempt: int = 1
+) -> Planned:
+    """What the operator would create for `attempt` of `job` on `nodes`. RefusedError.
+
+    Without `nodes` no placement is known, and the pods are unpinned.
+    """
+    obs = _observation(job, catalog, attempt)
+    gang = prepare_gang(job.meta, job.spec, catalog, attempt, render_settings(obs))
+    placement = Placement(("",) * gang.roster.size) if nodes is None else _place(obs, job, nodes)
+    plan = decide(replace(obs, admission=Granted(placement)), _NOW)
+    objects = tuple(("", manifest) for manifest in _created(plan))
+    waiting = () if job.spec.suspend else tuple(_waiting(job.spec, gang, placement, objects))
+    return Planned((*objects, *waiting), nodes is not None, job.spec.suspend)
+
+
+def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:
+    capacity = Capacity()
+    for manifest in nodes:
+        capacity.set_node(project_node(manifest))
+    request = gang_request(
+        job.meta, job.spec, obs.catalog, queued_at=_NOW, settings=render_settings(obs)
+    )
+    result = admit([request], capacity, _NOW, obs.settings.head_wait_seconds)
+    for _, placement in result.granted:
+        return placement
+    raise RefusedError(result.refused[request.uid])
+
+
+def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:
+    shape = resolve_shape(job.spec, catalog)
+    members = roster(job.meta.name, job.spec, shape.workers_per_slice)
+    return Observation(
+        job=job.meta,
+        spec=job.spec,
+        errors=(),
+        shape=shape,
+        roster=members,
+        status=TrainingJobStatus(attempt=attempt - 1),
+        catalog=catalog,
+        pods={},
+        settings=Settings(creates_per_plan=members.size),
+    )
+
+
+def _created(plan: Plan) -> Iterator[Manifest]:
+    yield from (create.manifest for create in plan.prepare)
+    for stage in plan.actions:
+        yield from (action.manifest for action in stage if isinstance(action, Create | Apply))
+
+
+def _waiting(
+    spec: TrainingJobSpec, gang: PreparedGang, placement: Placement, objects: Sequence[tuple[str, Manifest]]
+) -> Iterator[tuple[str, Manifest]]:
+    """Pods of helpers that the first plan leaves out."""
+    there = {manifest["metadata"]["name"] for _, manifest in objects if manifest["kind"] == "Pod"}
+    for helper in spec.helpers:
+        needs = " and ".join(f"{d.name} {d.status.value}" for d in helper.depends_on)
+        for index in gang.roster.role_range(helper.name):
+            if gang.name_of(index) not in there:
+                yield f"created once: {needs}", gang.pod(index, placement.nodes[index] or None)
