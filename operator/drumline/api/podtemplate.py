@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-MAX_CONTAINERS: Final = 32
-MAX_ENV: Final = 512
+MAX_CONTAINERS: Final = 16
+MAX_ENV: Final = 256
 MAX_ITEMS: Final = 256
 
 Schema = dict[str, Any]
