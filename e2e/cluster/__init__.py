@@ -1,0 +1,1 @@
+"""Clusters for tests, end-to-end suites, benchmarks and the demo."""

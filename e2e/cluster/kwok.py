@@ -1,0 +1,89 @@
+"""kwok: the program that plays the kubelets of fake nodes.
+
+It takes only nodes that carry the annotation ``kwok.x-k8s.io/node: fake``, so that a real node can stand
+beside them, and it works under a role of its own rather than as an administrator.
+"""
+
+import importlib
+import importlib.util
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster.api import Api
+from e2e.cluster.components import Layout
+
+USER = "drumline:kwok"
+_ANNOTATION = "kwok.x-k8s.io/node=fake"
+# The API server applies this one, so a node that `nodes.lose_node` labels later is let go of.
+_NOT_LOST = "fake.drumline.dev/kubelet!=lost"
+# Leases are renewed four times as often as they run out: every 30 s, within the 50 s after which the
+# controller manager gives a node up. kwok's own default costs a request a second for every 10 nodes.
+_LEASE_SECONDS = 120
+# Requests at the same time, for each kind of work; kwok fills in no default where a file leaves one out.
+_PARALLELISM = 16
+# Room for as many fake pods as a control plane can take, apart from Services and real pods.
+_POD_CIDR = "10.128.0.0/9"
+
+
+def arguments(layout: Layout) -> list[str]:
+    """The command line."""
+    return [
+        f"--kubeconfig={layout.kubeconfig('kwok')}",
+        f"--config={layout.root / 'kwok.yaml'}",
+    ]
+
+
+def configuration() -> str:
+    """The configuration file: its options, then the stages that nodes and pods go through."""
+    options = f"""\
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokConfiguration
+options:
+  manageAllNodes: false
+  manageNodesWithAnnotationSelector: {_ANNOTATION}
+  manageNodesWithLabelSelector: {_NOT_LOST}
+  cidr: {_POD_CIDR}
+  nodeLeaseDurationSeconds: {_LEASE_SECONDS}
+  podPlayStageParallelism: {_PARALLELISM}
+  nodePlayStageParallelism: {_PARALLELISM}
+  nodeLeaseParallelism: {_PARALLELISM}
+  podsOnNodeSyncParallelism: {_PARALLELISM}
+"""
+    return f"{options}---\n{_stages()}"
+
+
+def grant(api: Api) -> None:
+    """Give kwok's user its role: what a kubelet does, for any node."""
+    rules = [
+        _rule("", ["nodes"], ["get", "list", "watch", "patch"]),
+        _rule("", ["nodes/status", "pods/status"], ["patch", "update"]),
+        _rule("", ["pods"], ["get", "list", "watch", "patch", "update", "delete"]),
+        _rule("", ["events"], ["create", "patch", "update"]),
+        _rule("coordination.k8s.io", ["leases"], ["get", "list", "watch", "create", "patch", "update"]),
+    ]
+    group = "rbac.authorization.k8s.io"
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": USER}}
+    api.create(f"/apis/{group}/v1/clusterroles", {**head, "kind": "ClusterRole", "rules": rules})
+    binding = {
+        **head,
+        "kind": "ClusterRoleBinding",
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": USER},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
+    }
+    api.create(f"/apis/{group}/v1/clusterrolebindings", binding)
+
+
+def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": resources, "verbs": verbs}
+
+
+def _stages() -> str:
+    if importlib.util.find_spec("e2e.cluster.fakepods"):
+        text: str = importlib.import_module("e2e.cluster.fakepods").kwok_config()
+        return text
+    tools = Path(__file__).with_name("tools") / "kwok"
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
+    stages = Path(subprocess.check_output(command, cwd=tools, text=True).strip()) / "kustomize" / "stage"
+    files = [stages / "node/fast/node-initialize.yaml", *sorted((stages / "pod/fast").glob("pod-*.yaml"))]
+    return "\n---\n".join(file.read_text() for file in files)
