@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from drumline import __version__
+from drumline.api import crd
 from drumline.cli import plan
 
 _RUN = "run the operator (its own options: drumline run --help)"
@@ -29,8 +30,14 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_parser("run", help=_RUN, add_help=False)
+    commands.add_parser("crds", help=_CRDS, description=_CRDS).set_defaults(action=_crds)
     plan.add_arguments(commands.add_parser("plan", help=plan.HELP, description=plan.HELP))
     return top
+
+
+def _crds(_args: argparse.Namespace) -> int:
+    sys.stdout.write(crd.text())
+    return 0
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -40,7 +40,9 @@ class _Dumper(yaml.CSafeDumper):
 
 def _text(dumper: _Dumper, data: str) -> yaml.ScalarNode:
     """Quotes what an older YAML reader (kubectl's) would take for a number or a boolean."""
-    ambiguous = re.fullmatch(r"[-+0-9.eE_:]+|[yYnN]|[Oo](n|N|ff|FF)|[Yy](es|ES)|[Nn](o|O)", data)
+    ambiguous = re.fullmatch(
+        r"[-+0-9.eE_:]+|0[oxb][0-9a-fA-F_]+|[yYnN]|[Oo](n|N|ff|FF)|[Yy](es|ES)|[Nn](o|O)", data
+    )
     style = "|" if "\n" in data else '"' if ambiguous else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 

@@ -103,9 +103,7 @@ def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:
     capacity = Capacity()
     for manifest in nodes:
         capacity.set_node(project_node(manifest))
-    request = gang_request(
-        job.meta, job.spec, obs.catalog, queued_at=_NOW, settings=render_settings(obs)
-    )
+    request = gang_request(job.meta, job.spec, obs.catalog, queued_at=_NOW, settings=render_settings(obs))
     result = admit([request], capacity, _NOW, obs.settings.head_wait_seconds)
     for _, placement in result.granted:
         return placement
