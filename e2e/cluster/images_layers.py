@@ -1,0 +1,164 @@
+"""The layers that images are made of, each built once into the cache.
+
+A layer's key is a hash of its recipe: packages, requirements, source files. What the recipe leaves open (the
+exact Debian patch release) is fixed by whoever built the layer first; delete the cache to build it anew.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from e2e.cluster import packages
+from e2e.cluster.build import cache_dir
+from e2e.cluster.images_archive import Layer, write_layer
+
+PYTHON = "3.11"
+_SUITE = "bookworm"
+_PACKAGES = ("python3-minimal", "libpython3-stdlib", "ca-certificates")
+_UNUSED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/lintian",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/lib/apt/lists",
+    "var/log",
+)
+_SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
+_REPOSITORY = Path(__file__).parents[2]
+
+
+class ImageError(RuntimeError):
+    """An image could not be built; the message says what is missing or what failed."""
+
+
+def base() -> Layer:
+    """A minimal Debian with Python and the certificates of public authorities; needs root to be built."""
+    return _cached("base", [_SUITE, *_PACKAGES, *_UNUSED, "2"], _build_base)
+
+
+def requirements(name: str) -> Layer:
+    """The packages of ``images/NAME/requirements.txt``, where the base's Python finds them."""
+    file = _REPOSITORY / "images" / name / "requirements.txt"
+    return _cached(name, [file.read_text()], lambda root: _install(root, ["--requirement", str(file)]), _SITE)
+
+
+def drumline() -> Layer:
+    """The drumline package itself, installed from its wheel without its dependencies."""
+    return _cached(
+        "drumline", _sources(), lambda root: _install(root, ["--no-deps", str(_REPOSITORY)]), _SITE
+    )
+
+
+def tree(name: str, *extra: str) -> Path:
+    """A directory on this host with the packages of ``images/NAME/requirements.txt``, to be mounted read-only."""
+    file = _REPOSITORY / "images" / name / "requirements.txt"
+    target = cache_dir() / "trees" / f"{name}-{_key([file.read_text(), *extra])}"
+    with _locked(target.name):
+        if not target.exists():
+            with _scratch(name) as root:
+                _install(root, ["--requirement", str(file)])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                root.chmod(0o755)
+                root.rename(target)
+    return target
+
+
+def _build_base(root: Path) -> None:
+    if os.geteuid() != 0:
+        raise ImageError("building the base image needs root: run as root, or build images/ with Docker")
+    packages.ensure_programs({"debootstrap": "debootstrap"})
+    mirror = os.environ.get("DRUMLINE_DEBIAN_MIRROR")
+    include = f"--include={','.join(_PACKAGES)}"
+    _run(["debootstrap", "--variant=minbase", include, _SUITE, str(root), *([mirror] if mirror else [])])
+    for name in _UNUSED:
+        shutil.rmtree(root / name, ignore_errors=True)
+        (root / name).mkdir(parents=True)
+    # The name of the machine and its name servers are the runtime's to set.
+    for name in ("hostname", "resolv.conf"):
+        (root / "etc" / name).unlink(missing_ok=True)
+    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+
+
+def _install(root: Path, what: Sequence[str]) -> None:
+    """Install with pip into ``root`` for the base's Python, and compile what a container will import."""
+    target = ["--target", str(root), "--no-compile", "--quiet", "--disable-pip-version-check"]
+    # Wheels only, except for our own package, which is a directory.
+    binary = [] if "--no-deps" in what else ["--python-version", PYTHON, "--only-binary=:all:"]
+    _run([sys.executable, "-m", "pip", "install", *target, *binary, *what])
+    if platform.python_version().startswith(f"{PYTHON}."):
+        # Times are not kept in layers, so compiled files must not depend on them.
+        compiled = ["-q", "-j0", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", f"/{_SITE}"]
+        _run([sys.executable, "-m", "compileall", *compiled, str(root)], allowed=(0, 1))
+
+
+def _sources() -> list[str]:
+    files = sorted((_REPOSITORY / "operator" / "drumline").rglob("*"))
+    named = [path for path in files if path.is_file() and "__pycache__" not in path.parts]
+    return [
+        f"{path.relative_to(_REPOSITORY)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in [*named, _REPOSITORY / "pyproject.toml"]
+    ]
+
+
+def _cached(name: str, recipe: Sequence[str], fill: Callable[[Path], None], prefix: str = "") -> Layer:
+    directory = cache_dir() / "layers"
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}-{_key([*recipe, prefix])}.tar"
+    record = path.with_suffix(".json")
+    with _locked(path.stem):
+        if record.exists() and path.exists():
+            return Layer(path, json.loads(record.read_text())["sha256"])
+        started = time.monotonic()
+        print(f"image layer {name}: building", file=sys.stderr, flush=True)
+        with _scratch(name) as root:
+            fill(root)
+            layer = write_layer(root, path, prefix)
+        record.write_text(json.dumps({"sha256": layer.digest}))
+        size = path.stat().st_size / 1e6
+        print(f"image layer {name}: {size:.0f} MB in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return layer
+
+
+def _key(recipe: Sequence[str]) -> str:
+    text = "\n".join([*recipe, PYTHON, platform.machine()])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def _scratch(name: str) -> Iterator[Path]:
+    directory = cache_dir() / "scratch"
+    directory.mkdir(parents=True, exist_ok=True)
+    root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=directory))
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[None]:
+    path = cache_dir() / "locks" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> None:
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode not in allowed:
+        tail = "\n".join(done.stdout.decode(errors="replace").splitlines()[-20:])
+        raise ImageError(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{tail}")

@@ -1,0 +1,1 @@
+"""End-to-end suites: real training in real pods."""
