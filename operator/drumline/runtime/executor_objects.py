@@ -132,12 +132,11 @@ class Objects:
 
     async def _create_or_adopt(self, owner: Owner, action: Apply) -> str:
         """Uid of the object, now as the manifest says."""
-        create = Create(action.resource, action.manifest)
         path = resource_path(action.resource, _name(action.manifest)[0])
         try:
             made = await self._post(path, action.manifest)
         except AlreadyExists:
-            if not (uid := await self._existing(owner, create)):
+            if not (uid := await self._existing(owner, action)):
                 raise
             await self._patch(action, uid)
             return uid
@@ -164,17 +163,20 @@ class Objects:
             return False
         return True
 
-    async def _existing(self, owner: Owner, action: Create) -> str:
-        """Uid of the object that has the name, if it is this owner's; "" if it has gone meanwhile."""
+    async def _existing(self, owner: Owner, action: Create | Apply) -> str:
+        """uid of the object that has the name, if it is this owner's; "" if it has gone meanwhile.
+
+        What is created must be of the same attempt; what is applied moves from attempt to attempt.
+        """
         namespace, name = _name(action.manifest)
         try:
             found = await self._client.request("GET", resource_path(action.resource, namespace, name))
         except NotFound:
             return ""
-        _check_owner(
-            owner, f"{action.resource}/{name}", found["metadata"], _attempt(action.manifest["metadata"])
-        )
-        return str(found["metadata"]["uid"])
+        metadata = found["metadata"]
+        wanted = action.manifest["metadata"] if isinstance(action, Create) else metadata
+        _check_owner(owner, f"{action.resource}/{name}", metadata, _attempt(wanted))
+        return str(metadata["uid"])
 
     def _remember(self, key: tuple[str, str, str, str], uid: str) -> None:
         self._uids[key] = uid

@@ -1,0 +1,156 @@
+"""The operator's settings: flags, else environment (DRUMLINE_…), else a YAML file, else defaults.
+
+Every setting has one name: ``--metrics-port``, ``DRUMLINE_METRICS_PORT`` and ``metricsPort`` are the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from drumline.runtime.errors import DrumlineError
+
+DISCOVERY_MODES: Final = ("Auto", "EndpointSlice", "Endpoints")
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("json", "text")
+
+
+class ConfigError(DrumlineError):
+    """A setting is unknown or has a bad value."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds; ``retry < renew_deadline < duration``. A request may take half of `renew_deadline`."""
+
+    duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.retry < self.renew_deadline < self.duration:
+            raise ValueError(f"lease times must be 0 < retry < renew deadline < duration, not {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the operator is started with. Times are in seconds."""
+
+    kubeconfig: str = ""  # development: run outside the cluster; "" = the pod's service account
+    namespace: str = ""  # look after this namespace only; "" = all
+    lease_namespace: str = ""  # "" = the operator's own
+    lease_name: str = "drumline"
+    lease_duration: float = 15.0
+    lease_renew_deadline: float = 10.0
+    lease_retry: float = 2.0
+    metrics_host: str = ""  # "" = every address, both families
+    metrics_port: int = 8080  # 0 = any free port
+    workers: int = 32  # jobs looked at at once
+    write_qps: float = 0.0  # 0 = only `writes_in_flight` limits
+    write_burst: int = 200
+    writes_in_flight: int = 64
+    discovery: str = "Auto"  # one of DISCOVERY_MODES
+    head_wait: float = 300.0  # backfill until the head of the queue has waited this long
+    exclude: float = 3600.0  # how long a node that failed a gang is avoided
+    cluster_domain: str = "cluster.local"
+    catalog: str = ""  # YAML file that overrides the accelerator catalogue
+    shutdown_grace: float = 10.0
+    log_level: str = "info"
+    log_format: str = "json"
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"{_flag(name)}: {getattr(self, name)!r} is not one of {', '.join(allowed)}"
+                )
+        for name in ("workers", "write_burst", "writes_in_flight"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{_flag(name)}: must be at least 1")
+        try:
+            self.lease_times  # noqa: B018 - it checks itself
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    @property
+    def lease_times(self) -> LeaseTimes:
+        """The times of the election."""
+        return LeaseTimes(self.lease_duration, self.lease_renew_deadline, self.lease_retry)
+
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "discovery": DISCOVERY_MODES,
+    "log_level": LOG_LEVELS,
+    "log_format": LOG_FORMATS,
+}
+_TYPES: Final[Mapping[str, type]] = {
+    field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Config)
+}
+_HELP: Final[Mapping[str, str]] = {
+    "kubeconfig": "development only: run outside the cluster with this kubeconfig file",
+    "namespace": "look after TrainingJobs of this namespace only (default: all)",
+    "metrics_port": "port of /metrics, /healthz and /readyz",
+    "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
+    "catalog": "YAML file that overrides the accelerator catalogue",
+}
+
+
+def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """Settings of one run. Raises ConfigError; argparse exits on unknown flags and ``--help``."""
+    flags = {
+        name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None
+    }
+    path = flags.pop("config", None) or environment.get("DRUMLINE_CONFIG")
+    values: dict[str, Any] = _from_file(path) if path else {}
+    for name in _TYPES:
+        if (given := environment.get(_variable(name))) is not None:
+            values[name] = given
+    values |= flags
+    return Config(**{name: _converted(name, value) for name, value in values.items()})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="drumline run", description="Run the operator.")
+    parser.add_argument("--config", metavar="FILE", help="YAML file with settings in camelCase")
+    for name, kind in _TYPES.items():
+        text = _HELP.get(name, name.replace("_", " ")) + f" (environment: {_variable(name)})"
+        parser.add_argument(_flag(name), dest=name, metavar=kind.__name__.upper(), help=text)
+    return parser
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a mapping")
+    names = {_camel(name): name for name in _TYPES}
+    if unknown := sorted(str(key) for key in document.keys() - names.keys()):
+        raise ConfigError(f"{path}: unknown settings {', '.join(unknown)}")
+    return {names[key]: value for key, value in document.items()}
+
+
+def _converted(name: str, value: Any) -> Any:
+    try:
+        return _TYPES[name](value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{_flag(name)}: {value!r} is not {_TYPES[name].__name__}") from error
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return "DRUMLINE_" + name.upper()
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
