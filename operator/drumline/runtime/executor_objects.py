@@ -164,7 +164,7 @@ class Objects:
         return True
 
     async def _existing(self, owner: Owner, action: Create | Apply) -> str:
-        """uid of the object that has the name, if it is this owner's; "" if it has gone meanwhile.
+        """Uid of the object that has the name, if it is this owner's; "" if it has gone meanwhile.
 
         What is created must be of the same attempt; what is applied moves from attempt to attempt.
         """

@@ -26,10 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """One replica's part in an election. `identity` is unique to the process.
-
-    `client` has its own connection, `clock` gives monotonic seconds, `now` Unix time (for people to read).
-    """
+    """One replica's part in an election. `identity` is unique to the process, `client` its own connection."""
 
     def __init__(
         self,
@@ -38,8 +35,8 @@ class Lease:
         namespace: str,
         name: str,
         identity: str,
-        clock: Callable[[], float],
-        now: Callable[[], float],
+        clock: Callable[[], float],  # monotonic seconds
+        now: Callable[[], float],  # Unix seconds, for people who read the record
         on_lost: Callable[[str], None],
         times: LeaseTimes | None = None,
     ) -> None:
@@ -85,9 +82,10 @@ class Lease:
             await asyncio.sleep(min(self._times.retry, max(0.0, self._closes - self._clock())))
             self.check()
             try:
-                await self._write(self._record, self._identity)
-            except (Conflict, NotFound):
-                await self._look_again()
+                try:
+                    await self._write(self._record, self._identity)
+                except (Conflict, NotFound):
+                    await self._look_again()
             except ApiError as error:
                 logger.warning("cannot renew the lease: %s", error)
 
@@ -113,11 +111,7 @@ class Lease:
 
     async def _look_again(self) -> None:
         """After a conflict: somebody edited the record, took it, or deleted it."""
-        try:
-            self._record = await self._read()
-        except ApiError as error:
-            logger.warning("cannot read the lease: %s", error)
-            return
+        self._record = await self._read()
         holder = self._record["spec"].get("holderIdentity")
         if holder != self._identity:
             self._lose(f"the lease was taken by {holder}" if holder else "the lease was deleted")
