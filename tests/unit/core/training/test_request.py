@@ -1,0 +1,71 @@
+"""What a job asks of admission."""
+
+from typing import Any
+
+import pytest
+
+from drumline.api.catalog import Catalog
+from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.types import GangRequest, PlacementPolicy
+from drumline.core.training.observation import JobMeta
+from drumline.core.training.request import gang_request
+
+JOB = JobMeta("ml", "llama", "uid-1", 1, "1", 0.0)
+CONTAINER = {"name": "train", "image": "img", "resources": {"requests": {"cpu": "1500m", "memory": "2Gi"}}}
+TEMPLATE = {"spec": {"containers": [CONTAINER]}}
+GPU = {"accelerator": {"type": "nvidia-h100-80gb"}, "slices": 2, "workersPerSlice": 3}
+
+
+def request(manifest: dict[str, Any], **more: Any) -> GangRequest:
+    spec = TrainingJobSpec.model_validate({"template": TEMPLATE, **manifest})
+    return gang_request(JOB, spec, Catalog.default(), queued_at=7.0, **more)
+
+
+def test_says_who_asks_for_what_and_since_when() -> None:
+    found = request(GPU, priority=5, excluded=frozenset({"bad"}), preferred_nodes={0: "n0"})
+    assert (found.uid, found.namespace, found.name) == ("uid-1", "ml", "llama")
+    assert (found.priority, found.queued_at) == (5, 7.0)
+    assert (found.slices, found.workers_per_slice, found.workers, found.pods) == (2, 3, 6, 6)
+    assert (found.accelerator, found.chips_per_worker) == ("nvidia-h100-80gb", 8)
+    assert (found.excluded, found.preferred_nodes) == (frozenset({"bad"}), {0: "n0"})
+
+
+def test_a_worker_requests_what_its_pod_will() -> None:
+    worker = request(GPU).worker
+    assert dict(worker.requests) == {"cpu": 1500, "memory": 2 << 30, "nvidia.com/gpu": 8, "pods": 1}
+    assert worker.node_selector == (("cloud.google.com/gke-accelerator", "nvidia-h100-80gb"),)
+    assert "nvidia.com/gpu" in {t.key for t in worker.tolerations}
+    assert worker.unmodelled == ()
+
+
+def test_helpers_are_groups_of_their_own_in_the_order_of_the_spec() -> None:
+    helper = {"name": "loader", "replicas": 4, "template": TEMPLATE}
+    found = request({**GPU, "helpers": [helper, {"name": "eval", "template": TEMPLATE}]})
+    assert [(h.role, h.count) for h in found.helpers] == [("loader", 4), ("eval", 1)]
+    assert dict(found.helpers[0].shape.requests) == {"cpu": 1500, "memory": 2 << 30, "pods": 1}
+    assert found.pods == 11
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "workers", "atomic"),
+    [
+        ({"type": "tpu-v5p", "topology": "4x4x4"}, 16, True),
+        ({"type": "tpu-v6e", "topology": "2x2"}, 1, False),
+        ({"type": "tpu-v6e", "topology": "2x4"}, 2, True),
+        ({"type": "tpu-v6e", "topology": "2x4", "chipsPerWorker": 8}, 1, False),
+        ({"type": "nvidia-h100-80gb"}, 1, False),
+        ({"type": "cpu"}, 1, False),
+    ],
+)
+def test_a_tpu_slice_of_several_hosts_takes_a_whole_pool(
+    accelerator: dict[str, Any], workers: int, atomic: bool
+) -> None:
+    found = request({"accelerator": accelerator})
+    assert (found.workers_per_slice, found.atomic_pool) == (workers, atomic)
+
+
+def test_topology_wishes_are_handed_on() -> None:
+    wish = {"scheduling": {"placement": {"policy": "Required", "level": "block"}}}
+    found = request({**GPU, **wish})
+    assert (found.policy, found.level) == (PlacementPolicy.REQUIRED, "block")
+    assert (request(GPU).policy, request(GPU).level) == (PlacementPolicy.UNCONSTRAINED, "")
