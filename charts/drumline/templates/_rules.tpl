@@ -1,0 +1,60 @@
+{{- /*
+What the operator may do, one rule for each thing it does. Tests hold this list to what the code asks for.
+Rules in "drumline.readRules" are needed for the whole cluster: capacity is what is left beside everybody's pods.
+Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or in one namespace.
+*/ -}}
+
+{{- define "drumline.readRules" -}}
+- apiGroups: [""]
+  resources: [nodes, pods]
+  verbs: [get, list, watch]
+# where a bound volume can be reached from
+- apiGroups: [""]
+  resources: [persistentvolumes]
+  verbs: [get]
+- apiGroups: [scheduling.k8s.io]
+  resources: [priorityclasses]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{- define "drumline.jobRules" -}}
+# delete: ttlSecondsAfterFinished
+- apiGroups: [drumline.dev]
+  resources: [trainingjobs]
+  verbs: [get, list, watch, delete]
+- apiGroups: [drumline.dev]
+  resources: [trainingjobs/status]
+  verbs: [get, patch]
+# blockOwnerDeletion in owner references, where the API server checks it
+- apiGroups: [drumline.dev]
+  resources: [trainingjobs/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+# a gang's names; writing endpoints redirects traffic, see docs/operations.md
+- apiGroups: [""]
+  resources: [services, endpoints]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [get, list, watch, create, patch]
+# long host lists
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
+# placements
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+# preflight of a gang
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+{{- end -}}
