@@ -40,10 +40,15 @@ def spec(**fields: Any) -> TrainingJobSpec:
     return parsed
 
 
-def errors_of(name: str = "llama", **fields: Any) -> tuple[FieldError, ...]:
-    """What either step of validation says."""
-    parsed, errors = parse_spec(raw_spec(**fields))
+def judge(raw: Any, name: str = "llama") -> tuple[FieldError, ...]:
+    """What either step of validation says of a spec."""
+    parsed, errors = parse_spec(raw)
     return errors if parsed is None else validate_job(name, parsed, Catalog.default())
+
+
+def errors_of(name: str = "llama", **fields: Any) -> tuple[FieldError, ...]:
+    """What validation says of a spec that is valid but for `fields`."""
+    return judge(raw_spec(**fields), name)
 
 
 def paths_of(name: str = "llama", **fields: Any) -> list[str]:
