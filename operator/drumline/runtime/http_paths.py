@@ -17,6 +17,8 @@ PREFIXES: Final[Mapping[str, str]] = {
     "nodes": "/api/v1",
     "namespaces": "/api/v1",
     "resourcequotas": "/api/v1",
+    "persistentvolumeclaims": "/api/v1",
+    "persistentvolumes": "/api/v1",
     "controllerrevisions": "/apis/apps/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",

@@ -1,0 +1,172 @@
+"""The life of one replica, from its first connection to its last write.
+
+    serve probes and metrics → mirror the cluster → wait for the lease → work → stop
+
+Every replica serves and mirrors, so that a successor starts warm; only the leader works. Stopping goes
+backwards: no more keys are handed out, writes under way end within the grace, then the lease is given
+back. A lease that was lost leaves no time for any of this: the process ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from drumline.runtime.config import Config
+from drumline.runtime.config_logging import about
+from drumline.runtime.health import HealthServer
+from drumline.runtime.kube import Client, connect
+from drumline.runtime.lease import Lease
+from drumline.runtime.limiter import Limiter
+from drumline.runtime.metrics import Metrics
+from drumline.runtime.metrics_census import Census
+from drumline.runtime.workqueue import WorkQueue
+
+Key = tuple[str, str]
+Queue = WorkQueue[Key]
+
+logger = logging.getLogger(__name__)
+
+
+class Controller(Protocol):
+    """What keeps the jobs on their way."""
+
+    async def mirror(self) -> None:
+        """Start mirroring the cluster; return when everything was seen once. Every replica."""
+
+    async def start(self) -> None:
+        """Begin to work, as the leader."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one job a step further; seconds until it wants to be looked at again."""
+
+    async def stop(self) -> None:
+        """End everything `mirror` and `start` began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A controller, and how to count its jobs."""
+
+    controller: Controller
+    census: Callable[[], Census]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a replica needs of its process. Clocks in seconds: Unix time, monotonic time."""
+
+    identity: str
+    namespace: str  # the operator's own
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    die: Callable[[str], None]  # ends the process at once
+
+
+Build = Callable[[Client, Queue, Config], Built]
+
+
+class Replica:
+    """One running operator. `stopping` may be set from a signal handler; `run` then winds up."""
+
+    def __init__(self, config: Config, process: Process, build: Build) -> None:
+        self.config = config
+        self.process = process
+        self.stopping = asyncio.Event()
+        self.queue: Queue = WorkQueue()
+        self.metrics = Metrics()
+        self.health = HealthServer(self.metrics.render, self._is_ready)
+        self._build = build
+        self._mirrored = False
+
+    async def run(self) -> None:
+        """Live until `stopping` is set. Raises what made it impossible to go on."""
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(await self._connect(limited=True))
+            election = await stack.enter_async_context(await self._connect(limited=False))
+            lease = self._lease(election)
+            client.fence = lease.check
+            built = self._build(client, self.queue, self.config)
+            self._measure(built, lease)
+            await self.health.start(self.config.metrics_host, self.config.metrics_port)
+            stack.push_async_callback(self.health.stop)
+            await self._live(built.controller, lease)
+
+    async def _live(self, controller: Controller, lease: Lease) -> None:
+        """Work until told to stop, then end in good order."""
+        life = asyncio.create_task(self._lead(controller, lease))
+        stop = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if life.done():
+                life.result()
+            logger.info("stopping")
+            if not await self.queue.stop(self.config.shutdown_grace):
+                logger.warning("some work was cut off after %.0f s", self.config.shutdown_grace)
+        finally:
+            self._mirrored = False
+            await self.queue.stop(0)
+            for task in (life, stop):
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await life
+            await controller.stop()
+            await lease.release()
+
+    async def _lead(self, controller: Controller, lease: Lease) -> None:
+        await controller.mirror()
+        self._mirrored = True
+        logger.info("the cluster is mirrored; waiting for the lease")
+        await lease.acquire()
+        logger.info("leading as %s", self.process.identity)
+        holding = asyncio.create_task(lease.hold())
+        try:
+            await controller.start()
+            self.queue.start(lambda key: self._reconcile(controller, key), self.config.workers)
+            await holding
+        finally:
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
+
+    async def _reconcile(self, controller: Controller, key: Key) -> float | None:
+        began = self.process.monotonic()
+        result = "error"
+        try:
+            with about(*key):
+                again = await controller.reconcile(key)
+            result = "success"
+        finally:
+            self.metrics.reconciled(self.process.monotonic() - began, result)
+        return again
+
+    async def _connect(self, *, limited: bool) -> Client:
+        config = self.config
+        limiter = Limiter(qps=config.write_qps, burst=config.write_burst, in_flight=config.writes_in_flight)
+        return await connect(
+            config.kubeconfig or None, limiter=limiter if limited else None, observer=self.metrics.request
+        )
+
+    def _lease(self, client: Client) -> Lease:
+        return Lease(
+            client,
+            namespace=self.config.lease_namespace or self.process.namespace,
+            name=self.config.lease_name,
+            identity=self.process.identity,
+            clock=self.process.monotonic,
+            now=self.process.now,
+            on_lost=self.process.die,
+            times=self.config.lease_times,
+        )
+
+    def _measure(self, built: Built, lease: Lease) -> None:
+        self.metrics.follow(
+            depth=lambda: len(self.queue), delayed=lambda: self.queue.delayed, leader=lambda: lease.held
+        )
+        self.metrics.follow_jobs(built.census)
+
+    def _is_ready(self) -> bool:
+        return self._mirrored
