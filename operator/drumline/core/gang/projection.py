@@ -1,0 +1,174 @@
+"""From raw JSON of the API server to `types.Node` and `types.Pod`: only what decisions need.
+
+Strings and tuples that many objects have in common are shared, so that a store of 20,000 pods stays small.
+A malformed object is not this module's to judge (the API server validated it), but a field that is absent
+or null always means its zero value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+from sys import intern
+from typing import Any, Final
+
+from drumline.core.gang.names import controller_uid, member_of
+from drumline.core.gang.projection_requests import effective_requests, is_sidecar
+from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
+from drumline.core.gang.quantity import canonical
+from drumline.core.gang.types import Member, Node, Pod, PodPhase, Taint, Termination
+
+__all__ = ["project_node", "project_pod", "shape_of", "timestamp"]
+
+Raw = Mapping[str, Any]
+
+_MAX_MESSAGE: Final = 512  # characters kept of a message: decisions match on its beginning
+_STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+_PHASES: Final = {str(phase): phase for phase in PodPhase}
+
+
+def project_node(raw: Raw) -> Node:
+    """What placement needs of a raw v1.Node. Raises ValueError for a malformed quantity."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    conditions = status.get("conditions") or ()
+    return Node(
+        name=intern(metadata["name"]),
+        uid=metadata.get("uid", ""),
+        labels={intern(k): intern(v) for k, v in (metadata.get("labels") or {}).items()},
+        taints=tuple(_taint(t) for t in spec.get("taints") or ()),
+        allocatable={intern(k): canonical(k, v) for k, v in (status.get("allocatable") or {}).items()},
+        unschedulable=bool(spec.get("unschedulable")),
+        ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
+    )
+
+
+def project_pod(raw: Raw) -> Pod:
+    """What decisions need of a raw v1.Pod. Raises ValueError for a malformed quantity."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    facts = _conditions(status.get("conditions") or ())
+    node = spec.get("nodeName") or ""
+    waiting, waiting_message = _waiting(status)
+    return Pod(
+        namespace=intern(metadata.get("namespace", "")),
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        requests=effective_requests(spec, status if facts.resizing else None),
+        node=intern(node or status.get("nominatedNodeName") or ""),
+        bound=bool(node),
+        host_ports=_shared_ports(host_ports(spec)),
+        phase=_PHASES.get(status.get("phase") or "Pending", PodPhase.UNKNOWN),
+        ready=facts.ready,
+        deleting=bool(metadata.get("deletionTimestamp")),
+        created_at=timestamp(metadata.get("creationTimestamp")),
+        bound_at=facts.bound_at,
+        rejected=facts.rejected,
+        waiting=waiting,
+        waiting_message=waiting_message,
+        reason=intern(status.get("reason") or ""),
+        message=_cut(status.get("message")),
+        disruption=facts.disruption,
+        termination=_termination(spec, status),
+        ips=tuple(ip["ip"] for ip in status.get("podIPs") or ()),
+        member=_member(metadata),
+    )
+
+
+def timestamp(value: str | None) -> float:
+    """Unix time in seconds of an RFC 3339 time; 0 for none."""
+    return _parse_time(value) if value else 0.0
+
+
+class _Facts:
+    """What the pod's conditions say."""
+
+    __slots__ = ("bound_at", "disruption", "ready", "rejected", "resizing")
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.resizing = False
+        self.bound_at = 0.0
+        self.rejected = ""
+        self.disruption = ""
+
+
+def _conditions(conditions: Iterable[Raw]) -> _Facts:
+    facts = _Facts()
+    for condition in conditions:
+        kind, true = condition.get("type"), condition.get("status") == "True"
+        if kind == "Ready":
+            facts.ready = true
+        elif kind == "PodScheduled" and true:
+            facts.bound_at = timestamp(condition.get("lastTransitionTime"))
+        elif kind == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            facts.rejected = _cut(condition.get("message")) or "Unschedulable"
+        elif kind == "DisruptionTarget" and true:
+            facts.disruption = intern(condition.get("reason") or "")
+        elif kind in ("PodResizePending", "PodResizeInProgress"):
+            facts.resizing = true
+    return facts
+
+
+def _waiting(status: Raw) -> tuple[str, str]:
+    for container in _statuses(status):
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting and waiting.get("reason") and waiting["reason"] not in _STARTING:
+            return intern(waiting["reason"]), _cut(waiting.get("message"))
+    return "", ""
+
+
+def _statuses(status: Raw) -> Iterator[Raw]:
+    yield from status.get("containerStatuses") or ()
+    yield from status.get("initContainerStatuses") or ()
+
+
+def _termination(spec: Raw, status: Raw) -> Termination | None:
+    """The first failure; of equal times a main container's, and a stopped sidecar's never."""
+    ended = [(c, t) for c in _statuses(status) if (t := (c.get("state") or {}).get("terminated"))]
+    if ended and spec.get("initContainers"):
+        sidecars = {c.get("name") for c in spec["initContainers"] if is_sidecar(c)}
+        ended = [(c, t) for c, t in ended if c.get("name") not in sidecars]
+    if not ended:
+        return None
+    container, how = min(ended, key=lambda e: (not e[1].get("exitCode"), timestamp(e[1].get("finishedAt"))))
+    return Termination(
+        container=intern(container.get("name", "")),
+        exit_code=how.get("exitCode", 0),
+        reason=intern(how.get("reason") or ""),
+        message=_cut(how.get("message")),
+        finished_at=timestamp(how.get("finishedAt")),
+    )
+
+
+def _member(metadata: Raw) -> Member | None:
+    if "ownerReferences" not in metadata:
+        return None
+    member = member_of(metadata.get("labels") or {}, intern(controller_uid(metadata)))
+    if member is None:
+        return None
+    return Member(
+        intern(member.job), member.job_uid, member.attempt, intern(member.role), member.slice, member.worker
+    )
+
+
+def _taint(raw: Raw) -> Taint:
+    return Taint(intern(raw.get("key", "")), intern(raw.get("value") or ""), intern(raw.get("effect", "")))
+
+
+def _cut(message: str | None) -> str:
+    return _shared_text(message[:_MAX_MESSAGE]) if message else ""
+
+
+@lru_cache(maxsize=4096)
+def _parse_time(value: str) -> float:
+    return datetime.fromisoformat(value).timestamp()
+
+
+@lru_cache(maxsize=1024)
+def _shared_text(text: str) -> str:
+    return text
+
+
+@lru_cache(maxsize=1024)
+def _shared_ports(ports: tuple[HostPort, ...]) -> tuple[HostPort, ...]:
+    return ports
