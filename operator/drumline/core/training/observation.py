@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
+from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
@@ -36,6 +37,8 @@ class Settings:
     discovery: str = "Auto"  # Auto EndpointSlice Endpoints
     head_wait_seconds: float = 300.0  # backfill until the head of the queue has waited this long
     exclude_seconds: float = 3600.0  # how long a node that failed a gang is avoided
+    cluster_domain: str = "cluster.local"
+    node_loss_seconds: int = 30  # how long a pod stays on a node that is not ready or unreachable
     survivor_grace_seconds: float = 30.0  # what still runs after success gets this long
     creates_per_plan: int = 2000  # so that one big gang never blinds its own reconciliation for long
 
@@ -59,8 +62,10 @@ class Observation:
     status: TrainingJobStatus
     catalog: Catalog
     pods: Mapping[str, Pod]  # by name: every pod whose controller is this job, and ended ones just deleted
-    expected: frozenset[str] = frozenset()  # pods created by us that the watch has not shown yet
     unhealthy: frozenset[str] = frozenset()  # nodes of the placement that are gone, not ready or cordoned
+    priority: int | None = 0  # of the job's priority class; None = there is no such class
+    pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
+    blocked: str = ""  # the API server's last word on creating this attempt's pods, when it was a final no
     foreign: frozenset[str] = (
         frozenset()
     )  # names we would use that are somebody else's ("service/x", "pod/y")

@@ -18,9 +18,12 @@ from drumline.core.training import conditions
 from drumline.core.training.attempts import begun, fail, released
 from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.observation import Granted
-from drumline.core.training.render import placement_hash, prepare_gang
+from drumline.core.training.render import placement_hash
+from drumline.core.training.rendering import prepared, render_settings
 from drumline.core.training.request import gang_request
 from drumline.core.training.view import View, owner_of
+
+NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there yet
 
 
 def admission(view: View) -> View:
@@ -36,10 +39,18 @@ def admission(view: View) -> View:
     kept = _kept_placement(view)
     if kept is not None:
         return _begin(view, kept)
+    return _answered(view)
+
+
+def _answered(view: View) -> View:
+    """Act on what admission says of this gang."""
     answer = view.obs.admission
+    if view.obs.priority is None:
+        text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
+        answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
     if isinstance(answer, Granted):
         return _begin(view, answer.placement)
-    if isinstance(answer, Refusal) and answer.reason == Reason.TEMPLATE_REFUSED:
+    if answer is not None and answer.reason == Reason.TEMPLATE_REFUSED:
         return fail(view, Reason.TEMPLATE_REFUSED, answer.message, admission.__name__)
     return _wait(view, answer)
 
@@ -54,8 +65,10 @@ def request_of(view: View) -> GangRequest:
         view.spec,
         view.obs.catalog,
         queued_at=queued_at,
+        priority=view.obs.priority or 0,
         excluded=excluded,
         preferred_nodes=dict(enumerate(old)),
+        settings=render_settings(view.obs),
     )
 
 
@@ -86,7 +99,7 @@ def _begin(view: View, placement: Placement) -> View:
     job = view.obs.job
     status = begun(view.status, view.now)
     owner = owner_of(job)
-    gang = prepare_gang(job, view.spec, view.obs.catalog, status.attempt)
+    gang = prepared(view, status.attempt)
     digest = placement_hash(placement, gang.render_hash)
     revisions = encode(owner, status.attempt, placement, gang.render_hash)
     written = PlacementStatus(
@@ -129,6 +142,8 @@ def _wait(view: View, answer: Refusal | None) -> View:
         view = view.clear(ConditionType.ADMITTED, reason, message)
     elif answer is not None:
         view = view.condition(ConditionType.RESTARTING, True, reason, message)
+    if view.obs.priority is None:
+        return view.again_in(NO_CLASS_SECONDS).done(admission.__name__)
     return replace(view, waiting=request_of(view)).done(admission.__name__)
 
 

@@ -14,7 +14,8 @@ from drumline.api.training import Dependency, DependencyStatus
 from drumline.core.gang.plan import Action, Create
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training.attempts import finished
-from drumline.core.training.render import PreparedGang, placement_hash, prepare_gang
+from drumline.core.training.render import PreparedGang, placement_hash
+from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 
 
@@ -26,7 +27,7 @@ def creation(view: View) -> View:
     missing = _missing(view, current)
     if not missing:
         return _all_created(view, current)
-    gang = prepare_gang(view.obs.job, view.spec, view.obs.catalog, view.status.attempt)
+    gang = prepared(view, view.status.attempt)
     if not _same_rendering(view, gang):
         return _begin_again(view)
     due = _due(view, current, missing)
@@ -39,11 +40,8 @@ def creation(view: View) -> View:
 
 
 def _missing(view: View, current: dict[int, Pod]) -> list[int]:
-    succeeded, expected, attempt = view.succeeded(), view.obs.expected, view.status.attempt
-    absent = [i for i in range(view.roster.size) if i not in current and i not in succeeded]
-    if not expected:
-        return absent
-    return [i for i in absent if view.roster.name_of(i, attempt) not in expected]
+    succeeded = view.succeeded()
+    return [i for i in range(view.roster.size) if i not in current and i not in succeeded]
 
 
 def _due(view: View, current: dict[int, Pod], missing: list[int]) -> list[int]:

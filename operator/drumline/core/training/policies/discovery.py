@@ -30,7 +30,7 @@ def publish(view: View, pods: Mapping[int, Pod]) -> View:
         endpoints = []
     job = view.obs.job
     actions, wait = plan_discovery(
-        owner_of(job), job.name, endpoints, view.obs.discovery, view.now, view.obs.settings.discovery
+        owner_of(job), job.name, endpoints, view.obs.discovery, view.now, mode=view.obs.settings.discovery
     )
     return view.act(*actions).again_in(wait)
 

@@ -51,13 +51,7 @@ def _vanished(view: View, current: dict[int, Pod]) -> int | None:
     succeeded = view.succeeded()
     helpers_that_wait = {h.name for h in view.spec.helpers if h.depends_on}
     indexes = [i for r in _roles(view) if r not in helpers_that_wait for i in view.roster.role_range(r)]
-    attempt = view.status.attempt
-    for index in indexes:
-        if index in current or index in succeeded:
-            continue
-        if view.roster.name_of(index, attempt) not in view.obs.expected:
-            return index
-    return None
+    return next((i for i in indexes if i not in current and i not in succeeded), None)
 
 
 def _roles(view: View) -> list[str]:

@@ -3,6 +3,8 @@
 The clock counts since the last pod of the attempt was created or bound, and only while something stands in
 the way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a pod that can't be created
 because an older attempt's pod does not leave its node. A scheduler that is merely slow never runs it out.
+A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
+it goes at once.
 """
 
 from __future__ import annotations
@@ -25,11 +27,18 @@ def gang_timeout(view: View) -> View:
     if not view.live:
         return view
     current = view.current()
+    if view.obs.blocked:
+        text = f"the API server refuses a pod of the gang: {view.obs.blocked}"
+        return _requeue(view, {"": text}, Reason.CREATE_REFUSED, text)
     stuck = _stuck_nodes(view, current)
     if not stuck:
         return view
     left = _last_progress(view, current) + view.spec.scheduling.gang_timeout_seconds - view.now
-    return _requeue(view, current, stuck) if left <= 0 else view.again_in(left)
+    return (
+        view.again_in(left)
+        if left > 0
+        else _requeue(view, stuck, Reason.GANG_TIMEOUT, _text(view, current, stuck))
+    )
 
 
 def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, str]:
@@ -61,14 +70,16 @@ def _last_progress(view: View, current: dict[int, Pod]) -> float:
     return max([started, *(max(p.created_at, p.bound_at) for p in current.values())])
 
 
-def _requeue(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> View:
+def _text(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> str:
     bound = sum(1 for p in current.values() if p.bound)
     node, why = next(iter(stuck.items()))
     seconds = view.spec.scheduling.gang_timeout_seconds
-    message = (
-        f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s"
-        f"{f' (node {node})' if node else ''}: {why}"
-    )
+    where = f" (node {node})" if node else ""
+    return f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s{where}: {why}"
+
+
+def _requeue(view: View, stuck: dict[str, str], reason: Reason, message: str) -> View:
+    node = next(iter(stuck))
     delay = min(MAX_SECONDS, BASE_SECONDS * 2.0 ** min(view.status.requeues, 10))
     details = {"cause": Cause.GANG_TIMEOUT.value, "node": node or None, "message": message[:512]}
     status = released(finished(view.status, view.now, **details), view.now)
@@ -80,9 +91,9 @@ def _requeue(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> View
     )
     message = f"{message}; queued again, next try in {delay:.0f} s"
     for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):
-        view = view.condition(kind, False, Reason.GANG_TIMEOUT, message)
-    view = view.clear(ConditionType.RESTARTING, Reason.GANG_TIMEOUT, message)
-    return view.event("Warning", Reason.GANG_TIMEOUT, message)
+        view = view.condition(kind, False, reason, message)
+    view = view.clear(ConditionType.RESTARTING, reason, message)
+    return view.event("Warning", reason, message)
 
 
 def _excluded(view: View, stuck: dict[str, str]) -> tuple[ExcludedNode, ...]:

@@ -1,0 +1,90 @@
+"""``make bench``: seconds from apply to Running, as a ratio to a raw client on the same control plane.
+
+The limit is a raw asynchronous client that creates (and for the restart deletes) the same number of pinned
+pods with nothing around them, best of 3. The scheduler's client limit is raised to 1000 requests a second for
+every scenario but `1x5000-default`, which runs at Kubernetes' defaults, on 640 hosts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from e2e.bench import scenarios
+from e2e.bench.rig import rig
+from e2e.bench.scenarios import Row
+from e2e.cluster.embedded import ClusterOptions
+
+TUNED = ClusterOptions(scheduler_qps=1000, scheduler_burst=1000, controller_qps=500, controller_burst=500)
+DEFAULT = ClusterOptions()
+MORE_NODES = "640 hosts of h100 in blocks of 32"  # 5000 GPUs do not fit 256 hosts of 8
+OUTPUT = Path("build/bench.json")
+COLUMNS = (
+    "scenario",
+    "wall_s",
+    "ratio_to_limit",
+    "operator_cpu_s",
+    "operator_rss_bytes",
+    "operator_writes_per_pod",
+    "all_writes_per_pod",
+)
+GROUPS = {"1x1000": (1, 1000), "50x20": (50, 20), "300x2": (300, 2)}
+
+
+async def tuned(wanted: set[str]) -> list[Row]:
+    """Scenarios with the scheduler's limit raised."""
+    rows: list[Row] = []
+    async with rig(TUNED) as made:
+        limits = {
+            n: await scenarios.raw_create(made, n)
+            for n in {j * p for k, (j, p) in GROUPS.items() if k in wanted}
+        }
+        again = await scenarios.raw_restart(made, 1000) if "restart-1x1000" in wanted else 0.0
+        await made.start_operator()
+        for name, (jobs, pods) in GROUPS.items():
+            if name in wanted:
+                rows.append(
+                    _against(await scenarios.create_jobs(made, name, jobs, pods), limits[jobs * pods])
+                )
+        if "restart-1x1000" in wanted:
+            rows.append(_against(await scenarios.restart_job(made, "restart-1x1000", 1000), again))
+    return rows
+
+
+async def at_defaults(wanted: set[str]) -> list[Row]:
+    """One gang of 5000 at Kubernetes' default client limits; it must not be queued again."""
+    if "1x5000-default" not in wanted:
+        return []
+    async with rig(DEFAULT, MORE_NODES) as made:
+        limit = await scenarios.raw_create(made, 5000)
+        await made.start_operator()
+        row = await scenarios.create_jobs(made, "1x5000-default", 1, 5000)
+    return [_against(row, limit)]
+
+
+def _against(row: Row, limit: float) -> Row:
+    row = {**row, "limit_s": round(limit, 2), "ratio_to_limit": round(row["wall_s"] / limit, 2)}
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def _table(rows: list[Row]) -> str:
+    cells = [list(COLUMNS), *([str(row.get(c, "")) for c in COLUMNS] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in cells)
+
+
+async def main(arguments: list[str]) -> list[Row]:
+    """Run the named scenarios, or all."""
+    wanted = set(arguments) or {*GROUPS, "restart-1x1000", "1x5000-default"}
+    rows = [*await tuned(wanted), *await at_defaults(wanted)]
+    print(_table(rows))
+    return rows
+
+
+if __name__ == "__main__":
+    result = asyncio.run(main(sys.argv[1:]))
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(result, indent=2) + "\n")

@@ -1,0 +1,21 @@
+"""How an observation's settings reach the rendering."""
+
+from __future__ import annotations
+
+from drumline.core.gang.pods import PodSettings
+from drumline.core.training.observation import Observation
+from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
+from drumline.core.training.view import View
+
+
+def render_settings(obs: Observation) -> RenderSettings:
+    """What the configuration and the job's priority class say about its pods."""
+    pods = PodSettings(
+        node_loss_seconds=obs.settings.node_loss_seconds, priority_class=obs.pod_priority_class
+    )
+    return RenderSettings(pods=pods, cluster_domain=obs.settings.cluster_domain)
+
+
+def prepared(view: View, attempt: int) -> PreparedGang:
+    """One attempt of the job under decision, ready to be rendered."""
+    return prepare_gang(view.obs.job, view.spec, view.obs.catalog, attempt, render_settings(view.obs))

@@ -1,0 +1,114 @@
+"""From the mirrored cluster to the observation of one job."""
+
+from __future__ import annotations
+
+from drumline.api.catalog import Catalog
+from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
+from drumline.core.gang.revision import decode
+from drumline.core.gang.types import Placement, Pod, Refusal
+from drumline.core.training.observation import Granted, Observation, Settings
+from drumline.runtime.records import JobRecord
+from drumline.runtime.world import JobMemory, World
+
+
+def observe(
+    world: World,
+    record: JobRecord,
+    answer: Granted | Refusal | None,
+    catalog: Catalog,
+    settings: Settings,
+) -> Observation:
+    """Everything a decision about this job may look at. Reads memory only."""
+    memory = world.remember(record.meta.uid)
+    placement = _placement(world, record, memory)
+    priority, pod_class = _priority(world, record)
+    return Observation(
+        job=record.meta,
+        spec=record.spec,
+        errors=record.errors,
+        shape=record.shape,
+        roster=record.roster,
+        status=record.status,
+        catalog=catalog,
+        pods=_pods(world, record, memory),
+        unhealthy=_unhealthy(world, placement),
+        priority=priority,
+        pod_priority_class=pod_class,
+        blocked=memory.blocked,
+        foreign=memory.foreign,
+        placement=placement,
+        revisions={r.name: r.uid for r in world.revisions.store.by("owner", record.meta.uid).values()},
+        discovery=_discovery(world, record, memory),
+        admission=answer,
+        settings=settings,
+    )
+
+
+def _placement(world: World, record: JobRecord, memory: JobMemory) -> Placement | None:
+    """The placement that the status names; decoded once."""
+    written = record.status.placement
+    if written is None:
+        memory.placement = None
+        return None
+    name = written.revision
+    if memory.placement is not None and memory.placement[0] == name:
+        return memory.placement[1]
+    found = [
+        r.document
+        for r in world.revisions.store.by("owner", record.meta.uid).values()
+        if r.document is not None and (r.name == name or r.name.startswith(f"{name}-c"))
+    ]
+    if len(found) < written.chunks:
+        return None
+    placement = decode(found)
+    memory.placement = (name, placement)
+    return placement
+
+
+def _pods(world: World, record: JobRecord, memory: JobMemory) -> dict[str, Pod]:
+    pods = {p.name: p for p in world.pods.store.by("job", record.meta.uid).values()}
+    for name, pod in memory.ended.items():
+        pods.setdefault(name, pod)
+    return pods
+
+
+def _unhealthy(world: World, placement: Placement | None) -> frozenset[str]:
+    if placement is None:
+        return frozenset()
+    bad = set()
+    for name in set(placement.nodes) - {""}:
+        node = world.nodes.store.get("", name)
+        if node is None or not node.ready or node.unschedulable:
+            bad.add(name)
+    return frozenset(bad)
+
+
+def _priority(world: World, record: JobRecord) -> tuple[int | None, str]:
+    """(value, the class that the pods carry): a class that may evict others is never handed to a pod."""
+    name = record.spec.priority_class_name if record.spec is not None else None
+    if not name:
+        return 0, WORKER_PRIORITY_CLASS
+    found = world.priorities.store.get("", name)
+    if found is None:
+        return None, WORKER_PRIORITY_CLASS
+    value, preemption = found
+    return value, name if preemption == "Never" else WORKER_PRIORITY_CLASS
+
+
+def _discovery(world: World, record: JobRecord, memory: JobMemory) -> ObservedDiscovery:
+    uid, name = record.meta.uid, record.meta.name
+    service = world.services.store.get(record.meta.namespace, name)
+    seen = None
+    if service is not None:
+        seen = ObservedService(service.owner == uid, service.uid, service.owner_text)
+    elif memory.service:
+        seen = ObservedService(ours=True)
+    slices: dict[str, Published] = {s.name: s.published for s in world.slices.store.by("owner", uid).values()}
+    endpoints = [s.published for s in world.endpoints.store.by("owner", uid).values()]
+    return ObservedDiscovery(
+        service=seen,
+        slices={**slices, **memory.published},
+        endpoints=endpoints[0] if endpoints else None,
+        last_written_at=memory.last_published_at,
+    )

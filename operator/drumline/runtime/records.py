@@ -1,0 +1,162 @@
+"""What the reflectors keep of the objects that jobs consist of, beside nodes and pods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from drumline.api.catalog import Catalog
+from drumline.api.errors import FieldError
+from drumline.api.meta import GROUP
+from drumline.api.shape import GangShape, resolve_shape
+from drumline.api.status import TrainingJobStatus
+from drumline.api.training import TrainingJobSpec
+from drumline.api.validation import parse_spec, validate_job
+from drumline.core.gang.discovery import Published
+from drumline.core.gang.names import controller_uid
+from drumline.core.training.clock import unix
+from drumline.core.training.members import Roster, roster
+from drumline.core.training.observation import JobMeta
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A TrainingJob as it stands in the API."""
+
+    meta: JobMeta
+    spec: TrainingJobSpec | None
+    errors: tuple[FieldError, ...]
+    shape: GangShape | None
+    roster: Roster | None
+    status: TrainingJobStatus
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return self.meta.namespace, self.meta.name
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedRecord:
+    """A Service or ControllerRevision of ours. `owner` is the controller's uid, "" when there is none."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner: str
+    owner_text: str = ""  # "Deployment/web", for messages
+    document: Document | None = None  # a revision's name and data
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """An EndpointSlice or Endpoints object of ours."""
+
+    namespace: str
+    name: str
+    owner: str
+    published: Published
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    generation: int
+    spec: TrainingJobSpec | None
+    errors: tuple[FieldError, ...]
+    shape: GangShape | None
+    roster: Roster | None
+
+
+class JobReader:
+    """Reads TrainingJobs; a spec is parsed once per generation."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._parsed: dict[str, _Parsed] = {}
+
+    def read(self, document: Document) -> JobRecord:
+        """The record of a TrainingJob. A spec that does not hold gives errors, never an exception."""
+        metadata = document["metadata"]
+        parsed = self._parse(metadata, document.get("spec") or {})
+        meta = JobMeta(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata.get("generation", 1),
+            resource_version=metadata["resourceVersion"],
+            created_at=unix(metadata.get("creationTimestamp")),
+            deleting="deletionTimestamp" in metadata,
+            labels=metadata.get("labels") or {},
+        )
+        status = TrainingJobStatus.model_validate(document.get("status") or {})
+        return JobRecord(meta, parsed.spec, parsed.errors, parsed.shape, parsed.roster, status)
+
+    def forget(self, uid: str) -> None:
+        """The job is gone."""
+        self._parsed.pop(uid, None)
+
+    def _parse(self, metadata: Document, raw: Document) -> _Parsed:
+        generation = metadata.get("generation", 1)
+        known = self._parsed.get(metadata["uid"])
+        if known is not None and known.generation == generation:
+            return known
+        parsed = self._parsed[metadata["uid"]] = self._fresh(metadata["name"], generation, raw)
+        return parsed
+
+    def _fresh(self, name: str, generation: int, raw: Document) -> _Parsed:
+        spec, errors = parse_spec(raw)
+        if spec is not None and not errors:
+            errors = tuple(validate_job(name, spec, self._catalog))
+        if spec is None or errors:
+            return _Parsed(generation, None, tuple(errors), None, None)
+        shape = resolve_shape(spec, self._catalog)
+        return _Parsed(generation, spec, (), shape, roster(name, spec, shape.workers_per_slice))
+
+
+def read_owned(document: Document) -> OwnedRecord:
+    """The record of a Service or a ControllerRevision."""
+    metadata = document["metadata"]
+    content = None
+    if "data" in document:
+        content = {"metadata": {"name": metadata["name"]}, "data": document["data"]}
+    return OwnedRecord(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        controller_uid(metadata),
+        _owner_text(metadata),
+        content,
+    )
+
+
+def read_slice(document: Document) -> SliceRecord:
+    """The record of an EndpointSlice."""
+    metadata = document["metadata"]
+    published = tuple(
+        (e.get("hostname", ""), tuple(e.get("addresses") or ())) for e in document.get("endpoints") or ()
+    )
+    return SliceRecord(metadata["namespace"], metadata["name"], controller_uid(metadata), published)
+
+
+def read_endpoints(document: Document) -> SliceRecord:
+    """The record of an Endpoints object."""
+    metadata = document["metadata"]
+    addresses = [a for s in document.get("subsets") or () for a in s.get("addresses") or ()]
+    published = tuple((a.get("hostname", ""), (a["ip"],)) for a in addresses)
+    return SliceRecord(metadata["namespace"], metadata["name"], controller_uid(metadata), published)
+
+
+def _owner_text(metadata: Document) -> str:
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("controller"):
+            group = str(reference.get("apiVersion", "")).partition("/")[0]
+            kind = reference.get("kind", "")
+            return (
+                f"{kind}.{group}/{reference.get('name')}"
+                if group == GROUP
+                else f"{kind}/{reference.get('name')}"
+            )
+    return ""

@@ -1,0 +1,222 @@
+"""The mirrored cluster: every store, the capacity index kept up with them, and what our own writes hide.
+
+A job is only looked at while the mirror shows all that was written for it (see `expectations`); names that
+were published count from their answer on, so that publishing never waits for its own echo.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from drumline.api.catalog import Catalog
+from drumline.api.meta import LABEL_JOB, TRAINING_JOBS
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.discovery import Published
+from drumline.core.gang.projection import project_node, project_pod
+from drumline.core.gang.types import Node, Placement, Pod, PodPhase
+from drumline.runtime.expectations import Expectations
+from drumline.runtime.http import Client
+from drumline.runtime.http_paths import resource_path
+from drumline.runtime.records import (
+    JobReader,
+    JobRecord,
+    OwnedRecord,
+    SliceRecord,
+    read_endpoints,
+    read_owned,
+    read_slice,
+)
+from drumline.runtime.reflector import Reflector
+from drumline.runtime.store import Store
+
+Key = tuple[str, str]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class JobMemory:
+    """What the operator remembers of one job beyond what the API shows. Lost at a restart, and not missed."""
+
+    placement: tuple[str, Placement] | None = None  # (revision, decoded)
+    foreign: frozenset[str] = frozenset()
+    blocked: str = ""
+    ended: dict[str, Pod] = field(
+        default_factory=dict
+    )  # succeeded pods that were deleted before we recorded it
+    published: dict[str, Published] = field(default_factory=dict)  # slices written, not yet seen
+    service: bool = False  # the Service was written, not yet seen
+    last_published_at: float = 0.0
+
+
+class World:
+    """All reflectors of the operator. `job_changed(key, urgent)` is called when a job should be looked at."""
+
+    def __init__(
+        self,
+        client: Client,
+        catalog: Catalog,
+        expectations: Expectations,
+        job_changed: Callable[[Key, bool], None],
+        capacity_changed: Callable[[], None],
+        namespace: str = "",
+    ) -> None:
+        self.capacity = Capacity()
+        self.memory: dict[str, JobMemory] = {}  # by job uid
+        self.keys: dict[str, Key] = {}  # job uid → key
+        self.expectations = expectations
+        self._reader = JobReader(catalog)
+        self._job_changed = job_changed
+        self._capacity_changed = capacity_changed
+        ours = LABEL_JOB
+        self.jobs = Reflector(
+            client,
+            resource_path(TRAINING_JOBS, namespace),
+            self._reader.read,
+            self._on_job,
+            store=Store[JobRecord](),
+        )
+        self.pods = Reflector(
+            client,
+            resource_path("pods"),
+            project_pod,
+            self._on_pod,
+            store=Store[Pod]({"job": lambda p: p.member.job_uid if p.member is not None else None}),
+        )
+        self.nodes = Reflector(
+            client, resource_path("nodes"), project_node, self._on_node, store=Store[Node]()
+        )
+        by_owner = {"owner": _owner_of}
+        self.services = Reflector(
+            client,
+            resource_path("services", namespace),
+            read_owned,
+            self._on_service,
+            store=Store[OwnedRecord](by_owner),
+            label_selector=ours,
+        )
+        self.revisions = Reflector(
+            client,
+            resource_path("controllerrevisions", namespace),
+            read_owned,
+            store=Store[OwnedRecord](by_owner),
+            label_selector=ours,
+        )
+        self.slices = Reflector(
+            client,
+            resource_path("endpointslices", namespace),
+            read_slice,
+            self._on_slice,
+            store=Store[SliceRecord]({"owner": lambda s: s.owner or None}),
+            label_selector=ours,
+        )
+        self.endpoints = Reflector(
+            client,
+            resource_path("endpoints", namespace),
+            read_endpoints,
+            self._on_slice,
+            store=Store[SliceRecord]({"owner": lambda s: s.owner or None}),
+            label_selector=ours,
+        )
+        self.priorities = Reflector(
+            client,
+            resource_path("priorityclasses"),
+            lambda d: (int(d["value"]), d.get("preemptionPolicy", "")),
+        )
+
+    @property
+    def reflectors(self) -> tuple[Reflector[object], ...]:
+        """Every reflector, jobs last: when they are first seen everything else is there."""
+        return (  # type: ignore[return-value]  # a reflector only hands out what it keeps
+            self.nodes,
+            self.pods,
+            self.services,
+            self.revisions,
+            self.slices,
+            self.endpoints,
+            self.priorities,
+            self.jobs,
+        )
+
+    def remember(self, uid: str) -> JobMemory:
+        """The memory of a job, made when there is none."""
+        return self.memory.setdefault(uid, JobMemory())
+
+    def forget(self, uid: str) -> None:
+        """The job is gone."""
+        self.memory.pop(uid, None)
+        self.keys.pop(uid, None)
+        self._reader.forget(uid)
+        self.expectations.forget(uid)
+        self.capacity.release(uid)
+
+    def _on_job(self, old: JobRecord | None, new: JobRecord | None) -> None:
+        record = new or old
+        if record is None:
+            return
+        if new is None:
+            self.forget(record.meta.uid)
+            self._capacity_changed()
+        else:
+            self.keys[new.meta.uid] = new.key
+        self._job_changed(record.key, True)
+
+    def _on_node(self, old: Node | None, new: Node | None) -> None:
+        if new is not None:
+            self.capacity.set_node(new)
+        elif old is not None:
+            self.capacity.remove_node(old.name)
+        self._capacity_changed()
+        if old is not None and (new is None or not new.ready or new.unschedulable):
+            self._wake_gangs_on(old.name)
+
+    def _wake_gangs_on(self, node: str) -> None:
+        for uid in self.capacity.holders(node):
+            if (key := self.keys.get(uid)) is not None:
+                self._job_changed(key, True)
+
+    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        if new is not None:
+            self.capacity.set_pod(new)
+        elif old is not None:
+            self.capacity.remove_pod(old.namespace, old.name)
+        if old is not None and not old.terminal and (new is None or new.terminal):
+            self._capacity_changed()
+        pod = new or old
+        if pod is not None and pod.member is not None:
+            self._on_member(pod, old, new)
+
+    def _on_member(self, pod: Pod, old: Pod | None, new: Pod | None) -> None:
+        uid = pod.member.job_uid if pod.member is not None else ""
+        self.expectations.pod_changed(old, new)
+        memory = self.memory.get(uid)
+        if memory is not None and new is None and pod.phase is PodPhase.SUCCEEDED:
+            memory.ended[pod.name] = pod
+        key = self.keys.get(uid)
+        if key is not None:
+            self._job_changed(key, _is_urgent(old, new))
+
+    def _on_service(self, old: OwnedRecord | None, new: OwnedRecord | None) -> None:
+        record = new or old
+        memory = self.memory.get(record.owner) if record is not None else None
+        if memory is not None:
+            memory.service = False
+
+    def _on_slice(self, old: SliceRecord | None, new: SliceRecord | None) -> None:
+        record = new or old
+        memory = self.memory.get(record.owner) if record is not None else None
+        if memory is not None and record is not None:
+            memory.published.pop(record.name, None)
+
+
+def _owner_of(record: OwnedRecord) -> str | None:
+    return record.owner or None
+
+
+def _is_urgent(old: Pod | None, new: Pod | None) -> bool:
+    """A pod that is lost or ended is looked at at once; progress may wait until more of it has come."""
+    if new is None or (new.deleting and (old is None or not old.deleting)):
+        return True
+    return new.phase is PodPhase.FAILED or (new.rejected != "" and (old is None or not old.rejected))
