@@ -1,4 +1,7 @@
-"""Writes plain data as YAML: keys in their order, every text quoted, so that equal data is equal text."""
+"""Writes plain data as YAML: keys in their order, every text quoted, so that equal data is equal text.
+
+Data is made of mappings, lists, printable texts, integers, booleans and None: what a schema is made of.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_PLAIN_KEY = re.compile(r"[A-Za-z$][A-Za-z0-9._/$-]*")
+_PLAIN_KEY = re.compile(r"(?!(true|false|null|yes|no|on|off|y|n)$)[A-Za-z$][A-Za-z0-9._/$-]*", re.IGNORECASE)
 
 
 def dump(value: Mapping[str, Any]) -> str:
