@@ -101,6 +101,8 @@ def test_no_file_names_a_registry() -> None:
         # Go's checksum files list modules, whose names may be hosts
         if path == Path(__file__) or path.name in ("go.mod", "go.sum"):
             continue
+        if path.relative_to(ROOT).parts[:2] == ("e2e", "cluster"):
+            continue  # containerd completes a name without a host; imported images are found under that
         for number, line in enumerate((_text(path) or "").splitlines(), start=1):
             if REGISTRIES.search(line):
                 hits.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}")

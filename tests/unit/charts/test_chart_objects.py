@@ -1,0 +1,171 @@
+"""The operator's own objects: pod security, settings, and what values switch on and off."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import yaml
+
+from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.runtime import config
+from tests.unit.charts.conftest import NAMESPACE, Manifest, Render, every, one
+
+
+def pod_of(manifests: list[Manifest]) -> Manifest:
+    found: Manifest = one(manifests, "Deployment")["spec"]["template"]
+    return found
+
+
+def settings_of(manifests: list[Manifest]) -> Manifest:
+    data = one(manifests, "ConfigMap")["data"]
+    found: Manifest = yaml.safe_load(data["config.yaml"])
+    return found
+
+
+def load(manifests: list[Manifest], folder: Any) -> config.Config:
+    for name, text in one(manifests, "ConfigMap")["data"].items():
+        (folder / name).write_text(text)
+    return config.load(["--config", str(folder / "config.yaml")], {})
+
+
+def test_the_pod_meets_the_restricted_level(default: list[Manifest]) -> None:
+    spec = pod_of(default)["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] > 0
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    for container in spec["containers"] + spec.get("initContainers", []):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert all("hostPort" not in port for port in container["ports"])
+    assert {k for v in spec["volumes"] for k in v if k != "name"} <= {"configMap", "emptyDir"}
+
+
+def test_probes_and_metrics_share_the_named_port(default: list[Manifest]) -> None:
+    container = pod_of(default)["spec"]["containers"][0]
+    assert container["ports"] == [{"name": "metrics", "containerPort": 8080}]
+    for probe, path in (
+        ("livenessProbe", "/healthz"),
+        ("readinessProbe", "/readyz"),
+        ("startupProbe", "/healthz"),
+    ):
+        assert container[probe]["httpGet"] == {"path": path, "port": "metrics"}
+    assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+    assert one(default, "Service")["spec"]["ports"][0]["targetPort"] == "metrics"
+
+
+def test_selectors_match_the_pod(default: list[Manifest]) -> None:
+    labels = pod_of(default)["metadata"]["labels"].items()
+    selector = one(default, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= labels
+    assert one(default, "Service")["spec"]["selector"] == selector
+    assert not [k for k in selector if "version" in k or "chart" in k]
+
+
+def test_the_operator_reads_the_settings_of_the_chart(default: list[Manifest], tmp_path: Any) -> None:
+    loaded = load(default, tmp_path)
+    ours = {"namespace", "lease_namespace", "lease_name", "metrics_port", "kubeconfig", "catalog"}
+    for field in fields(config.Config):
+        if field.name not in ours:
+            assert getattr(loaded, field.name) == field.default, field.name
+    assert loaded.lease_namespace == NAMESPACE
+    assert loaded.lease_name == "drumline"
+
+
+def test_settings_reach_the_operator(render: Render, tmp_path: Any) -> None:
+    values = {
+        "namespace": "team-a",
+        "metrics": {"port": 9000},
+        "settings": {"discovery": "Endpoints", "headWait": 1.5, "writeQps": 1000000, "writeBurst": 100000},
+    }
+    loaded = load(render(values), tmp_path)
+    assert (loaded.namespace, loaded.metrics_port, loaded.discovery) == ("team-a", 9000, "Endpoints")
+    assert (loaded.head_wait, loaded.write_qps, loaded.write_burst) == (1.5, 1e6, 100000)
+
+
+def test_changed_settings_roll_the_pods(render: Render, default: list[Manifest]) -> None:
+    changed = render({"settings": {"headWait": 10}})
+    hashes = [pod_of(m)["metadata"]["annotations"]["drumline.dev/config-hash"] for m in (default, changed)]
+    assert hashes[0] != hashes[1]
+
+
+def test_a_catalogue_keeps_its_large_numbers(render: Render, tmp_path: Any) -> None:
+    chip = {"kind": "gpu", "chipsPerHost": 8, "hbmBytes": 80_000_000_000, "peakFlops": {"bf16": 989e12}}
+    manifests = render({"catalog": {"my-chip": chip}})
+    assert load(manifests, tmp_path).catalog == "/etc/drumline/catalog.yaml"
+    read = yaml.safe_load(one(manifests, "ConfigMap")["data"]["catalog.yaml"])
+    assert read == {"my-chip": chip}
+    mount = next(
+        m for m in pod_of(manifests)["spec"]["containers"][0]["volumeMounts"] if m["name"] == "config"
+    )
+    assert mount["mountPath"] == "/etc/drumline"
+
+
+def test_no_catalogue_is_named_where_none_is_given(default: list[Manifest]) -> None:
+    assert "catalog" not in settings_of(default)
+    assert one(default, "ConfigMap")["data"].keys() == {"config.yaml"}
+
+
+def test_workers_never_preempt(default: list[Manifest]) -> None:
+    found = one(default, "PriorityClass", WORKER_PRIORITY_CLASS)
+    assert found["preemptionPolicy"] == "Never"
+    assert found["globalDefault"] is False
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "count"),
+    [
+        ({"priorityClass": {"create": False}}, "PriorityClass", 0),
+        ({"priorityClass": {"value": 1_000_000}}, "PriorityClass", 1),
+        ({"flowSchema": {"enabled": False}}, "FlowSchema", 0),
+        ({"metrics": {"service": False}}, "Service", 0),
+        ({}, "PodMonitor", 0),
+        ({"metrics": {"podMonitor": {"enabled": True}}}, "PodMonitor", 1),
+        ({}, "NetworkPolicy", 0),
+        ({"networkPolicy": {"enabled": True}}, "NetworkPolicy", 1),
+        ({}, "PodDisruptionBudget", 0),
+        ({"replicas": 2}, "PodDisruptionBudget", 1),
+    ],
+)
+def test_values_switch_objects(render: Render, values: dict[str, Any], kind: str, count: int) -> None:
+    assert len(every(render(values), kind)) == count
+
+
+def test_large_integers_stay_integers(render: Render) -> None:
+    found = one(render({"priorityClass": {"value": 1_000_000}}), "PriorityClass")
+    assert found["value"] == 1_000_000
+
+
+def test_lease_requests_have_their_own_flow(default: list[Manifest]) -> None:
+    spec = one(default, "FlowSchema")["spec"]
+    assert spec["priorityLevelConfiguration"] == {"name": "leader-election"}
+    (rule,) = spec["rules"]
+    account = one(default, "ServiceAccount")["metadata"]["name"]
+    assert rule["subjects"][0]["serviceAccount"] == {"name": account, "namespace": NAMESPACE}
+    assert rule["resourceRules"][0]["resources"] == ["leases"]
+
+
+def test_a_network_policy_lets_only_metrics_in(render: Render) -> None:
+    peer = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
+    spec = one(render({"networkPolicy": {"enabled": True, "metricsFrom": [peer]}}), "NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == [{"ports": [{"port": "metrics"}], "from": [peer]}]
+    open_ = {"networkPolicy": {"enabled": True, "egress": [{"ports": [{"port": 443}]}]}}
+    spec = one(render(open_), "NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["egress"] == [{"ports": [{"port": 443}]}]
+
+
+def test_the_crds_come_with_the_chart(render: Render) -> None:
+    names = {m["metadata"]["name"] for m in every(render(crds=True), "CustomResourceDefinition")}
+    assert "trainingjobs.drumline.dev" in names
+
+
+def test_a_digest_replaces_the_tag(render: Render) -> None:
+    digest = "sha256:" + "0" * 64
+    container = pod_of(render({"image": {"digest": digest, "tag": "x"}}))["spec"]["containers"][0]
+    assert container["image"] == f"drumline/operator@{digest}"

@@ -1,0 +1,112 @@
+"""The operator may do what its code does, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.charts.conftest import NAMESPACE, Manifest, Render, every, one
+
+# Resource → verbs, as the code asks for them: reflectors (list, watch), executor (get, create, patch,
+# delete), preflight (create with dryRun, get, list).
+READ = {
+    "nodes": {"get", "list", "watch"},
+    "persistentvolumes": {"get"},
+    "priorityclasses.scheduling.k8s.io": {"get", "list", "watch"},
+}
+WRITE = {
+    "trainingjobs.drumline.dev": {"get", "list", "watch", "delete"},
+    "trainingjobs/status.drumline.dev": {"get", "patch"},
+    "trainingjobs/finalizers.drumline.dev": {"update"},
+    "pods": {"get", "list", "watch", "create", "delete"},
+    "services": {"get", "list", "watch", "create", "patch"},
+    "endpoints": {"get", "list", "watch", "create", "patch"},
+    "endpointslices.discovery.k8s.io": {"get", "list", "watch", "create", "patch"},
+    "configmaps": {"get", "create", "patch"},
+    "controllerrevisions.apps": {"get", "list", "watch", "create", "delete"},
+    "events": {"create"},
+    "resourcequotas": {"list"},
+    "persistentvolumeclaims": {"get"},
+}
+
+
+def granted(role: Manifest) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for rule in role["rules"]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                name = f"{resource}.{group}" if group else resource
+                found.setdefault(name, set()).update(rule["verbs"])
+    return found
+
+
+def test_the_cluster_role_is_exactly_what_the_code_needs(default: list[Manifest]) -> None:
+    assert granted(one(default, "ClusterRole")) == READ | WRITE
+
+
+@pytest.mark.parametrize("values", [{}, {"namespace": "team-a"}])
+def test_no_secrets_no_exec_no_wildcards_no_escalation(render: Render, values: dict[str, Any]) -> None:
+    manifests = render(values)
+    roles = every(manifests, "ClusterRole") + every(manifests, "Role")
+    assert roles
+    for role in roles:
+        for rule in role["rules"]:
+            assert "nonResourceURLs" not in rule
+            words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+            assert not words & {"*", "secrets", "escalate", "bind", "impersonate", "deletecollection"}
+            subresources = {r.partition("/")[2] for r in rule["resources"]} - {""}
+            assert subresources <= {"status", "finalizers"}
+            assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
+
+
+def test_one_namespace_limits_writing_to_it(render: Render) -> None:
+    manifests = render({"namespace": "team-a"})
+    assert granted(one(manifests, "ClusterRole")) == READ | {"pods": {"get", "list", "watch"}}
+    role = one(manifests, "Role", "drumline")
+    assert role["metadata"]["namespace"] == "team-a"
+    assert granted(role) == WRITE
+    binding = one(manifests, "RoleBinding", "drumline")
+    assert binding["metadata"]["namespace"] == "team-a"
+    assert binding["roleRef"]["name"] == "drumline"
+
+
+@pytest.mark.parametrize("values", [{}, {"namespace": "team-a"}, {"serviceAccount": {"name": "other"}}])
+def test_every_binding_names_the_operators_account(render: Render, values: dict[str, Any]) -> None:
+    manifests = render(values)
+    account = one(manifests, "ServiceAccount")["metadata"]["name"]
+    for binding in every(manifests, "ClusterRoleBinding") + every(manifests, "RoleBinding"):
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
+        assert binding["subjects"] == [subject]
+        roles = every(manifests, binding["roleRef"]["kind"])
+        assert binding["roleRef"]["name"] in {r["metadata"]["name"] for r in roles}
+    pod = one(manifests, "Deployment")["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == account
+
+
+def test_leases_only_in_its_own_namespace_and_by_name(default: list[Manifest]) -> None:
+    role = one(default, "Role", "drumline-leader")
+    assert role["metadata"]["namespace"] == NAMESPACE
+    create, hold = role["rules"]
+    assert create["verbs"] == ["create"]
+    assert hold["resourceNames"] == ["drumline"]
+    assert hold["verbs"] == ["get", "update"]
+    assert granted(role).keys() == {"leases.coordination.k8s.io"}
+
+
+def test_rbac_can_be_left_to_others(render: Render) -> None:
+    manifests = render({"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "given"}})
+    kinds = {m["kind"] for m in manifests}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"}
+    assert one(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "given"
+
+
+def test_two_releases_share_no_name(render: Render) -> None:
+    first, second = (
+        {
+            (m["kind"], m["metadata"]["name"])
+            for m in render({"priorityClass": {"create": not i}}, release=name)
+        }
+        for i, name in enumerate(("one", "two"))
+    )
+    assert not first & second
