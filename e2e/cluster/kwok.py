@@ -4,12 +4,9 @@ It takes only nodes that carry the annotation ``kwok.x-k8s.io/node: fake``, so t
 beside them, and it works under a role of its own rather than as an administrator.
 """
 
-import importlib
-import importlib.util
-import subprocess
-from pathlib import Path
 from typing import Any
 
+from e2e.cluster import fakepods
 from e2e.cluster.api import Api
 from e2e.cluster.components import Layout
 
@@ -50,7 +47,7 @@ options:
   nodeLeaseParallelism: {_PARALLELISM}
   podsOnNodeSyncParallelism: {_PARALLELISM}
 """
-    return f"{options}---\n{_stages()}"
+    return f"{options}---\n{fakepods.kwok_config()}"
 
 
 def grant(api: Api) -> None:
@@ -76,14 +73,3 @@ def grant(api: Api) -> None:
 
 def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
     return {"apiGroups": [group], "resources": resources, "verbs": verbs}
-
-
-def _stages() -> str:
-    if importlib.util.find_spec("e2e.cluster.fakepods"):
-        text: str = importlib.import_module("e2e.cluster.fakepods").kwok_config()
-        return text
-    tools = Path(__file__).with_name("tools") / "kwok"
-    command = ["go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"]
-    stages = Path(subprocess.check_output(command, cwd=tools, text=True).strip()) / "kustomize" / "stage"
-    files = [stages / "node/fast/node-initialize.yaml", *sorted((stages / "pod/fast").glob("pod-*.yaml"))]
-    return "\n---\n".join(file.read_text() for file in files)
