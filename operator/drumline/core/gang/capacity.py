@@ -1,0 +1,275 @@
+"""What is free, kept up event by event, and what every pod shape can make of it.
+
+    free = allocatable - requests of bound or nominated pods that have not ended - reservations
+
+A reservation stands for its gang: on each node the gang is charged the larger of its reservation and its own
+pods' sum there, resource by resource, so that a pod that appears where it was planned costs nothing more and a
+pod of an older attempt that still holds a node is not overlooked.
+
+Two views share the nodes. ``now`` is charged with everything; ``later`` only with pods that belong to no gang:
+what a gang could have if all others ended. A view remembers in which order nodes changed; an index of a shape
+(see `capacity_index`) catches up with the nodes that changed since it was last asked for, so a decision costs
+what changed, not what there is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import Final
+
+from drumline.core.gang.capacity_index import ShapeIndex
+from drumline.core.gang.feasibility import charge_of
+from drumline.core.gang.topology import Hierarchy, Topology
+from drumline.core.gang.types import EMPTY, GangRequest, Node, Placement, Pod, PodShape, Resources
+
+MAX_INDEXES: Final = 32  # shapes remembered by a view; the least recently asked for goes first
+
+
+class View:
+    """Nodes with what is used of each, and the indexes built on it."""
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        self.nodes = nodes
+        self.generation = 0
+        self._used: dict[str, dict[str, int]] = {}
+        self._withheld: frozenset[str] = frozenset()
+        self._changed: dict[str, int] = {}  # node → generation of its last change, oldest first
+        self._indexes: OrderedDict[tuple[PodShape, Hierarchy], ShapeIndex] = OrderedDict()
+
+    def used(self, node: str) -> Resources:
+        """What is charged on a node; host ports included, see `feasibility.port_key`."""
+        return self._used.get(node, EMPTY)
+
+    def touch(self, node: str) -> None:
+        """The node itself changed, came or went."""
+        self.generation += 1
+        if len(self._changed) > 2 * len(self.nodes) + 1000:  # names of nodes long gone
+            self._changed.clear()
+            self._indexes.clear()
+        self._changed.pop(node, None)
+        self._changed[node] = self.generation
+
+    def recharge(self, node: str, before: Resources, after: Resources) -> None:
+        """Replace one charge on a node by another."""
+        if before == after:
+            return
+        used = self._used.setdefault(node, {})
+        for name, amount in before.items():
+            used[name] -= amount
+        for name, amount in after.items():
+            used[name] = used.get(name, 0) + amount
+        for name in before:
+            if not used.get(name, 1):
+                del used[name]
+        if not used:
+            del self._used[node]
+        self.touch(node)
+
+    @contextmanager
+    def charged(self, charges: Mapping[str, Resources]) -> Iterator[None]:
+        """These charges hold inside the block."""
+        for node, charge in charges.items():
+            self.recharge(node, EMPTY, charge)
+        try:
+            yield
+        finally:
+            for node, charge in charges.items():
+                self.recharge(node, charge, EMPTY)
+
+    def withhold(self, nodes: Iterable[str]) -> None:
+        """From now on only these nodes count as having nothing free."""
+        withheld = frozenset(nodes)
+        for node in withheld ^ self._withheld:
+            self.touch(node)
+        self._withheld = withheld
+
+    @property
+    def withheld(self) -> frozenset[str]:
+        """The nodes that are withheld."""
+        return self._withheld
+
+    def index(self, shape: PodShape, hierarchy: Hierarchy) -> ShapeIndex:
+        """The index of a shape, up to date."""
+        key = (shape, hierarchy)
+        index = self._indexes.get(key)
+        if index is None:
+            index = self._indexes[key] = ShapeIndex(shape, hierarchy)
+            if len(self._indexes) > MAX_INDEXES:
+                self._indexes.popitem(last=False)
+        else:
+            self._indexes.move_to_end(key)
+        self._catch_up(index)
+        return index
+
+    def _catch_up(self, index: ShapeIndex) -> None:
+        if index.seen < 0:
+            index.rebuild(self.nodes.values(), self._used, self._withheld)
+        else:
+            for name in reversed(self._changed):
+                if self._changed[name] <= index.seen:
+                    break
+                index.update(name, self.nodes.get(name), self.used(name), kept=name in self._withheld)
+        index.seen = self.generation
+
+
+class Capacity:
+    """The cluster's nodes, the pods on them and the reservations of gangs."""
+
+    def __init__(self, topology: Topology | None = None) -> None:
+        self.topology = topology or Topology()
+        self.nodes: dict[str, Node] = {}
+        self.now = View(self.nodes)
+        self.later = View(self.nodes)
+        self._pods: dict[tuple[str, str], tuple[str, str, dict[str, int]]] = {}  # → node, gang, charge
+        self._gang_pods: dict[tuple[str, str], dict[str, int]] = {}  # (gang, node) → sum of its pods
+        self._reserved: dict[str, dict[str, dict[str, int]]] = {}  # gang → node → charge
+        self._holders: dict[str, set[str]] = {}  # node → gangs
+        self._spread: dict[str, set[str]] = {}  # gang → nodes
+        self._labels: Counter[str] = Counter()
+
+    def set_node(self, node: Node) -> None:
+        """A node came or changed."""
+        before = self.nodes.get(node.name)
+        if before == node:
+            return
+        if before is not None:
+            self._count_labels(before, -1)
+        self._count_labels(node, 1)
+        self.nodes[node.name] = node
+        self.now.touch(node.name)
+        self.later.touch(node.name)
+
+    def remove_node(self, name: str) -> None:
+        """A node went; what is charged on it stays until the pods are gone."""
+        node = self.nodes.pop(name, None)
+        if node is not None:
+            self._count_labels(node, -1)
+            self.now.touch(name)
+            self.later.touch(name)
+
+    def set_pod(self, pod: Pod) -> None:
+        """A pod came or changed."""
+        key = (pod.namespace, pod.name)
+        if not pod.node or pod.terminal:
+            self._drop(key)
+            return
+        gang = pod.member.job_uid if pod.member is not None else ""
+        charge = charge_of(pod.requests, pod.host_ports)
+        if self._pods.get(key) != (pod.node, gang, charge):
+            self._drop(key)
+            self._pods[key] = (pod.node, gang, charge)
+            self._charge(pod.node, gang, charge, 1)
+
+    def remove_pod(self, namespace: str, name: str) -> None:
+        """A pod went."""
+        self._drop((namespace, name))
+
+    def reserve(self, request: GangRequest, placement: Placement) -> None:
+        """Hold a placement for a gang, in place of what it held before."""
+        charges = gang_charges(request, placement.nodes)
+        before = self._reserved.get(request.uid, {})
+        if before != charges:
+            self._change_reservation(request.uid, before, charges)
+
+    def release(self, uid: str) -> None:
+        """Give a gang's reservation back; its pods still count until they are gone."""
+        self._change_reservation(uid, self._reserved.get(uid, {}), {})
+        self._reserved.pop(uid, None)
+
+    def reserved(self, uid: str) -> bool:
+        """Whether a gang holds a reservation."""
+        return uid in self._reserved
+
+    def holders(self, node: str) -> frozenset[str]:
+        """Uids of the gangs with a reservation or a pod on a node."""
+        return frozenset(self._holders.get(node, ()))
+
+    def hierarchy(self, level: str) -> Hierarchy | None:
+        """The hierarchy that a level ("" = any) belongs to in this cluster; None: no such level."""
+        return self.topology.hierarchy(level, self._labels.keys())
+
+    @contextmanager
+    def without(self, uid: str) -> Iterator[None]:
+        """Inside the block nothing that this gang holds is charged in `now`."""
+        charges = {node: self._gang_charge(uid, node) for node in self._spread.get(uid, ())}
+        for node, charge in charges.items():
+            self.now.recharge(node, charge, EMPTY)
+        try:
+            yield
+        finally:
+            for node, charge in charges.items():
+                self.now.recharge(node, EMPTY, charge)
+
+    def _change_reservation(
+        self, uid: str, before: Mapping[str, Resources], after: dict[str, dict[str, int]]
+    ) -> None:
+        nodes = {*before, *after}
+        charges = {node: self._gang_charge(uid, node) for node in nodes}
+        self._reserved[uid] = after
+        for node in nodes:
+            self._settle(uid, node, charges[node])
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        known = self._pods.pop(key, None)
+        if known is not None:
+            node, gang, charge = known
+            self._charge(node, gang, charge, -1)
+
+    def _charge(self, node: str, gang: str, charge: dict[str, int], sign: int) -> None:
+        if not gang:
+            for view in (self.now, self.later):
+                view.recharge(node, *((EMPTY, charge) if sign > 0 else (charge, EMPTY)))
+            return
+        before = self._gang_charge(gang, node)
+        total = dict(self._gang_pods.get((gang, node), EMPTY))
+        for name, amount in charge.items():
+            total[name] = total.get(name, 0) + sign * amount
+        total = {name: amount for name, amount in total.items() if amount}
+        if total:
+            self._gang_pods[gang, node] = total
+        else:
+            self._gang_pods.pop((gang, node), None)
+        self._settle(gang, node, before)
+
+    def _gang_charge(self, gang: str, node: str) -> Resources:
+        pods = self._gang_pods.get((gang, node), EMPTY)
+        reserved = self._reserved.get(gang, EMPTY).get(node, EMPTY)
+        if not pods or not reserved or pods == reserved:
+            return reserved or pods
+        return {name: max(pods.get(name, 0), reserved.get(name, 0)) for name in {**pods, **reserved}}
+
+    def _settle(self, gang: str, node: str, before: Resources) -> None:
+        after = self._gang_charge(gang, node)
+        self.now.recharge(node, before, after)
+        if after:
+            self._holders.setdefault(node, set()).add(gang)
+            self._spread.setdefault(gang, set()).add(node)
+            return
+        for index, key, value in ((self._holders, node, gang), (self._spread, gang, node)):
+            values = index.get(key, set())
+            values.discard(value)
+            if not values:
+                index.pop(key, None)
+
+    def _count_labels(self, node: Node, sign: int) -> None:
+        for label in self.topology.labels() & node.labels.keys():
+            self._labels[label] += sign
+            if not self._labels[label]:
+                del self._labels[label]
+
+
+def gang_charges(request: GangRequest, nodes: Iterable[str]) -> dict[str, dict[str, int]]:
+    """What a gang whose pods stand on these nodes, in index order, takes from each of them."""
+    names = iter(nodes)
+    charges: dict[str, dict[str, int]] = {}
+    groups = [(request.workers, request.worker), *((h.count, h.shape) for h in request.helpers)]
+    for count, shape in groups:
+        places = Counter(islice(names, count))
+        for node, copies in places.items():
+            total = charges.setdefault(node, {})
+            for name, amount in charge_of(shape.requests, shape.host_ports, copies).items():
+                total[name] = total.get(name, 0) + amount
+    return charges
