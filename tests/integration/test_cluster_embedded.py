@@ -1,5 +1,6 @@
 """The embedded cluster: what it promises to tests, to the demo and to whoever's machine it runs on."""
 
+import asyncio
 import os
 import signal
 import ssl
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.cluster import nodes
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 from e2e.cluster.pki import Pki
@@ -26,8 +28,6 @@ cluster = EmbeddedCluster(ClusterOptions(with_kwok=True)).start()
 print(cluster.root, *(process.pid for process in cluster.processes.values()), flush=True)
 sys.stdin.read()
 """
-_FAKE = {"kwok.x-k8s.io/node": "fake"}
-_ROOM = {"cpu": "8", "memory": "8Gi", "pods": "10"}
 
 
 def _eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
@@ -46,10 +46,7 @@ def embedded(cluster: Cluster) -> EmbeddedCluster:
 
 @pytest.fixture
 def fake_node(cluster: Cluster) -> Iterator[str]:
-    name = f"fake-{os.getpid()}"
-    metadata = {"name": name, "annotations": _FAKE}
-    status = {"allocatable": _ROOM, "capacity": _ROOM}
-    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": metadata, "status": status})
+    (name,) = asyncio.run(nodes.apply(cluster, "one host of cpu", prefix=f"test-{os.getpid()}-"))
     cluster.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=30s")
     yield name
     cluster.kubectl("delete", "node", name)
@@ -79,7 +76,7 @@ def test_a_wrong_authority_is_refused(embedded: EmbeddedCluster, tmp_path: Path)
 
 
 def test_etcd_wants_a_certificate(embedded: EmbeddedCluster) -> None:
-    with pytest.raises(OSError, match="(?i)certificate required|reset|broken pipe|alert|EOF"):
+    with pytest.raises(OSError, match=r"(?i)certificate required|reset|broken pipe|alert|EOF"):
         Api(embedded.layout.etcd_url, embedded.ca).request("GET", "/health")
 
 
@@ -108,7 +105,6 @@ def test_rbac_denies_a_token_without_a_role(
 def test_a_pod_runs_on_a_fake_node(cluster: Cluster, namespace: str, fake_node: str) -> None:
     container = {"name": "main", "image": "example.invalid/none"}
     spec = {"containers": [container], "nodeSelector": {"kubernetes.io/hostname": fake_node}}
-    cluster.kubectl("label", "node", fake_node, f"kubernetes.io/hostname={fake_node}", "--overwrite")
     cluster.apply(
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": namespace}, "spec": spec}
     )
