@@ -43,15 +43,17 @@ def listed($names; $value):
 | """
 _MODE = """
 if .metadata.deletionTimestamp != null then
-  if $a["fake.drumline.dev/hang-terminating"] == "true" then "hang" else "delete" end
+  if $a["fake.drumline.dev/hang-terminating"] == "true" then "hang"
+  elif .metadata.deletionGracePeriodSeconds == 0 then "going"
+  else "delete" end
 elif .status.phase == "Pending" and .status.startTime == null then
   if $a["fake.drumline.dev/image-pull-fail"] == "true" then "no-image"
   elif $a["fake.drumline.dev/never-ready"] == "true" then "start-unready"
   else "start" end
 elif .status.phase == "Running" then
-  if $a["fake.drumline.dev/oom"] == "true" then "oom"
-  elif $a["fake.drumline.dev/exit-code"] != null or $a["fake.drumline.dev/run-seconds"] != null then "exit"
-  else "run" end
+  if $a["fake.drumline.dev/oom"] == "true" or $a["fake.drumline.dev/exit-code"] != null
+     or $a["fake.drumline.dev/run-seconds"] != null
+  then "end" else "run" end
 else "nothing" end
 """
 _START_DELAY = _COUNTING + '($a["fake.drumline.dev/start-seconds"] // "0") + "s"'
@@ -104,6 +106,12 @@ _WAITING = """
      "message": {{ printf "Back-off pulling image \\"%s\\"" $c.image | Quote }}}}}
 {{ end }}]
 """
+_END_CODE = """
+{{ $code := index .metadata.annotations "fake.drumline.dev/exit-code" | int }}{{ $reason := "Error" }}
+{{ if eq (or (index .metadata.annotations "fake.drumline.dev/oom") "") "true" }}
+{{ $code = 137 }}{{ $reason = "OOMKilled" }}
+{{ end }}
+"""
 _TERMINATED = """
 "containerStatuses": [
 {{ range $i, $c := .spec.containers }}{{ if $i }},{{ end }}
@@ -124,37 +132,42 @@ _TERMINATED = """
 
 def kwok_config() -> str:
     """The stages of fake nodes and pods, as YAML documents for ``kwok --config``."""
+    pending, running = (".status.phase", "Pending"), (".status.phase", "Running")
     stages = [
         _node_ready(),
-        _stage("start", _started(ready=True), delay=_START_DELAY),
-        _stage("start-unready", _started(ready=False), delay=_START_DELAY),
-        _stage("no-image", _unpullable()),
-        _stage(
-            "exit",
-            _ended('{{ $code := index .metadata.annotations "' + PREFIX + 'exit-code" | int }}', "Error"),
-            delay=_END_DELAY,
-        ),
-        _stage("oom", _ended("{{ $code := 137 }}", "OOMKilled"), delay=_END_DELAY),
-        _stage("delete", None),
+        _stage("start", pending, _started(ready=True), delay=_START_DELAY),
+        _stage("start-unready", _is("never-ready"), _started(ready=False), delay=_START_DELAY),
+        _stage("no-image", _is("image-pull-fail"), _unpullable()),
+        _stage("end", running, _ended(), delay=_END_DELAY),
+        _stage("delete", (".metadata.deletionTimestamp != null", "true"), None),
     ]
     return yaml.safe_dump_all(stages, sort_keys=False)
 
 
-def _stage(mode: str, status: str | None, delay: str | None = None) -> dict[str, Any]:
-    step = (
-        {"delete": True}
-        if status is None
-        else {"patch": {"subresource": "status", "root": "status", "template": status}}
-    )
+def _is(annotation: str) -> tuple[str, str]:
+    return f'.metadata.annotations["{PREFIX}{annotation}"]', "true"
+
+
+def _stage(mode: str, gate: tuple[str, str], status: str | None, delay: str | None = None) -> dict[str, Any]:
+    """A stage for pods in this mode. ``gate`` (jq, value) must hold too: it is cheap, and asked first."""
+    wanted = (gate, (_COUNTING + _MODE, mode))
     spec = {
         "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
-        "selector": {
-            "matchExpressions": [{"jq": {"key": _COUNTING + _MODE, "operator": "In", "values": [mode]}}]
-        },
+        "selector": {"matchExpressions": [_matches(key, value) for key, value in wanted]},
         **({"delay": {"durationFrom": {"jq": {"expression": delay}}}} if delay else {}),
-        "steps": [step],
+        "steps": [{"delete": True} if status is None else _patch_status(status)],
     }
     return _object(f"pod-{mode}", spec)
+
+
+def _matches(key: str, value: str, operator: str = "In") -> dict[str, Any]:
+    return {"jq": {"key": key, "operator": operator, "values": [value]}}
+
+
+def _patch_status(template: str) -> dict[str, Any]:
+    # The version makes the API server refuse a patch that was made from a pod as it no longer is.
+    version = '{"metadata": {"resourceVersion": {{ .metadata.resourceVersion | Quote }}}, "status": '
+    return {"patch": {"subresource": "status", "template": f"{version}{template}}}"}}
 
 
 def _node_ready() -> dict[str, Any]:
@@ -169,8 +182,8 @@ def _node_ready() -> dict[str, Any]:
     template = '{"conditions": [' + json.dumps(condition)[:-1] + "," + times + "}]}"
     spec = {
         "resourceRef": {"apiGroup": "v1", "kind": "Node"},
-        "selector": {"matchExpressions": [{"jq": {"key": ready, "operator": "NotIn", "values": ["True"]}}]},
-        "steps": [{"patch": {"subresource": "status", "root": "status", "template": template}}],
+        "selector": {"matchExpressions": [_matches(ready, "True", "NotIn")]},
+        "steps": [_patch_status(template)],
     }
     return _object("node-ready", spec)
 
@@ -202,15 +215,15 @@ def _unpullable() -> str:
     return _status("Pending", conditions, _START_TIME + _ADDRESSES + _INIT_CONTAINERS + _WAITING)
 
 
-def _ended(code: str, reason: str) -> str:
+def _ended() -> str:
     outcome = "{{ if eq $code 0 }}PodCompleted{{ else }}PodFailed{{ end }}"
     conditions = {
         "PodReadyToStartContainers": (False, ""),
         "ContainersReady": (False, outcome),
         "Ready": (False, outcome),
     }
-    names = code + '{{ $reason := "' + reason + '" }}'
-    return names + _status("{{ if eq $code 0 }}Succeeded{{ else }}Failed{{ end }}", conditions, _TERMINATED)
+    phase = "{{ if eq $code 0 }}Succeeded{{ else }}Failed{{ end }}"
+    return _END_CODE + _status(phase, conditions, _TERMINATED)
 
 
 def _status(phase: str, conditions: Mapping[str, tuple[bool, str]], rest: str) -> str:

@@ -87,8 +87,8 @@ async def apply(cluster: Target, *descriptions: str, prefix: str = "") -> list[s
 async def lose_node(cluster: Target, name: str) -> None:
     """Cut a fake node off, as when its kubelet has not been heard of for the grace period.
 
-    Nothing touches its pods any more, its lease is no longer renewed, its Ready condition is Unknown and it
-    bears the two ``unreachable`` taints of the node lifecycle controller. A pod's end that was already being
+    Nothing touches its pods any more, its lease is no longer renewed, its Ready condition is Unknown, it bears
+    the two ``unreachable`` taints of the node lifecycle controller, and its pods are not Ready. A pod's end that was already being
     waited for (``fake.drumline.dev/run-seconds``) still comes. Raises ``nodes_client.RequestError``.
     """
     async with nodes_client.connect(cluster.kubeconfig) as api:

@@ -61,6 +61,7 @@ class NodeApi:
         ]
         await self.patch(f"{_path(name)}/status", {"status": {"conditions": conditions}}, _STRATEGIC)
         await self._taint_unreachable(name, now)
+        await self._unready_pods(name, now)
 
     async def restore_node(self, name: str) -> None:
         """What ``nodes.restore_node`` says."""
@@ -95,6 +96,15 @@ class NodeApi:
             for effect in ("NoSchedule", "NoExecute")
         ]
         await self.patch(_path(name), {"spec": {"taints": [*others, *ours]}}, _MERGE)
+
+    async def _unready_pods(self, node: str, now: str) -> None:
+        pods = await self._send("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={node}")
+        unready = {"type": "Ready", "status": "False", "lastTransitionTime": now}
+        for pod in pods["items"]:
+            meta, conditions = pod["metadata"], pod["status"].get("conditions", [])
+            if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
+                path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
+                await self.patch(path, {"status": {"conditions": [unready]}}, _STRATEGIC)
 
     async def _send(
         self,
