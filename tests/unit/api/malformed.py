@@ -79,14 +79,15 @@ FULL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One change to `FULL` and the path that the refusal must name."""
+    """One change to a valid spec and the path that the refusal must name."""
 
     path: str
     what: str
     change: Callable[[dict[str, Any]], None]
 
-    def spec(self) -> dict[str, Any]:
-        broken = {"spec": copy.deepcopy(FULL)}
+    def spec(self, valid: dict[str, Any] = FULL) -> dict[str, Any]:
+        """The spec with the fault."""
+        broken = {"spec": copy.deepcopy(valid)}
         self.change(broken)
         spec: dict[str, Any] = broken["spec"]
         return spec
@@ -119,7 +120,7 @@ def _bad_values(place: Schema, value: Any) -> Iterator[tuple[str, Any]]:
     yield from _bad_numbers_and_texts(place)
     if place.get("minItems"):
         yield "no items", []
-    if "maxItems" in place:
+    if "maxItems" in place and value:
         items = [{**value[0], "name": f"n{i}"} for i in range(place["maxItems"] + 1)]
         yield "too many items", items
     if "maxProperties" in place:
@@ -172,9 +173,14 @@ def _faults_within(place: Schema, value: Any, keys: tuple[str | int, ...], path:
             yield from _faults(place["items"], inner, (*keys, index), f"{path}[{index}]")
 
 
-FAULTS: tuple[Fault, ...] = tuple(_faults(SPEC, FULL, ("spec",), "spec"))
+def faults_of(valid: dict[str, Any]) -> tuple[Fault, ...]:
+    """Every fault that the schema knows of for a valid spec."""
+    return tuple(_faults(SPEC, valid, ("spec",), "spec"))
 
-_LABEL = st.from_regex(r"\A[a-z]([-a-z0-9]{0,8}[a-z0-9])?\Z")
+
+FAULTS: tuple[Fault, ...] = faults_of(FULL)
+
+_LABEL = st.sampled_from(["a", "ab", "zone", "x-1", "data-loader", "eval2", "z--z"])
 _ACCELERATORS = st.one_of(
     st.fixed_dictionaries(
         {"type": st.just("nvidia-h100-80gb")}, optional={"chipsPerWorker": st.sampled_from([1, 2, 4, 8])}
@@ -247,3 +253,11 @@ VALID: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "helpers": _helpers(),
     },
 )
+
+
+@st.composite
+def malformed(draw: st.DrawFn, count: int) -> list[tuple[dict[str, Any], Fault]]:
+    """`count` broken versions of one valid spec, each with its fault."""
+    valid = draw(VALID)
+    faults = draw(st.lists(st.sampled_from(faults_of(valid)), min_size=count, max_size=count))
+    return [(fault.spec(valid), fault) for fault in faults]
