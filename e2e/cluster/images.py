@@ -51,13 +51,23 @@ def operator() -> Image:
 
 
 def worker_jax() -> Image:
-    """A worker with JAX for CPUs, Orbax and scikit-learn."""
-    layers = (images_layers.base(), images_layers.requirements("worker-jax"))
-    return Image(f"drumline/worker-jax:{version()}", layers, env=_ENVIRONMENT)
+    """A worker with JAX for CPUs, Orbax, scikit-learn, and the training programs in ``/examples``."""
+    layers = (images_layers.base(), images_layers.requirements("worker-jax"), images_layers.examples())
+    return Image(f"drumline/worker-jax:{version()}", layers, env=_ENVIRONMENT, user=_NOBODY)
+
+
+def worker_torch() -> Image:
+    """A worker for torch, which is not inside but mounted at ``/opt/torch``: see ``torch_tree``."""
+    layers = (images_layers.base(), images_layers.examples())
+    env = (*_ENVIRONMENT, "PYTHONPATH=/opt/torch")
+    return Image(f"drumline/worker-torch:{version()}", layers, env=env, user=_NOBODY)
 
 
 def torch_tree() -> Path:
-    """A directory on this host with torch: 5 GB, so it is mounted read-only and never a layer."""
+    """A directory on this host with torch: 5.6 GB, so it is mounted read-only and never a layer.
+
+    PyTorch's wheel does not load without the CUDA libraries it is linked to, although nothing calls them.
+    """
     return images_layers.tree("worker-torch")
 
 
@@ -66,6 +76,7 @@ IMAGES: dict[str, Callable[[], Image]] = {
     "pause": pause,
     "operator": operator,
     "worker-jax": worker_jax,
+    "worker-torch": worker_torch,
 }
 
 

@@ -46,7 +46,7 @@ class ImageError(RuntimeError):
 
 def base() -> Layer:
     """A minimal Debian with Python and the certificates of public authorities; needs root to be built."""
-    return _cached("base", [_SUITE, *_PACKAGES, *_UNUSED, "2"], _build_base)
+    return _cached("base", [_SUITE, *_PACKAGES, *_UNUSED, "3"], _build_base)
 
 
 def requirements(name: str) -> Layer:
@@ -62,10 +62,21 @@ def drumline() -> Layer:
     )
 
 
-def tree(name: str, *extra: str) -> Path:
+def examples() -> Layer:
+    """The training programs of ``examples/``, at ``/examples``."""
+    files = sorted((_REPOSITORY / "examples").glob("*.py"))
+
+    def fill(root: Path) -> None:
+        for file in files:
+            shutil.copy(file, root / file.name)
+
+    return _cached("examples", [file.read_text() for file in files], fill, "examples")
+
+
+def tree(name: str) -> Path:
     """A directory on this host with the packages of ``images/NAME/requirements.txt``, to be mounted read-only."""
     file = _REPOSITORY / "images" / name / "requirements.txt"
-    target = cache_dir() / "trees" / f"{name}-{_key([file.read_text(), *extra])}"
+    target = cache_dir() / "trees" / f"{name}-{_key([file.read_text()])}"
     with _locked(target.name):
         if not target.exists():
             with _scratch(name) as root:
@@ -90,6 +101,9 @@ def _build_base(root: Path) -> None:
     for name in ("hostname", "resolv.conf"):
         (root / "etc" / name).unlink(missing_ok=True)
     (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+    # Some libraries ask for the name of the user they run as.
+    with (root / "etc/passwd").open("a") as accounts:
+        accounts.write("nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin\n")
 
 
 def _install(root: Path, what: Sequence[str]) -> None:
