@@ -133,9 +133,7 @@ class Embedded:
         return None if os.uname().sysname == "Linux" else "the embedded cluster needs Linux"
 
     def start(self, options: ClusterOptions) -> Cluster:
-        embedded = EmbeddedCluster(options).start()
-        ca = embedded.ca.read_bytes()
-        return Cluster(self.name, embedded.kubeconfig, embedded.url, ca, embedded, embedded.stop)
+        return of_embedded(EmbeddedCluster(options).start())
 
 
 PROVIDERS: tuple[Provider, ...] = (Existing(), Kind(), Embedded())
@@ -158,6 +156,12 @@ def choose() -> Provider:
 def start(options: ClusterOptions | None = None) -> Cluster:
     """Bring up a cluster by the chosen provider."""
     return choose().start(options or ClusterOptions())
+
+
+def of_embedded(embedded: EmbeddedCluster) -> Cluster:
+    """A running embedded cluster behind the common interface."""
+    ca = embedded.ca.read_bytes()
+    return Cluster("embedded", embedded.kubeconfig, embedded.url, ca, embedded, embedded.stop)
 
 
 def _asked(name: str) -> Provider:
