@@ -21,7 +21,7 @@ import orjson
 
 from drumline.api.meta import LABEL_ATTEMPT
 from drumline.core.gang.plan import Apply, Create, Delete, Manifest
-from drumline.runtime.errors import AlreadyExists, ApiError, Conflict, NameConflict, NotFound
+from drumline.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NameConflict, NotFound
 from drumline.runtime.expectations import Expectations, creation, deletion
 from drumline.runtime.http import APPLY_PATCH, Client
 from drumline.runtime.http_paths import resource_path
@@ -104,10 +104,11 @@ class Objects:
         if uid:
             try:
                 await self._patch(action, uid)
-            except (Conflict, NotFound):  # deleted since, and perhaps made anew
-                self._uids.pop(key, None)
-            else:
                 return self._remember(key, uid)
+            except (Conflict, NotFound, Invalid) as error:
+                if isinstance(error, Invalid) and "metadata.uid" not in error.fields:
+                    raise
+                self._uids.pop(key, None)  # deleted since, and perhaps made anew
         return self._remember(key, await self._create_or_adopt(owner, action))
 
     async def _create(self, owner: Owner, action: Create) -> bool:
