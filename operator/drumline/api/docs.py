@@ -134,6 +134,8 @@ def _example(field: Mapping[str, Any]) -> str:
 
 
 def _catalogue() -> str:
+    schema = AcceleratorType.model_json_schema(by_alias=True)
+    fields = "\n".join(_sections("AcceleratorType", schema, schema["$defs"], level=3))
     head = "| Type | Resource | Chips a host | Topologies | bf16 FLOP/s | HBM | $/chip-hour |\n|---|---|---|---|---|---|---|"
     rows = "\n".join(_accelerator(entry) for entry in Catalog.default().values())
     return f"""## Accelerators
@@ -143,7 +145,11 @@ figure that no public source gives is absent. Prices are on demand, and drift: t
 
 {head}
 {rows}
-"""
+
+An entry of the ConfigMap changes the fields that it names, a new key adds a type, and null removes one. On
+clusters whose nodes carry other labels than GKE's, set `nodeLabels`.
+
+{fields}"""
 
 
 def _accelerator(entry: AcceleratorType) -> str:

@@ -44,12 +44,13 @@ def _is(value: Any, kind: type) -> bool:
 
 
 def _object_errors(path: str, value: Mapping[Any, Any], schema: Mapping[str, Any]) -> Iterator[FieldError]:
+    properties, rest = schema.get("properties", {}), schema.get("additionalProperties")
     for name in schema.get("required", ()):
         if value.get(name) is None:
-            yield FieldError(f"{path}.{name}", "required, but not given")
+            _, words = _PYTHON[properties[name]["type"]]
+            yield FieldError(f"{path}.{name}", f"required, given nothing; allowed: {words}")
     if len(value) > schema.get("maxProperties", len(value)):
         yield FieldError(path, f"given {len(value)} entries; allowed: at most {schema['maxProperties']}")
-    properties, rest = schema.get("properties", {}), schema.get("additionalProperties")
     for key, item in value.items():
         if not isinstance(key, str):
             yield FieldError(path, f"given the key {given(key)}; allowed: text keys")

@@ -25,11 +25,14 @@ CONTAINER_LISTS: Final = ("containers", "initContainers")
 def template_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldError]:
     """Errors of the workers' template and of each helper's."""
     entry = catalog.get(spec.accelerator.type)
+    own = entry.resource if entry else ""
     path = "spec.template"
     malformed = tuple(schema_errors(path, spec.template, POD_TEMPLATE_SCHEMA))
     yield from malformed
     if not malformed:
-        yield from _pod_errors(path, spec.template, spec.framework, tpu=entry is not None and entry.is_tpu)
+        tpu = entry is not None and entry.is_tpu
+        yield from _pod_errors(path, spec.template, spec.framework, tpu=tpu)
+        yield from _foreign_chip_errors(path, spec.template, catalog, own)
         yield from _count_errors(f"{path}.spec.containers", spec, entry) if entry is not None else ()
     for index, helper in enumerate(spec.helpers):
         yield from _helper_errors(f"spec.helpers[{index}].template", helper.template, catalog)
@@ -40,7 +43,7 @@ def _helper_errors(path: str, template: Mapping[str, Any], catalog: Catalog) -> 
     yield from malformed
     if not malformed:
         yield from _pod_errors(path, template, Framework.NONE, tpu=False)
-        yield from _helper_chip_errors(f"{path}.spec.containers", template["spec"]["containers"], catalog)
+        yield from _foreign_chip_errors(path, template, catalog, own="")
 
 
 def _pod_errors(
@@ -106,14 +109,17 @@ def _chips_per_worker(spec: TrainingJobSpec, entry: AcceleratorType) -> int | No
     return entry.chips_per_worker(topology) if topology and entry.allows(topology) else None
 
 
-def _helper_chip_errors(
-    path: str, containers: Sequence[Mapping[str, Any]], catalog: Catalog
+def _foreign_chip_errors(
+    path: str, template: Mapping[str, Any], catalog: Catalog, own: str
 ) -> Iterator[FieldError]:
-    """Helpers are CPU roles: an accelerator they took would be in no account."""
-    resources = {entry.resource for entry in catalog.values()} - {""}
-    for index, container in enumerate(containers):
-        for name in sorted(resources & _limits(container).keys()):
-            yield FieldError(
-                f"{path}[{index}].resources.limits[{name}]",
-                f"given {given(_limits(container)[name])}; allowed: absent, helpers have no accelerators",
-            )
+    """Accelerators other than the pod's own would be in no account; helpers have none at all."""
+    resources = {entry.resource for entry in catalog.values()} - {"", own}
+    pod = template["spec"]
+    for kind in CONTAINER_LISTS:
+        for index, container in enumerate(pod.get(kind) or ()):
+            for name in sorted(resources & _limits(container).keys()):
+                yield FieldError(
+                    f"{path}.spec.{kind}[{index}].resources.limits[{name}]",
+                    f"given {given(_limits(container)[name])}; allowed: absent, as pods of this role have "
+                    f"{'no ' + name if own else 'no accelerators'}",
+                )

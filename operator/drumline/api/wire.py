@@ -75,12 +75,19 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
         owner = _model_at(model, detail["loc"][:-1])
         return f"unknown field; allowed: {', '.join(wire_names(owner))}"
     if kind == "missing":
-        return "required, but not given"
+        return f"required, given nothing; allowed: {_description(model, detail['loc'])}"
     if kind == "value_error":
         return f"given {given(detail['input'])}; {context['error']}"
     template = ALLOWED.get(kind)
     allowed = template.format(**context) if template else detail["msg"].lower()
     return f"given {given(detail['input'])}; allowed: {allowed}"
+
+
+def _description(model: type[BaseModel], loc: tuple[str | int, ...]) -> str:
+    """What a field is described as, as the end of a sentence."""
+    fields = _model_at(model, loc[:-1]).model_fields
+    named = (field for name, field in fields.items() if loc[-1] in (name, field.alias))
+    return next((field.description.rstrip(".") for field in named if field.description), "a value")
 
 
 def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseModel]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from drumline.api.catalog import Catalog
+from drumline.api.shape import resolve_shape
 from drumline.api.validation import MAX_PODS, validate_job
 from tests.unit.api.specs import CPU, GPU, TPU, container, errors_of, paths_of, spec, template, with_env
 
@@ -152,7 +153,17 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"helpers": [helper("loader", template=template(containers=[container(resources=GPU_LIMIT)]))]},
         "spec.helpers[0].template.spec.containers[0].resources.limits[nvidia.com/gpu]",
-        "helpers have no accelerators",
+        "pods of this role have no accelerators",
+    ),
+    (
+        {"template": template(containers=[container(resources=GPU_LIMIT)])},
+        "spec.template.spec.containers[0].resources.limits[nvidia.com/gpu]",
+        "given '8'; allowed: absent, as pods of this role have no accelerators",
+    ),
+    (
+        {"accelerator": TPU, "template": template(initContainers=[container(resources=GPU_LIMIT)])},
+        "spec.template.spec.initContainers[0].resources.limits[nvidia.com/gpu]",
+        "have no nvidia.com/gpu",
     ),
     # helpers
     ({"helpers": [helper("workers")]}, "spec.helpers[0].name", "any name but worker and workers"),
@@ -257,3 +268,44 @@ def test_the_longest_name(name: str, fields: dict[str, Any], most: int) -> None:
 @pytest.mark.parametrize("name", ["", "A", "1a", "a.b", "a_b", "-a", "a-", "ä", "a\n"])
 def test_a_name_that_is_no_service(name: str) -> None:
     assert paths_of(name) == ["metadata.name"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "workers", "chips"),
+    [
+        (
+            {
+                "framework": "jax",
+                "accelerator": TPU,
+                "slices": 2,
+                "queue": "research",
+                "priorityClassName": "high",
+                "scheduling": {
+                    "gangTimeoutSeconds": 120,
+                    "placement": {"policy": "Required", "level": "block"},
+                },
+                "activeDeadlineSeconds": 86400,
+                "ttlSecondsAfterFinished": 3600,
+                "failurePolicy": {"maxRestarts": 10, "backoff": {"initialSeconds": 10, "maxSeconds": 600}},
+                "helpers": [helper("loader", replicas=4)],
+            },
+            32,
+            128,
+        ),
+        (
+            {
+                "framework": "torch",
+                "accelerator": {**GPU, "chipsPerWorker": 8},
+                "workersPerSlice": 4,
+                "processesPerWorker": 8,
+            },
+            4,
+            32,
+        ),
+    ],
+)
+def test_whole_jobs(fields: dict[str, Any], workers: int, chips: int) -> None:
+    job = spec(**fields)
+    assert validate_job("llama", job, Catalog.default()) == ()
+    shape = resolve_shape(job, Catalog.default())
+    assert (shape.workers, shape.chips) == (workers, chips)

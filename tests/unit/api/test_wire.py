@@ -48,8 +48,8 @@ def test_models_within_annotations() -> None:
     ("value", "path", "words"),
     [
         (3, "t", "given 3; allowed: an object"),
-        ({}, "t.spec", "required, but not given"),
-        ({"spec": None}, "t.spec", "required, but not given"),
+        ({}, "t.spec", "required, given nothing; allowed: an object"),
+        ({"spec": None}, "t.spec", "required, given nothing; allowed: an object"),
         ({1: 2, "spec": {}}, "t", "given the key 1; allowed: text keys"),
         (template(hostNetwork="yes"), "t.spec.hostNetwork", "given 'yes'; allowed: true or false"),
         (template(priority=True), "t.spec.priority", "given True; allowed: a whole number"),
