@@ -1,0 +1,132 @@
+"""One round of admission: who of those that wait begins now, in one serial pass.
+
+Order: priority (high first), then time of queueing, then uid. Each gang is placed whole against what is free,
+and what it gets is reserved before the next one is looked at: two gangs never get the same accelerator.
+
+Backfill: a gang that does not fit lets those behind it pass, until it is the *head* of its kind and has waited
+`head_wait_seconds`. Head of a kind (the accelerator asked for; without one, "") is the first gang in order
+that cannot be placed now but could be if all other gangs ended. A gang that could not even then is no head: it
+is refused with the numbers and keeps nobody waiting.
+
+Once a head has waited its time, a *target* is kept for it: nodes that together hold it once they are empty, of
+all such sets the one with most free already. Gangs behind the head get nothing on the target in this round.
+
+Nobody starves: no gang behind the head takes from its target, so what is free of the target only grows while
+gangs on it end; the next round's target is at least as free; and before anything else every round asks whether
+the head fits. Only gangs ahead of it in the order, a finite number, can be served first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.capacity_index import ROOT, ShapeIndex
+from drumline.core.gang.placement import hierarchy_for, place, place_later
+from drumline.core.gang.placement_pools import shared_depth, whole_pools
+from drumline.core.gang.topology import Path
+from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRound:
+    """What one round decided. What was granted is reserved in the capacity."""
+
+    granted: tuple[tuple[str, Placement], ...]  # by uid, in the order of the decisions
+    refused: Mapping[str, Refusal]  # by uid
+    requeue_after: float | None  # seconds until a head has waited its time; None = wait for a change
+    targets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # head's uid → nodes kept for it
+
+
+def admit(
+    pending: Iterable[GangRequest], capacity: Capacity, now: float, head_wait_seconds: float
+) -> AdmissionRound:
+    """Decide about every gang that waits; `now` and `queued_at` are seconds of one clock."""
+    granted: list[tuple[str, Placement]] = []
+    refused: dict[str, Refusal] = {}
+    heads: dict[str, float] = {}  # kind → seconds the head has still to wait
+    targets: dict[str, frozenset[str]] = {}
+    try:
+        for request in sorted(pending, key=_order):
+            answer = place(request, capacity)
+            if isinstance(answer, Placement):
+                capacity.reserve(request, answer)
+                granted.append((request.uid, answer))
+                continue
+            refused[request.uid] = answer
+            if request.accelerator in heads:
+                continue
+            hope = place_later(request, capacity)
+            if isinstance(hope, Refusal):
+                refused[request.uid] = Refusal(hope.reason, f"{hope.message}, even if every other gang ended")
+                continue
+            heads[request.accelerator] = wait = request.queued_at + head_wait_seconds - now
+            if wait <= 0:
+                targets[request.uid] = target_of(request, capacity, hope)
+                capacity.now.withhold(frozenset().union(*targets.values()))
+    finally:
+        capacity.now.withhold(())
+    waits = [wait for wait in heads.values() if wait > 0]
+    return AdmissionRound(tuple(granted), refused, min(waits, default=None), targets)
+
+
+def target_of(request: GangRequest, capacity: Capacity, hope: Placement) -> frozenset[str]:
+    """The nodes to keep for a head; `hope` is where it would go if every other gang were gone."""
+    hierarchy = hierarchy_for(request, capacity)
+    if hierarchy is None:
+        return frozenset(hope.nodes)
+    now = capacity.now.index(request.worker, hierarchy)
+    later = capacity.later.index(request.worker, hierarchy)
+    sets = _pool_sets(request, now, later) if request.atomic_pool else _node_sets(request, now, later)
+    best = max(sets, key=lambda nodes: _free(now, nodes), default=frozenset(hope.nodes))
+    return best | frozenset(hope.nodes[request.workers :])
+
+
+def _order(request: GangRequest) -> tuple[int, float, str]:
+    return -request.priority, request.queued_at, request.uid
+
+
+def _node_sets(request: GangRequest, now: ShapeIndex, later: ShapeIndex) -> Iterator[frozenset[str]]:
+    """For each domain that could hold the gang, its freest nodes that together could."""
+    for domain in _domains(request, later):
+        inside = (
+            n for n in later.copies if later.copies[n] and later.chains[n][-1][0][: len(domain)] == domain
+        )
+        usable = sorted(
+            (n for n in inside if n not in request.excluded), key=lambda n: (-_room(now, n), later.order(n))
+        )
+        left, nodes = request.workers, []
+        for node in usable:
+            if left <= 0:
+                break
+            nodes.append(node)
+            left -= later.copies[node]
+        if left <= 0:
+            yield frozenset(nodes)
+
+
+def _domains(request: GangRequest, later: ShapeIndex) -> list[Path]:
+    depth = later.hierarchy.depth_of(request.level) or later.depths
+    if request.policy is not PlacementPolicy.REQUIRED:
+        return [ROOT]
+    return list(later.level(depth).sufficient(request.workers))
+
+
+def _pool_sets(request: GangRequest, now: ShapeIndex, later: ShapeIndex) -> Iterator[frozenset[str]]:
+    """The freest pools. Pools that must share a domain are left to the placement itself."""
+    if request.policy is PlacementPolicy.REQUIRED and shared_depth(request, later):
+        return
+    pools = [nodes for _, nodes in whole_pools(request, later)]
+    freest = sorted(pools, key=lambda nodes: (-_free(now, nodes), later.order(nodes[0])))
+    if len(freest) >= request.slices:
+        yield frozenset(node for nodes in freest[: request.slices] for node in nodes)
+
+
+def _free(now: ShapeIndex, nodes: Iterable[str]) -> int:
+    return sum(_room(now, node) for node in nodes)
+
+
+def _room(now: ShapeIndex, node: str) -> int:
+    """Free copies of a node, kept ones included: a target may not drive another one away by hiding it."""
+    return now.copies.get(node, 0) + now.kept.get(node, 0)

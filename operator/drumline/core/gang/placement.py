@@ -1,0 +1,138 @@
+"""Where a whole gang goes: all of it, or nothing and the reason.
+
+1. Nodes to avoid are taken out. A gang that ran before goes back to its nodes as far as it can
+   (`placement_reuse`).
+2. The gang's domain. Required: the best fit at the level asked for. Preferred: the same, then level by level
+   up to the whole cluster. Unconstrained: from the single node up, so it is packed too.
+3. Each slice goes into the smallest domain inside the gang's that holds it. Workers take the order of the
+   topology, slices that of their first nodes: neighbours in rank are near each other.
+4. Slices that need a whole node pool take one each (`placement_pools`) instead of 2 and 3.
+5. Helpers follow with the workers' capacity gone: near the gang if there is room, else anywhere.
+
+Nothing is changed: reserving what was found is the caller's business. What the gang itself still holds counts
+as free.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+from drumline.core.gang.capacity import Capacity, View, gang_charges
+from drumline.core.gang.capacity_index import ROOT, ShapeIndex
+from drumline.core.gang.feasibility import charge_of
+from drumline.core.gang.placement_domains import Draft, climb, common_domain, find_domain, smallest_within
+from drumline.core.gang.placement_pools import POOL_LEVEL, place_pools
+from drumline.core.gang.placement_refusal import (
+    no_pools,
+    no_room_for_helper,
+    too_few,
+    too_scattered,
+    unknown_level,
+)
+from drumline.core.gang.placement_reuse import place_again
+from drumline.core.gang.topology import Hierarchy
+from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, PodGroupRequest, Refusal
+
+
+def place(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
+    """Where the gang can go now."""
+    hierarchy = hierarchy_for(request, capacity)
+    if hierarchy is None:
+        return unknown_level(request.level or POOL_LEVEL, capacity.topology.level_names())
+    with capacity.without(request.uid):
+        return _place(request, capacity.now, hierarchy)
+
+
+def place_later(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
+    """Where the gang could go if every other gang were gone. Pods that belong to no gang stay."""
+    hierarchy = hierarchy_for(request, capacity)
+    if hierarchy is None:
+        return unknown_level(request.level or POOL_LEVEL, capacity.topology.level_names())
+    return _place(request, capacity.later, hierarchy)
+
+
+def hierarchy_for(request: GangRequest, capacity: Capacity) -> Hierarchy | None:
+    """The hierarchy in which the gang is placed; None when no hierarchy has its level."""
+    if not request.atomic_pool:
+        return capacity.hierarchy(request.level)
+    pools = capacity.hierarchy(POOL_LEVEL)
+    strict = request.policy is PlacementPolicy.REQUIRED and request.level != ""
+    return None if pools is None or (strict and pools.depth_of(request.level) is None) else pools
+
+
+def _place(request: GangRequest, view: View, hierarchy: Hierarchy) -> Placement | Refusal:
+    index = view.index(request.worker, hierarchy)
+    with Draft(index) as draft:
+        draft.exclude(sorted(request.excluded))
+        workers = _pools(request, index) if request.atomic_pool else _workers(request, index)
+    if isinstance(workers, Refusal):
+        return workers
+    helpers = _helpers(request, view, hierarchy, workers) if request.helpers else []
+    return helpers if isinstance(helpers, Refusal) else Placement((*workers, *helpers))
+
+
+def _pools(request: GangRequest, index: ShapeIndex) -> list[str] | Refusal:
+    slices = place_pools(request, index)
+    return no_pools(request, index) if slices is None else [node for nodes in slices for node in nodes]
+
+
+def _workers(request: GangRequest, index: ShapeIndex) -> list[str] | Refusal:
+    need = request.workers
+    if index.sums[ROOT] < need:
+        return too_few(request, index)
+    depth = index.hierarchy.depth_of(request.level) or index.depths
+    if request.preferred_nodes and (again := place_again(request, index, depth)) is not None:
+        return again
+    required = request.policy is PlacementPolicy.REQUIRED
+    finest = index.depths if request.policy is PlacementPolicy.UNCONSTRAINED else depth
+    domain = find_domain(index, need, finest, depth if required else 0)
+    if domain is None:
+        return too_scattered(request, index, depth)
+    slices: list[list[str]] = []
+    with Draft(index) as draft:
+        for _ in range(request.slices):
+            target = smallest_within(index, domain, request.workers_per_slice)
+            slices.append(sorted(draft.fill(target, request.workers_per_slice), key=index.order))
+    slices.sort(key=lambda nodes: index.order(nodes[0]))
+    return [node for nodes in slices for node in nodes]
+
+
+def _helpers(
+    request: GangRequest, view: View, hierarchy: Hierarchy, workers: list[str]
+) -> list[str] | Refusal:
+    placed: list[str] = []
+    first = request.workers
+    with ExitStack() as charges:
+        charges.enter_context(view.charged(gang_charges(replace(request, helpers=()), workers)))
+        for helper in request.helpers:
+            index = view.index(helper.shape, hierarchy)
+            before = [request.preferred_nodes.get(first + i, "") for i in range(helper.count)]
+            with Draft(index) as draft:
+                draft.exclude(sorted(request.excluded))
+                if index.sums[ROOT] < helper.count:
+                    return no_room_for_helper(request, helper, index)
+                nodes = _near(helper, draft, before, workers)
+            placed += nodes
+            first += helper.count
+            charges.enter_context(view.charged(_charges(helper, nodes)))
+    return placed
+
+
+def _near(helper: PodGroupRequest, draft: Draft, before: list[str], workers: list[str]) -> list[str]:
+    """Nodes of a helper's pods: where they were, else around the workers, else anywhere."""
+    index = draft.index
+    nodes: list[str] = []
+    around = common_domain(index, dict.fromkeys(workers))
+    for old in before:
+        if index.copies.get(old, 0) > 0:
+            draft.take(old, 1)
+            nodes.append(old)
+        else:
+            nodes += draft.fill(climb(index, around, 1, 0) or ROOT, 1)
+    return nodes
+
+
+def _charges(helper: PodGroupRequest, nodes: list[str]) -> dict[str, dict[str, int]]:
+    shape = helper.shape
+    return {n: charge_of(shape.requests, shape.host_ports, nodes.count(n)) for n in dict.fromkeys(nodes)}
