@@ -30,14 +30,19 @@ class Port:
 
 def reserve() -> Port:
     """Reserve a port nobody on this machine listens on; raises ``OSError`` when the range is used up."""
-    # Owned by a user, so that two users do not stumble over each other's files.
-    directory = Path(tempfile.gettempdir()) / f"drumline-ports-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    locks = directory()
     for number in random.sample(_RANGE, len(_RANGE)):
-        port = _try_reserve(directory, number)
+        port = try_reserve(locks, number)
         if port is not None:
             return port
     raise OSError(f"no free port between {_RANGE.start} and {_RANGE.stop}")
+
+
+def directory() -> Path:
+    """Where the locks are: one directory a user, so that two do not stumble over each other's files."""
+    path = Path(tempfile.gettempdir()) / f"drumline-ports-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 def is_free(number: int) -> bool:
@@ -51,8 +56,9 @@ def is_free(number: int) -> bool:
     return True
 
 
-def _try_reserve(directory: Path, number: int) -> Port | None:
-    lock = os.open(directory / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def try_reserve(locks: Path, number: int) -> Port | None:
+    """Reserve this port, or return None when it is reserved or listened on."""
+    lock = os.open(locks / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
