@@ -125,8 +125,7 @@ class Controller:
             self.admitter.want(plan.waiting)
         elif plan.intent is None:
             if self.admitter.granted(uid):
-                self.world.capacity.release(uid)
-                self._wake()
+                self._release(uid)
             self.admitter.drop(uid)
 
     def _learn(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
@@ -165,8 +164,12 @@ class Controller:
         written = plan.status if plan.status is not None and not outcome.error else plan.intent
         if written is not None and written.get("placement") is None:
             memory.blocked = ""
-            if self.world.capacity.release(uid):
-                self._wake()
+            self._release(uid)
+
+    def _release(self, uid: str) -> None:
+        if self.world.capacity.reserved(uid):
+            self.world.capacity.release(uid)
+            self._wake()
 
     def _again(self, plan: Plan, outcome: Outcome) -> float | None:
         if outcome.error is None:
