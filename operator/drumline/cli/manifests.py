@@ -38,11 +38,12 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
+_AMBIGUOUS = re.compile(r"[-+0-9.e_:]+|0[oxb][0-9a-f_]+|y|n|on|off|yes|no|true|false|null|~", re.IGNORECASE)
+
+
 def _text(dumper: _Dumper, data: str) -> yaml.ScalarNode:
     """Quotes what an older YAML reader (kubectl's) would take for a number or a boolean."""
-    ambiguous = re.fullmatch(
-        r"[-+0-9.eE_:]+|0[oxb][0-9a-fA-F_]+|[yYnN]|[Oo](n|N|ff|FF)|[Yy](es|ES)|[Nn](o|O)", data
-    )
+    ambiguous = _AMBIGUOUS.fullmatch(data)
     style = "|" if "\n" in data else '"' if ambiguous else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 

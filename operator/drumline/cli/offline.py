@@ -1,7 +1,7 @@
 """One TrainingJob planned without a cluster, by the operator's own code.
 
 The job is validated, rendered, placed (on described nodes, or nowhere) and decided upon exactly as in the
-operator: `validate_job`, `gang_request`, `admit`, `decide`. What differs is the world: nothing else runs,
+operator: `validate_job`, `gang_request`, `place`, `decide`. What differs is the world: nothing else runs,
 and the job was admitted this moment. Pods of a helper that waits for another role are not in the
 operator's first plan; they follow at the end, with what they wait for.
 """
@@ -14,15 +14,17 @@ from typing import Any, Final
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
+from drumline.api.reasons import Reason
 from drumline.api.shape import resolve_shape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import parse_spec, validate_job
-from drumline.core.gang.admission import admit
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.placement import place
 from drumline.core.gang.plan import Apply, Create, Plan
 from drumline.core.gang.projection import project_node
-from drumline.core.gang.types import Placement, Refusal
+from drumline.core.gang.projection_shape import CLAIM_PREFIX
+from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training.decide import decide
 from drumline.core.training.members import roster
 from drumline.core.training.observation import Granted, JobMeta, Observation, Settings
@@ -104,10 +106,20 @@ def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:
     for manifest in nodes:
         capacity.set_node(project_node(manifest))
     request = gang_request(job.meta, job.spec, obs.catalog, queued_at=_NOW, settings=render_settings(obs))
-    result = admit([request], capacity, _NOW, obs.settings.head_wait_seconds)
-    for _, placement in result.granted:
-        return placement
-    raise RefusedError(result.refused[request.uid])
+    _refuse_unmodelled(request)
+    answer = place(request, capacity)
+    if isinstance(answer, Refusal):
+        raise RefusedError(answer)
+    return answer
+
+
+def _refuse_unmodelled(request: GangRequest) -> None:
+    """What placement can't judge; volumes it could, if a cluster said where they are."""
+    shapes = (request.worker, *(helper.shape for helper in request.helpers))
+    names = {name for s in shapes for name in s.unmodelled if not name.startswith(CLAIM_PREFIX)}
+    if names:
+        text = f"gang placement does not model {', '.join(sorted(names))}; remove it from the template"
+        raise RefusedError(Refusal(Reason.UNSUPPORTED_SCHEDULING, text))
 
 
 def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:

@@ -100,7 +100,7 @@ class PreparedPod:
             spec[key] = [container.render(env) for container in containers]
         if node is not None:
             spec["affinity"] = pinned(self.spec.get("affinity"), node)
-        metadata = {**self.metadata, "name": name, "labels": {**self.labels, **labels}}
+        metadata = {"name": name, "labels": {**self.labels, **labels}, **self.metadata}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
