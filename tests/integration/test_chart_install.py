@@ -28,7 +28,7 @@ JOB = {
     "metadata": {"name": "kept"},
     "spec": {
         "accelerator": {"type": "cpu"},
-        "suspend": True,
+        "managedBy": "example.com/nobody",  # another test's operator may run on this cluster
         "template": {"spec": {"containers": [{"name": "train", "image": "trainer:1"}]}},
     },
 }
