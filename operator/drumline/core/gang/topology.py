@@ -24,6 +24,7 @@ Path = tuple[str, ...]
 Order = tuple[tuple[tuple[int, int, str], ...], ...]
 
 NODE_LEVEL: Final = "node"
+HOST_LEVEL: Final = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Level:
 
     name: str
     label: str
+
+    def domain(self, node: Node) -> str:
+        """The node's domain at this level; a node that no label puts on a physical host is its own host."""
+        return node.labels.get(self.label) or (node.name if self.name == HOST_LEVEL else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,12 @@ class Hierarchy:
 
     def path(self, node: Node) -> Path:
         """The domains a node is in, coarse to fine, ending with its own name."""
-        return (*(node.labels.get(level.label, "") for level in self.levels), node.name)
+        return (*(level.domain(node) for level in self.levels), node.name)
 
     def depth_of(self, level: str) -> int | None:
         """Length of a domain's path at this level; None when there is no such level."""
         names = [*(known.name for known in self.levels), NODE_LEVEL]
-        if level == "host" and level not in names:
+        if level == HOST_LEVEL and level not in names:
             level = NODE_LEVEL  # where no label tells physical hosts apart, the node is the host
         return names.index(level) + 1 if level in names else None
 
@@ -105,7 +110,7 @@ class Topology:
     def level_names(self) -> tuple[str, ...]:
         """Every level that can be asked for."""
         names = (level.name for h in self.hierarchies for level in h.levels)
-        return tuple(dict.fromkeys((*names, "host", NODE_LEVEL)))
+        return tuple(dict.fromkeys((*names, HOST_LEVEL, NODE_LEVEL)))
 
     def labels(self) -> frozenset[str]:
         """Every label that a hierarchy reads."""
