@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from e2e.cluster import build, nodes, provider
 from e2e.cluster.build import cache_dir
+from e2e.cluster.components import ClusterOptions
 from e2e.cluster.embedded import EmbeddedCluster
 from e2e.cluster.provider import Cluster
 from e2e.cluster.realnode import RealNode, why_not
@@ -124,7 +125,7 @@ def supervise(arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _cluster(real_node: bool) -> Iterator[Cluster]:
     if real_node:
-        with RealNode() as node, EmbeddedCluster(node.options(provider.ClusterOptions())) as embedded:
+        with RealNode() as node, EmbeddedCluster(node.options(ClusterOptions())) as embedded:
             node.join(embedded)
             yield provider.of_embedded(embedded)
         return

@@ -140,3 +140,13 @@ def kill_all(processes: Iterable[Process]) -> None:
         process.signal(signal.SIGKILL)
     for process in doomed:
         process.kill()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process exists and is not merely waiting for its parent to notice its end (Linux)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # The name before the state may hold anything, even parentheses.
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"

@@ -18,7 +18,7 @@ from e2e.cluster import nodes
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 from e2e.cluster.pki import Pki
-from e2e.cluster.process import ProcessError
+from e2e.cluster.process import ProcessError, runs
 from e2e.cluster.provider import Cluster, KubectlError
 
 _OWNER = """
@@ -160,19 +160,11 @@ def test_nothing_survives_an_owner_that_is_killed(repository: Path) -> None:
     assert owner.stdout is not None
     root, *pids = owner.stdout.readline().split()
     assert len(pids) == 5
-    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert all(runs(int(pid)) for pid in pids)
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
-    _eventually(lambda: not any(_runs(pid) for pid in pids), 10)
+    _eventually(lambda: not any(runs(int(pid)) for pid in pids), 10)
     # The data of a killed owner goes when the next cluster starts.
     assert Path(root).exists()
     with EmbeddedCluster(ClusterOptions(with_kwok=False)):
         assert not Path(root).exists()
-
-
-def _runs(pid: str) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
