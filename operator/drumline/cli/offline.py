@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
+from drumline.api.meta import MANAGED_BY
 from drumline.api.reasons import Reason
 from drumline.api.shape import resolve_shape
 from drumline.api.status import TrainingJobStatus
@@ -68,7 +69,7 @@ class Planned:
 
     objects: tuple[tuple[str, Manifest], ...]
     placed: bool
-    suspended: bool
+    nothing: str  # why there are no objects; "" when there are
 
 
 def job_of(manifest: Manifest, namespace: str, catalog: Catalog) -> Job:
@@ -97,8 +98,14 @@ def plan_offline(
     placement = Placement(("",) * gang.roster.size) if nodes is None else _place(obs, job, nodes)
     plan = decide(replace(obs, admission=Granted(placement)), _NOW)
     objects = tuple(("", manifest) for manifest in _created(plan))
-    waiting = () if job.spec.suspend else tuple(_waiting(job.spec, gang, placement, objects))
-    return Planned((*objects, *waiting), nodes is not None, job.spec.suspend)
+    waiting = tuple(_waiting(job.spec, gang, placement, objects)) if objects else ()
+    return Planned((*objects, *waiting), nodes is not None, _why_nothing(job.spec))
+
+
+def _why_nothing(spec: TrainingJobSpec) -> str:
+    if spec.managed_by != MANAGED_BY:
+        return f"Nothing is created: {spec.managed_by} manages the job."
+    return "Nothing is created until spec.suspend is false." if spec.suspend else ""
 
 
 def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:

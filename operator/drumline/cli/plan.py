@@ -22,7 +22,6 @@ _UNPLACED: Final = (
     "Pods are shown without a node: no --nodes given.\n"
     "The operator places the whole gang first and pins each pod to its node."
 )
-_SUSPENDED: Final = "The job is suspended: nothing is created until spec.suspend is false."
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,7 +54,7 @@ def run(args: Namespace) -> int:
 
 
 def _print(planned: Planned, output: str) -> None:
-    remarks = [*([_SUSPENDED] if planned.suspended else []), *([] if planned.placed else [_UNPLACED])]
+    remarks = [planned.nothing] if planned.nothing else [] if planned.placed else [_UNPLACED]
     if output == "json":
         sys.stderr.write("".join(f"{remark}\n" for remark in remarks))
         sys.stdout.write(manifests.to_json([manifest for _, manifest in planned.objects]))

@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 TPU = GOLDEN / "jobs" / "tpu-v5p.yaml"
 GPU = GOLDEN / "jobs" / "gpu-h100.yaml"
 CLUSTERS = {TPU: ("two v5p 4x4x4 slices", "1 host of cpu"), GPU: ("8 hosts of h100 in blocks of 4",)}
+TEMPLATE = {"spec": {"containers": [{"name": "train", "image": "img"}]}}
 RANKS = {TPU: ("0", "17", "31"), GPU: ("0", "3")}
 
 
@@ -30,8 +31,7 @@ def nodes_file(path: Path, *descriptions: str) -> str:
 
 
 def job_file(path: Path, **spec: Any) -> str:
-    template = {"spec": {"containers": [{"name": "train", "image": "img"}]}}
-    body = {"accelerator": {"type": "cpu"}, "workersPerSlice": 2, "template": template, **spec}
+    body = {"accelerator": {"type": "cpu"}, "workersPerSlice": 2, "template": TEMPLATE, **spec}
     manifest = {"apiVersion": "drumline.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": "tiny"}}
     file = path / "job.yaml"
     file.write_text(json.dumps({**manifest, "spec": body}), encoding="utf-8")
@@ -122,11 +122,10 @@ def test_long_tpu_lists_come_before_the_pods(tmp_path: Path, capsys: pytest.Capt
 def test_helpers_that_wait_come_last_with_what_they_wait_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    template = {"spec": {"containers": [{"name": "c", "image": "img"}]}}
     waits = [{"name": "workers", "status": "Complete"}]
     helpers = [
-        {"name": "eval", "dependsOn": waits, "template": template},
-        {"name": "load", "template": template},
+        {"name": "eval", "dependsOn": waits, "template": TEMPLATE},
+        {"name": "load", "template": TEMPLATE},
     ]
     assert main(["plan", "-f", job_file(tmp_path, helpers=helpers)]) == 0
     last = capsys.readouterr().out.split("---\n")[-1]
@@ -134,10 +133,20 @@ def test_helpers_that_wait_come_last_with_what_they_wait_for(
     assert yaml.safe_load(last)["metadata"]["name"] == "tiny-1-eval-0"
 
 
-def test_a_suspended_job_creates_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "-f", job_file(tmp_path, suspend=True)]) == 0
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"suspend": True}, "until spec.suspend is false"),
+        ({"managedBy": "other.dev/controller"}, "other.dev/controller manages the job"),
+    ],
+)
+def test_a_job_that_is_left_alone_creates_nothing(
+    spec: dict[str, Any], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = {"name": "eval", "dependsOn": [{"name": "workers"}], "template": TEMPLATE}
+    assert main(["plan", "-f", job_file(tmp_path, helpers=[waits], **spec)]) == 0
     text = capsys.readouterr().out
-    assert "suspended: nothing is created" in text
+    assert why in text
     assert not any(yaml.safe_load_all(text))
 
 
