@@ -141,7 +141,7 @@ class ShapeIndex:
             self.sums[ROOT] += copies
             parent = ROOT
             for path, order in self.chains[node.name]:
-                self.sums[path] = self.sums.get(path, 0) + copies
+                self.sums[path] += copies
                 below.setdefault(parent, {})[path] = order
                 parent = path
         for parent, domains in below.items():
@@ -164,6 +164,7 @@ class ShapeIndex:
         self.nodes_in[ROOT] += 1
         for path, _ in chain:
             self.nodes_in[path] += 1
+            self.sums.setdefault(path, 0)
         return self._examine(node, used, kept=kept)
 
     def _leave(self, name: str) -> None:
@@ -189,7 +190,7 @@ class ShapeIndex:
         self.sums[ROOT] += delta
         parent = ROOT
         for depth, (path, order) in enumerate(self.chains[name]):
-            total = self.sums[path] = self.sums.get(path, 0) + delta
+            total = self.sums[path] = self.sums[path] + delta
             self.children(parent).put(path, order, total)
             if path[-1]:
                 self._levels[depth].put(path, order, total)
