@@ -49,6 +49,10 @@ class ImageStore:
         known.update({image.name: image.identity for image in missing})
         self._record.write_text(json.dumps(known, indent=2))
 
+    def kill(self, container: str) -> None:
+        """End a running container's first process, and with it the container, without warning."""
+        self._output("tasks", "kill", "--signal=SIGKILL", container)
+
     def clear_containers(self) -> None:
         """Forget containers that an earlier node left when it was killed; their processes are long gone."""
         left = self._output("containers", "list", "--quiet").split()
@@ -66,7 +70,8 @@ class ImageStore:
         return self.root / "imported.json"
 
     def _output(self, *arguments: str) -> str:
-        return subprocess.run(self._command(*arguments), check=True, stdout=subprocess.PIPE, text=True).stdout
+        # On its error output ctr repeats the host's deprecations at every call.
+        return subprocess.run(self._command(*arguments), check=True, capture_output=True, text=True).stdout
 
     def _command(self, *arguments: str) -> list[str]:
         return [str(self.ctr), f"--address={self.socket}", f"--namespace={_NAMESPACE}", *arguments]
