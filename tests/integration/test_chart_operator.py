@@ -26,7 +26,7 @@ pytestmark = pytest.mark.cluster
 
 Manifest = dict[str, Any]
 FAST = ("--lease-duration", "3", "--lease-renew-deadline", "2", "--lease-retry", "0.5")
-LARGE_SLICE = "8x8x8"  # 128 workers, whose host list goes through a ConfigMap
+LARGE_SLICE = "4x8x8"  # 64 workers, whose host list goes through a ConfigMap
 
 
 @pytest.fixture(scope="module")
