@@ -152,7 +152,12 @@ class ShapeIndex:
 
     def update(self, name: str, node: Node | None, used: Resources, *, kept: bool) -> None:
         """Examine one node anew; None: it is gone."""
-        if name in self.chains:
+        chain = self.chains.get(name)
+        if node is not None and chain == chain_of(self.hierarchy.path(node)):
+            self._forget_reason(name)
+            self.shift(name, self._examine(node, used, kept=kept) - self.copies[name])
+            return
+        if chain is not None:
             self._leave(name)
         if node is not None:
             copies = self._enter(node, used, kept=kept)
@@ -177,6 +182,9 @@ class ShapeIndex:
                 del self.nodes_in[path]
                 self.sums.pop(path, None)
                 self._children.pop(path, None)
+        self._forget_reason(name)
+
+    def _forget_reason(self, name: str) -> None:
         self.kept.pop(name, None)
         reason = self._reasons.pop(name, None)
         if reason is not None:
