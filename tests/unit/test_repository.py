@@ -21,7 +21,7 @@ MAX_MEDIAN = 12
 MAX_TEXT_BYTES = 2_000_000
 
 # Written in pieces, so that this file does not contain what it looks for.
-MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:ro" + r"ot|wo" + r"rk|home/[a-z]+)/[\w.]")
+MACHINE_PATHS = re.compile(r"(?<![\w.$}])/(?:ro" + r"ot|wo" + r"rk)/[\w.]")
 REGISTRIES = re.compile(
     r"\b(?:docker\.io|quay\.io|ghcr\.io|gcr\.io|registry\.k8s\.io|[a-z0-9-]+\.pkg\.dev|mcr\.microsoft\.com|nvcr\.io)\b"
 )

@@ -58,6 +58,11 @@ def test_probes_and_metrics_share_the_named_port(default: list[Manifest]) -> Non
     assert one(default, "Service")["spec"]["ports"][0]["targetPort"] == "metrics"
 
 
+def test_no_service_of_the_namespace_sets_the_operators_environment(default: list[Manifest]) -> None:
+    # the chart's own Service would otherwise give it DRUMLINE_METRICS_PORT, with a URL in it
+    assert pod_of(default)["spec"]["enableServiceLinks"] is False
+
+
 def test_selectors_match_the_pod(default: list[Manifest]) -> None:
     labels = pod_of(default)["metadata"]["labels"].items()
     selector = one(default, "Deployment")["spec"]["selector"]["matchLabels"]
