@@ -14,8 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from drumline.runtime.config import Config
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.kube import Client, connect
+from drumline.runtime.shell import KopfThread
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 from e2e.cluster.operator import install_api, operator_command
 
@@ -34,6 +36,17 @@ def own_cluster() -> Any:
 async def client(own_cluster: EmbeddedCluster) -> AsyncIterator[Client]:
     async with await connect(str(own_cluster.kubeconfig), timeout=60) as client:
         yield client
+
+
+def job(name: str) -> dict[str, Any]:
+    spec = {
+        "accelerator": {"type": "cpu"},
+        "workersPerSlice": 1,
+        "suspend": True,
+        "template": {"spec": {"containers": [{"name": "train", "image": "none"}]}},
+    }
+    metadata = {"name": name}
+    return {"apiVersion": "drumline.dev/v1alpha1", "kind": "TrainingJob", "metadata": metadata, "spec": spec}
 
 
 class Operator:
@@ -137,26 +150,32 @@ async def test_nothing_of_ours_stays_on_a_users_object(start, client) -> None:
     """Neither finalizers nor annotations: deleting the operator leaves a job as its user wrote it."""
     operator = await start()
     await operator.until_leader()
-    template = {"spec": {"containers": [{"name": "train", "image": "none"}]}}
-    spec = {
-        "accelerator": {"type": "cpu"},
-        "workersPerSlice": 1,
-        "suspend": True,
-        "template": template,
-    }
-    body = {
-        "apiVersion": "drumline.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": "a"},
-        "spec": spec,
-    }
     path = resource_path("trainingjobs", "default")
-    await client.request("POST", path, body=body)
+    await client.request("POST", path, body=job("a"))
     await operator.until("/metrics", lambda _, text: 'drumline_jobs{phase="Suspended"} 1.0' in text)
     metadata = (await client.request("GET", f"{path}/a"))["metadata"]
     assert "finalizers" not in metadata
     assert "annotations" not in metadata
     await client.request("DELETE", f"{path}/a")
+
+
+async def test_kopf_only_says_which_job_changed(own_cluster, client) -> None:
+    changed: list[tuple[str, str]] = []
+    thread = KopfThread(Config(kubeconfig=str(own_cluster.kubeconfig)), changed.append)
+    thread.start()
+    path = resource_path("trainingjobs", "default")
+    for name in ("x", "y"):
+        await client.request("POST", path, body=job(name))
+    for _ in range(300):
+        if {("default", "x"), ("default", "y")} <= set(changed):
+            break
+        await asyncio.sleep(0.1)
+    thread.stop()
+    assert set(changed) == {("default", "x"), ("default", "y")}
+    for name in ("x", "y"):
+        metadata = (await client.request("GET", f"{path}/{name}"))["metadata"]
+        assert metadata.keys().isdisjoint({"finalizers", "annotations"})
+        await client.request("DELETE", f"{path}/{name}")
 
 
 async def test_bad_setting_is_named_and_ends_the_start() -> None:

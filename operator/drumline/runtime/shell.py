@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"drumline: {error}\n")
         return 2
     configure(config.log_level, config.log_format)
+    # it warns that a thread gets no signals, which is why it has one
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     try:
         asyncio.run(_run(config))
     except DrumlineError as error:
