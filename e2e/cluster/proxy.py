@@ -92,20 +92,24 @@ class WriteProxy:
         self._port.release()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._pass(request)
+        except (Interrupted, aiohttp.ClientError, ConnectionError):
+            # One of the two sides went away, or is to believe so: the other must see the connection cut.
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=502)
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if not _counts(request):
             return await self._forward(request, body)
         write = Write(len(self.writes) + 1, request.method, request.path)
         self.writes.append(write)
-        try:
-            await self.hooks.before(write)
-            answer = await self._forward(request, body, lambda: self.hooks.during(write))
-            await answer.write_eof()
-            await self.hooks.after(write)
-        except Interrupted:
-            if request.transport is not None:
-                request.transport.abort()
-            raise
+        await self.hooks.before(write)
+        answer = await self._forward(request, body, lambda: self.hooks.during(write))
+        await answer.write_eof()
+        await self.hooks.after(write)
         return answer
 
     async def _forward(

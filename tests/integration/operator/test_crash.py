@@ -144,7 +144,9 @@ async def _live(lab: Lab, name: str, proxy: WriteProxy, hooks: Hooks) -> int:
         "status"
     ]
     assert (job["status"]["attempt"], job["status"]["restartCount"]) == (2, 1)
-    assert sorted(uids) == [f"{name}-{a}-0-{w}" for a in (1, 2) for w in (0, 1)]
+    # rank 1 may have failed while no operator was there to create rank 0 of the first attempt
+    expected = {f"{name}-{a}-0-{w}" for a in (1, 2) for w in (0, 1)}
+    assert expected - {f"{name}-1-0-0"} <= set(uids) <= expected
     assert all(len(found) == 1 for found in uids.values()), uids
     await lab.delete("trainingjobs", name)
     return writes
