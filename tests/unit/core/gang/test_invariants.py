@@ -74,11 +74,13 @@ class World:
 
     state: Capacity = field(default_factory=lambda: capacity(cluster()))
     now: float = 0.0
+    count: int = 0
     waiting: dict[str, GangRequest] = field(default_factory=dict)
     running: dict[str, tuple[GangRequest, Placement]] = field(default_factory=dict)
 
     def queue(self, request: GangRequest) -> None:
-        uid = f"g{len(self.waiting) + len(self.running)}-{self.now}"
+        self.count += 1
+        uid = f"g{self.count:04d}"
         self.waiting[uid] = replace(request, uid=uid, name=uid, queued_at=self.now)
 
     def round(self) -> AdmissionRound:
@@ -178,10 +180,48 @@ def test_the_same_queue_and_cluster_give_the_same_answer(pending: list[GangReque
     assert first.targets == second.targets
 
 
-@settings(max_examples=60, deadline=None)
-@given(requests(), st.lists(requests(), min_size=4, max_size=12), st.randoms(use_true_random=False))
-def test_a_head_never_starves(head: GangRequest, others: list[GangRequest], random: object) -> None:
-    """Gangs keep coming for ever and each runs a bounded time: the head begins all the same."""
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 6), st.sampled_from(["", "required"]), st.lists(st.integers(2, 9), min_size=5, max_size=5)
+)
+def test_a_head_never_starves(hosts: int, policy: str, runs: list[int]) -> None:
+    """Small gangs without end take every host that frees up; the large one begins all the same."""
+    world = World()
+    ends: dict[str, float] = {}
+    for _ in range(3 * len(runs)):
+        small_gangs_come_and_go(world, runs, ends)
+    world.now = 100.0
+    world.queue(
+        gang(
+            workers=hosts,
+            worker=shape(gpus=8, tolerations=(TOLERATE_GPU,)),
+            **({policy: "block"} if policy else {}),
+        )
+    )
+    head = next(uid for uid, r in world.waiting.items() if r.workers == hosts)
+    for _ in range(int(WAIT) + 2 * max(runs)):
+        small_gangs_come_and_go(world, runs, ends)
+        if head in world.running:
+            return
+    raise AssertionError(f"a gang of {hosts} hosts still waits")
+
+
+def small_gangs_come_and_go(world: World, runs: list[int], ends: dict[str, float]) -> None:
+    world.now += 1.0
+    for uid in [uid for uid in world.running if world.now >= ends.get(uid, float("inf"))]:
+        world.end(sorted(world.running).index(uid))
+    while len(world.waiting) < 20:
+        world.queue(gang(worker=shape(gpus=8, tolerations=(TOLERATE_GPU,))))
+    for n, (uid, _) in enumerate(world.round().granted):
+        ends[uid] = world.now + runs[n % len(runs)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(requests(), st.lists(requests(), min_size=4, max_size=8), st.randoms(use_true_random=False))
+def test_every_gang_that_can_fit_begins_in_the_end(
+    head: GangRequest, others: list[GangRequest], random: object
+) -> None:
+    """Gangs of every kind keep coming and each runs a bounded time."""
     world = World()
     for request in others:
         world.queue(replace(request, priority=1))
@@ -199,5 +239,4 @@ def test_a_head_never_starves(head: GangRequest, others: list[GangRequest], rand
         for running in sorted(world.running):
             if world.now >= ends.setdefault(running, world.now + random.randint(1, 8)):
                 world.end(sorted(world.running).index(running))
-        world.waiting = dict(list(world.waiting.items())[:40])
     raise AssertionError(f"{head} still waits: {result.refused[uid]}")
