@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
+import time
+import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +140,29 @@ def test_with_one_namespace_it_writes_in_no_other(
     ]
     answers = ask(cluster, limited_account, namespace, elsewhere)
     assert [right for right, allowed in answers.items() if allowed] == []
+
+
+def test_lease_requests_go_through_the_charts_flow_schema(
+    cluster: Cluster, namespace: str, account: str
+) -> None:
+    token = cluster.kubectl("create", "token", "op", "-n", namespace).strip()
+    schema = cluster.get("flowschema", f"{namespace}-op-lease")
+    path = f"/apis/{LEASES}/v1/namespaces/{namespace}/leases"
+    lease = {"apiVersion": f"{LEASES}/v1", "kind": "Lease", "metadata": {"name": "op"}}
+
+    def matched() -> str:
+        return flow_schema_of(cluster, f"{path}?dryRun=All", token, lease)
+
+    end = time.monotonic() + 20  # the API server takes a new schema up within a moment
+    while matched() != schema["metadata"]["uid"] and time.monotonic() < end:
+        time.sleep(0.2)
+    assert matched() == schema["metadata"]["uid"]
+
+
+def flow_schema_of(cluster: Cluster, path: str, token: str, body: dict[str, Any]) -> str:
+    """Uid of the FlowSchema that the API server says it matched this POST with."""
+    context = ssl.create_default_context(cadata=cluster.ca.decode())
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(cluster.url + path, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+        return str(answer.headers["X-Kubernetes-PF-FlowSchema-UID"])
