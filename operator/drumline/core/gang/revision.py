@@ -3,8 +3,9 @@
 Layout of ``data``: ``attempt``, ``pods`` (in all), ``renderHash``, ``extra``, and ``nodes``, the node of each
 pod in index order, compressed in two steps. Node names of a pool share long prefixes, so each name is written
 as the number of characters it shares with the one before and the rest (``[14, "0017"]``, front coding); a run
-of pods on one node is one entry with a count. A chunk holds at most `CHUNK` entries, far below the 1.5 MB of an
-etcd value; chunk 0 bears the attempt's name, the others end in ``-c<n>``. Each chunk starts from an empty name.
+of pods on one node is one entry with a count. A chunk holds at most `CHUNK` entries and `CHUNK_BYTES`, well below
+the 1.5 MB of an etcd value; chunk 0 bears the attempt's name, the others end in ``-c<n>``. Each chunk starts
+from an empty name.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from drumline.core.gang.types import Placement
 
 Manifest = Mapping[str, Any]
 CHUNK: Final = 10_000  # runs of pods on one node
+CHUNK_BYTES: Final = 700_000  # even if no two names had anything in common
+_ENTRY_BYTES: Final = 20  # of an entry beside the name
 
 
 def encode(
@@ -26,7 +29,7 @@ def encode(
 ) -> tuple[dict[str, Any], ...]:
     """The ControllerRevision manifests of an attempt's placement, the first one first."""
     runs = [(node, len(list(group))) for node, group in groupby(placement.nodes)]
-    chunks = [runs[i : i + CHUNK] for i in range(0, len(runs), CHUNK)] or [[]]
+    chunks = list(_chunks(runs)) or [[]]
     return tuple(
         _manifest(
             owner, attempt, number, _data(attempt, len(placement.nodes), number, chunk, render_hash, extra)
@@ -65,6 +68,19 @@ def _data(
         "extra": dict(extra or {}),
         "nodes": list(_fold(runs)),
     }
+
+
+def _chunks(runs: Iterable[tuple[str, int]]) -> Iterable[list[tuple[str, int]]]:
+    chunk: list[tuple[str, int]] = []
+    size = 0
+    for run in runs:
+        size += len(run[0]) + _ENTRY_BYTES
+        if len(chunk) == CHUNK or (chunk and size > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], len(run[0]) + _ENTRY_BYTES
+        chunk.append(run)
+    if chunk:
+        yield chunk
 
 
 def _fold(runs: Iterable[tuple[str, int]]) -> Iterable[list[int | str]]:

@@ -42,6 +42,13 @@ def test_many_nodes_are_chunked(monkeypatch):
         revision.decode([manifests[0], manifests[2]])
 
 
+def test_no_object_outgrows_the_store_whatever_the_names():
+    nodes = [f"{i * 2_654_435_761 % 2**32:08x}".ljust(253, "x") for i in range(10_000)]
+    manifests, decoded = _round_trip(nodes)
+    assert decoded.nodes == tuple(nodes)
+    assert max(len(orjson.dumps(m)) for m in manifests) < 1_000_000
+
+
 def test_pods_that_share_a_node_are_one_entry():
     manifests, decoded = _round_trip(["a"] * 8 + ["b"] * 8)
     assert manifests[0]["data"]["nodes"] == [[0, "a", 8], [0, "b", 8]]
