@@ -16,6 +16,7 @@ import yaml
 from drumline.runtime.errors import DrumlineError
 
 DISCOVERY_MODES: Final = ("Auto", "EndpointSlice", "Endpoints")
+SWITCH: Final = ("on", "off")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "text")
 
@@ -58,6 +59,7 @@ class Config:
     head_wait: float = 300.0  # backfill until the head of the queue has waited this long
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
+    kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     shutdown_grace: float = 10.0
     log_level: str = "info"
@@ -85,6 +87,7 @@ class Config:
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery": DISCOVERY_MODES,
+    "kopf_events": SWITCH,
     "log_level": LOG_LEVELS,
     "log_format": LOG_FORMATS,
 }

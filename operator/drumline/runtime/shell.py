@@ -73,7 +73,8 @@ async def _run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, replica.stopping.set)
     watcher = KopfThread(config, lambda key: loop.call_soon_threadsafe(replica.queue.add, key))
-    watcher.start()
+    if config.kopf_events == "on":
+        watcher.start()
     try:
         await replica.run()
     finally:
