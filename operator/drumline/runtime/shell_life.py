@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,8 +112,7 @@ class Replica:
             await self.queue.stop(0)
             for task in (life, stop):
                 task.cancel()
-            with suppress(asyncio.CancelledError):
-                await life
+            await asyncio.gather(life, stop, return_exceptions=True)
             await controller.stop()
             await lease.release()
 
