@@ -29,6 +29,8 @@ from typing import Any
 
 import yaml
 
+from e2e.cluster.nodes_machines import kubelet_conditions
+
 PREFIX = "fake.drumline.dev/"
 
 # $a: the annotations that count for this pod.
@@ -172,14 +174,10 @@ def _patch_status(template: str) -> dict[str, Any]:
 
 def _node_ready() -> dict[str, Any]:
     ready = '.status.conditions.[] | select(.type == "Ready") | .status'
-    condition = {
-        "type": "Ready",
-        "status": "True",
-        "reason": "KubeletReady",
-        "message": "kubelet is posting ready status",
-    }
-    times = ' "lastHeartbeatTime": {{ Now | Quote }}, "lastTransitionTime": {{ Now | Quote }}'
-    template = '{"conditions": [' + json.dumps(condition)[:-1] + "," + times + "}]}"
+    now = '"{{ Now }}"'
+    times = f', "lastHeartbeatTime": {now}, "lastTransitionTime": {now}}}'
+    conditions = ",\n".join(json.dumps(condition)[:-1] + times for condition in kubelet_conditions())
+    template = f'{{"conditions": [{conditions}]}}'
     spec = {
         "resourceRef": {"apiGroup": "v1", "kind": "Node"},
         "selector": {"matchExpressions": [_matches(ready, "True", "NotIn")]},

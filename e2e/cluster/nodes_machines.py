@@ -25,12 +25,17 @@ GPU_RESOURCE = "nvidia.com/gpu"
 TPU_RESOURCE = "google.com/tpu"
 
 _GKE = "cloud.google.com"
-_MIB = 2**20
 _MEMORY_STEPS = ((4, 25), (4, 20), (8, 10), (112, 6))
 _EVICTION_MIB = 100
 _CPU_STEPS = ((1, 600), (1, 100), (2, 50))
 _CPU_REST = 25
 _PODS = 110
+_NETWORK = {
+    "type": "NetworkUnavailable",
+    "status": "False",
+    "reason": "RouteCreated",
+    "message": "NodeController create implicit route",
+}
 
 
 @dataclass(frozen=True)
@@ -247,7 +252,7 @@ def _status(host: Host) -> dict[str, Any]:
             {"type": "InternalIP", "address": address},
             {"type": "Hostname", "address": host.name},
         ],
-        "conditions": _conditions(),
+        "conditions": [*kubelet_conditions(), dict(_NETWORK)],
         "nodeInfo": _node_info(host.kind),
     }
 
@@ -265,13 +270,13 @@ def _resources(host: Host, cpu: str, memory: str, disk: str) -> dict[str, str]:
     }
 
 
-def _conditions() -> list[dict[str, str]]:
+def kubelet_conditions() -> list[dict[str, str]]:
+    """The conditions that a healthy kubelet reports, without times."""
     healthy = {
         "Ready": ("True", "KubeletReady", "kubelet is posting ready status"),
         "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         "PIDPressure": ("False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        "NetworkUnavailable": ("False", "RouteCreated", "NodeController create implicit route"),
     }
     return [
         {"type": name, "status": status, "reason": reason, "message": message}
