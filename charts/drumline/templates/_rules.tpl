@@ -24,7 +24,7 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
   verbs: [get, list, watch, delete]
 - apiGroups: [drumline.dev]
   resources: [trainingjobs/status]
-  verbs: [get, patch]
+  verbs: [patch]
 # blockOwnerDeletion in owner references, where the API server checks it
 - apiGroups: [drumline.dev]
   resources: [trainingjobs/finalizers]

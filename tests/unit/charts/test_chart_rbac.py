@@ -17,7 +17,7 @@ READ = {
 }
 WRITE = {
     "trainingjobs.drumline.dev": {"get", "list", "watch", "delete"},
-    "trainingjobs/status.drumline.dev": {"get", "patch"},
+    "trainingjobs/status.drumline.dev": {"patch"},
     "trainingjobs/finalizers.drumline.dev": {"update"},
     "pods": {"get", "list", "watch", "create", "delete"},
     "services": {"get", "list", "watch", "create", "patch"},
