@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-IMAGE = "registry.k8s.io/pause:3.10"
+IMAGE = "pause:3.10"
 GPU = "nvidia.com/gpu"
 
 

@@ -40,7 +40,7 @@ class Lab:
         pod = {
             "terminationGracePeriodSeconds": 1,
             "nodeSelector": {POOL: f"{self.prefix}h100"},
-            "containers": [{"name": "train", "image": "registry.k8s.io/pause:3.10"}],
+            "containers": [{"name": "train", "image": "pause:3.10"}],
         }
         base: dict[str, Any] = {
             "framework": "torch",
