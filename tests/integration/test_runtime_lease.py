@@ -25,7 +25,7 @@ from drumline.runtime.http_paths import resource_path
 from drumline.runtime.kube import Client, connect
 from drumline.runtime.lease import Lease
 
-TIMES = LeaseTimes(duration=3.0, renew_deadline=2.0, retry=0.3)
+TIMES = LeaseTimes(duration=5.0, renew_deadline=3.5, retry=0.3)
 LOST = 17  # exit code
 WRITERS = 8
 

@@ -21,7 +21,7 @@ from drumline.runtime.shell import KopfThread
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 from e2e.cluster.operator import install_api, operator_command
 
-LEASE = ("--lease-duration", "3", "--lease-renew-deadline", "2", "--lease-retry", "0.3")
+LEASE = ("--lease-duration", "6", "--lease-renew-deadline", "4", "--lease-retry", "0.3")
 
 
 @pytest.fixture(scope="module")

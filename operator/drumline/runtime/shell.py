@@ -61,6 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     except DrumlineError as error:
         logger.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1
+    except Exception:
+        logger.exception("the operator cannot go on")
+        return 1
     return 0
 
 
