@@ -63,7 +63,11 @@ def admit(
                 continue
             heads[request.accelerator] = wait = request.queued_at + head_wait_seconds - now
             if wait <= 0:
-                targets[request.uid] = target_of(request, capacity, hope)
+                target = targets[request.uid] = target_of(request, capacity, hope)
+                text = (
+                    f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
+                )
+                refused[request.uid] = Refusal(answer.reason, text)
                 capacity.now.withhold(frozenset().union(*targets.values()))
     finally:
         capacity.now.withhold(())

@@ -17,11 +17,13 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
 from drumline.core.gang.capacity_index import ShapeIndex
 from drumline.core.gang.feasibility import charge_of
+from drumline.core.gang.projection_requests import Requests
 from drumline.core.gang.topology import Hierarchy, Topology
 from drumline.core.gang.types import EMPTY, GangRequest, Node, Placement, Pod, PodShape, Resources
 
@@ -157,7 +159,7 @@ class Capacity:
             self._drop(key)
             return
         gang = pod.member.job_uid if pod.member is not None else ""
-        charge = charge_of(pod.requests, pod.host_ports)
+        charge = _pod_charge(pod.requests, pod.host_ports)
         if self._pods.get(key) != (pod.node, gang, charge):
             self._drop(key)
             self._pods[key] = (pod.node, gang, charge)
@@ -259,6 +261,12 @@ class Capacity:
             self._labels[label] += sign
             if not self._labels[label]:
                 del self._labels[label]
+
+
+@lru_cache(maxsize=4096)
+def _pod_charge(requests: Requests, host_ports: tuple[tuple[str, str, int], ...]) -> dict[str, int]:
+    """One mapping for all equal pods; nobody writes to it."""
+    return charge_of(requests, host_ports)
 
 
 def gang_charges(request: GangRequest, nodes: Iterable[str]) -> dict[str, dict[str, int]]:

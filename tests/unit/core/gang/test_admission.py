@@ -66,6 +66,10 @@ def test_a_head_that_has_waited_keeps_its_nodes() -> None:
     assert names(result) == []
     assert result.requeue_after is None
     assert result.targets["head"] == {f"a-host-{i}" for i in range(4)}
+    assert result.refused["head"].message == (
+        "needs 32 × nvidia-h100-80gb; 24 free (3/4 nodes usable: 1 insufficient nvidia.com/gpu); "
+        "first in line, with 4 of the nodes it can use kept for it"
+    )
     assert result.refused["small"].reason == Reason.HEAD_OF_QUEUE_RESERVED
     assert result.refused["small"].message == (
         "needs 8 × nvidia-h100-80gb; 0 free, 24 more on 3 nodes kept for a gang ahead in the queue"
