@@ -13,9 +13,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Real training needs a real node; where there can be none, the skip says why."""
     reason = why_not()
     for item in items:
-        if "suites" in item.path.parts:
+        if "suites" not in item.path.parts:
+            continue
+        item.add_marker(pytest.mark.timeout(900))
+        if "site" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.realnode)
-            item.add_marker(pytest.mark.timeout(900))
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
