@@ -23,8 +23,6 @@ from e2e.cluster.operator import install_api, operator_command
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.lab import Lab
 
-FAST_LEASE = ("--lease-duration", "3", "--lease-renew-deadline", "2", "--lease-retry", "0.5")
-
 
 @dataclass
 class Operator:
@@ -69,7 +67,7 @@ class Operator:
 
 def start_operator(kubeconfig: Path, log: Path, *extra: str) -> Operator:
     """Start an operator; it may or may not get to lead."""
-    command, url = operator_command(kubeconfig, *FAST_LEASE, *extra)
+    command, url = operator_command(kubeconfig, *extra)
     with log.open("ab") as output:
         process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
     return Operator(process, url, log)

@@ -57,9 +57,13 @@ class Crew:
         self.leader, self.standby = self.standby, self._start()
 
     async def order(self) -> None:
-        """Wait until one of the two leads, and call it the leader."""
+        """Wait until one of the two leads, and call it the leader; one that lost its lease is replaced."""
         deadline = time.monotonic() + 60
         while not await asyncio.to_thread(self.leader.leads):
+            if self.leader.process.poll() is not None:
+                self.leader, self.standby = self.standby, self._start()
+            if self.standby.process.poll() is not None:
+                self.standby = self._start()
             if await asyncio.to_thread(self.standby.leads):
                 self.leader, self.standby = self.standby, self.leader
             assert time.monotonic() < deadline, self.leader.tail()

@@ -48,7 +48,7 @@ async def test_a_leader_paused_in_the_middle_of_a_creation_does_no_harm(
             os.kill(first.process.pid, signal.SIGSTOP)
             paused = asyncio.get_running_loop().time()
             assert len(await lab.pods()) < PODS
-            job = await lab.phase("big", "Running", seconds=60)
+            job = await lab.phase("big", "Running", seconds=120)
             await asyncio.sleep(max(0.0, PAUSE_SECONDS - (asyncio.get_running_loop().time() - paused)))
             before = {p["metadata"]["uid"] for p in await lab.pods()}
             os.kill(first.process.pid, signal.SIGCONT)
