@@ -52,7 +52,6 @@ class Reason(StrEnum):
     ALL_PODS_READY = "AllPodsReady"
     GANG_TIMEOUT = "GangTimeout"
     # running
-    RESTARTED = "GangRestarted"
     RESTARTING = "GangRestarting"
     RECOVERED = "Recovered"
     SUSPENDED = "SuspendedBySpec"

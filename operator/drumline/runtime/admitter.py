@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from drumline.api.reasons import Reason
 from drumline.core.gang.admission import admit
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.types import GangRequest, Refusal
@@ -29,6 +30,7 @@ Answer = Granted | Refusal
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02  # between rounds: what arrives together is decided together
+RETELL_SECONDS = 5.0  # between two refusals that differ only in their numbers
 PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (quota, policy) is looked at again after this
 
 
@@ -38,6 +40,7 @@ class _Waiting:
     cleared: GangRequest | None = None  # after preflight: with the shapes that the API server returned
     refused: Refusal | None = None  # by preflight
     retry_at: float = 0.0
+    told_at: float = 0.0  # when the job last heard an answer
 
 
 class Admitter:
@@ -114,9 +117,9 @@ class Admitter:
             [w.cleared for w in asking if w.cleared is not None], self._capacity, now, self._head_wait
         )
         for uid, placement in result.granted:
-            self._settle(uid, Granted(placement))
+            self._settle(self._waiting[uid], Granted(placement))
         for uid, refusal in result.refused.items():
-            self._settle(uid, refusal)
+            self._settle(self._waiting[uid], refusal)
         retries = [w.retry_at - now for w in self._waiting.values() if w.refused is not None]
         waits = [*retries, *([result.requeue_after] if result.requeue_after is not None else [])]
         return max(0.05, min(waits)) if waits else None
@@ -135,19 +138,25 @@ class Admitter:
             answer = await self._preflight.check(waiting.request)
         except (ApiError, KeyError) as error:
             logger.warning("preflight of %s/%s: %s", waiting.request.namespace, waiting.request.name, error)
-            waiting.refused, waiting.retry_at = Refusal("PreflightPending", str(error)), now + 1.0
+            waiting.refused, waiting.retry_at = Refusal(Reason.PREFLIGHT, str(error)), now + 1.0
+            self._settle(waiting, waiting.refused)
             return
         if self._waiting.get(waiting.request.uid) is not waiting:
             return
         if isinstance(answer, Refusal):
             waiting.refused, waiting.retry_at = answer, now + PREFLIGHT_RETRY_SECONDS
-            self._settle(waiting.request.uid, answer)
+            self._settle(waiting, answer)
         else:
             waiting.refused, waiting.cleared = None, replace(answer, queued_at=waiting.request.queued_at)
 
-    def _settle(self, uid: str, answer: Answer) -> None:
-        if self._answers.get(uid) == answer:
+    def _settle(self, waiting: _Waiting, answer: Answer) -> None:
+        """Keep the answer and tell the job, but not of every number that changes in a refusal's text."""
+        uid, now = waiting.request.uid, self._clock()
+        known = self._answers.get(uid)
+        if known == answer:
             return
-        self._answers[uid] = answer
-        request = self._waiting[uid].request
-        self._changed((request.namespace, request.name))
+        same = isinstance(known, Refusal) and isinstance(answer, Refusal) and known.reason == answer.reason
+        if same and now - waiting.told_at < RETELL_SECONDS:
+            return
+        self._answers[uid], waiting.told_at = answer, now
+        self._changed((waiting.request.namespace, waiting.request.name))

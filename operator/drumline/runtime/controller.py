@@ -16,7 +16,8 @@ from typing import Any
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
-from drumline.core.gang.plan import Apply, Plan
+from drumline.api.reasons import Reason
+from drumline.core.gang.plan import Apply, Event, Plan
 from drumline.core.gang.revision import decode
 from drumline.core.gang.types import GangRequest
 from drumline.core.training.decide import decide
@@ -40,6 +41,7 @@ Clock = Callable[[], float]
 
 STALE_SECONDS = 0.25  # look again when the mirror lags; its next event comes first as a rule
 CONFLICT_SECONDS = 0.05
+INTERNAL_ERROR_SECONDS = 300.0
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +111,7 @@ class Controller:
         if stale or self.expectations.pending(uid):
             return STALE_SECONDS
         observation = self._observe(record)
-        plan = decide(observation, self._now())
+        plan = self._decide(observation)
         self._ask(uid, plan)
         outcome = await self._executor.apply(_owner(record), plan)
         self._learn(record, plan, outcome)
@@ -118,6 +120,16 @@ class Controller:
     def _observe(self, record: JobRecord) -> Observation:
         answer = self.admitter.answer(record.meta.uid)
         return observe(self.world, record, answer, self._catalog, self._settings)
+
+    def _decide(self, observation: Observation) -> Plan:
+        """The plan; an error of ours costs this job a while, is said once, and harms no other."""
+        try:
+            return decide(observation, self._now())
+        except Exception as error:
+            logger.exception("no decision for %s/%s", observation.job.namespace, observation.job.name)
+            text = f"the operator cannot decide about this job ({type(error).__name__}: {error}); please report it"
+            event = Event("Warning", Reason.INTERNAL_ERROR.value, text[:1024])
+            return Plan(events=(event,), requeue_after=INTERNAL_ERROR_SECONDS)
 
     def _ask(self, uid: str, plan: Plan) -> None:
         """Join the admission queue, or leave it; a grant that nobody takes up is given back."""

@@ -1,12 +1,12 @@
-"""Requests to the API server over one aiohttp session: typed errors, bounded retries, the write fence.
+"""Requests to the API server over aiohttp: typed errors, bounded retries, the write fence.
 
 A request that failed in a way that may pass is repeated a few times with growing, jittered pauses, if
 repeating is safe: reads always; writes when the server did not carry them out (429), or when doing them
 twice does no more than once (`repeatable`: a create with a chosen name, a delete or patch with a uid or
 resourceVersion precondition, a server-side apply).
 
-Every write waits for the limiter, then asks the fence; the fence is asked again in the very step in
-which the request's bytes go to the socket, since waiting for a connection takes time.
+Every write waits for the limiter, then asks the fence. Writes have connections of their own, whose sockets
+ask the fence again just before they send (`http_fence`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from urllib.request import getproxies
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import BytesPayload
 from yarl import URL
 
 from drumline import __version__
@@ -36,6 +34,7 @@ from drumline.runtime.errors import (
     Unavailable,
     error_of,
 )
+from drumline.runtime.http_fence import Fence, fenced_sockets, no_fence
 from drumline.runtime.http_paths import request_labels, with_params
 from drumline.runtime.limiter import Limiter
 
@@ -44,7 +43,6 @@ JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
 
-Fence = Callable[[], None]
 Observer = Callable[[str, str, str], None]  # verb, resource, code
 
 MAX_RETRY_AFTER: Final = 30.0  # seconds
@@ -75,20 +73,6 @@ class Connection(Protocol):
 
     async def refresh(self, refused: str | None) -> bool:
         """Get newer credentials than `refused`; False when there are none."""
-
-
-def no_fence() -> None:
-    """A fence that lets everything through."""
-
-
-class _FencedBody(BytesPayload):
-    """A body that asks the fence in the step that hands it to the socket (headers go with it)."""
-
-    fence: Fence = staticmethod(no_fence)
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self.fence()
-        await super().write_with_length(writer, content_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +106,7 @@ class Client:
         self._attempts = attempts
         self._timeout = timeout
         self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}  # by: does it write
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,9 +116,9 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection. Requests still open fail with Unavailable."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
     async def request(
         self,
@@ -222,15 +206,14 @@ class Client:
 
     async def _send(self, call: _Call) -> aiohttp.ClientResponse:
         authorization = await self._connection.authorization()
-        payload = None
-        if call.data is not None:
-            payload = _FencedBody(call.data, content_type=call.content_type)
-            payload.fence = self.fence
-        response = await self._opened().request(
+        headers = {"Content-Type": call.content_type} if call.data is not None else {}
+        if authorization:
+            headers["Authorization"] = authorization
+        response = await self._session(writes=call.method != "GET").request(
             call.method,
             URL(self._connection.host + call.url, encoded=True),
-            data=payload,
-            headers={"Authorization": authorization} if authorization else None,
+            data=call.data,
+            headers=headers,
             timeout=call.timeout,
             allow_redirects=False,
             proxy=self._connection.proxy,
@@ -241,14 +224,16 @@ class Client:
             raise Unauthorized("the credentials have been refreshed", status=401)
         return response
 
-    def _opened(self) -> aiohttp.ClientSession:
-        """The session, opened on first use since it belongs to the running loop."""
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(
+    def _session(self, *, writes: bool) -> aiohttp.ClientSession:
+        """The session for reads or writes, opened on first use since it belongs to the running loop."""
+        session = self._sessions.get(writes)
+        if session is None:
+            session = self._sessions[writes] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=self._connections,
                     ssl=self._connection.tls if self._connection.tls is not None else True,
                     keepalive_timeout=60,
+                    socket_factory=fenced_sockets(self._ask_fence) if writes else None,
                 ),
                 headers={
                     "Accept": JSON,
@@ -258,7 +243,10 @@ class Client:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=bool(getproxies()),
             )
-        return self._session
+        return session
+
+    def _ask_fence(self) -> None:
+        self.fence()
 
     async def _pause(self, error: TransientError, attempt: int) -> None:
         """Wait before the next try: as long as the server asked, else growing, with jitter."""

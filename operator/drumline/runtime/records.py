@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from drumline.core.training.members import Roster, roster
 from drumline.core.training.observation import JobMeta
 
 Document = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,14 @@ class JobReader:
         return parsed
 
     def _fresh(self, name: str, generation: int, raw: Document) -> _Parsed:
+        try:
+            return self._checked(name, generation, raw)
+        except Exception as error:
+            logger.exception("cannot check the spec of %s", name)
+            problem = FieldError("spec", f"cannot be checked: {type(error).__name__}: {error}")
+            return _Parsed(generation, None, (problem,), None, None)
+
+    def _checked(self, name: str, generation: int, raw: Document) -> _Parsed:
         spec, errors = parse_spec(raw)
         if spec is not None and not errors:
             errors = tuple(validate_job(name, spec, self._catalog))

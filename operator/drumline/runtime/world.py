@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import LABEL_JOB, TRAINING_JOBS
@@ -20,6 +21,7 @@ from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.records import (
+    Document,
     JobReader,
     JobRecord,
     OwnedRecord,
@@ -32,6 +34,7 @@ from drumline.runtime.reflector import Reflector
 from drumline.runtime.store import Store
 
 Key = tuple[str, str]
+Owned = TypeVar("Owned", OwnedRecord, SliceRecord)
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,6 @@ class World:
         self._reader = JobReader(catalog)
         self._job_changed = job_changed
         self._capacity_changed = capacity_changed
-        ours = LABEL_JOB
         self.jobs = Reflector(
             client,
             resource_path(TRAINING_JOBS, namespace),
@@ -78,53 +80,21 @@ class World:
             self._on_job,
             store=Store[JobRecord](),
         )
-        self.pods = Reflector(
-            client,
-            resource_path("pods"),
-            project_pod,
-            self._on_pod,
-            store=Store[Pod]({"job": lambda p: p.member.job_uid if p.member is not None else None}),
-        )
         self.nodes = Reflector(
             client, resource_path("nodes"), project_node, self._on_node, store=Store[Node]()
         )
-        by_owner = {"owner": _owner_of}
-        self.services = Reflector(
-            client,
-            resource_path("services", namespace),
-            read_owned,
-            self._on_service,
-            store=Store[OwnedRecord](by_owner),
-            label_selector=ours,
-        )
-        self.revisions = Reflector(
-            client,
-            resource_path("controllerrevisions", namespace),
-            read_owned,
-            store=Store[OwnedRecord](by_owner),
-            label_selector=ours,
-        )
-        self.slices = Reflector(
-            client,
-            resource_path("endpointslices", namespace),
-            read_slice,
-            self._on_slice,
-            store=Store[SliceRecord]({"owner": lambda s: s.owner or None}),
-            label_selector=ours,
-        )
-        self.endpoints = Reflector(
-            client,
-            resource_path("endpoints", namespace),
-            read_endpoints,
-            self._on_slice,
-            store=Store[SliceRecord]({"owner": lambda s: s.owner or None}),
-            label_selector=ours,
+        self.pods = Reflector(
+            client, resource_path("pods"), project_pod, self._on_pod, store=Store[Pod]({"job": _job_of})
         )
         self.priorities = Reflector(
             client,
             resource_path("priorityclasses"),
             lambda d: (int(d["value"]), d.get("preemptionPolicy", "")),
         )
+        self.services = _ours(client, "services", namespace, read_owned, self._on_service)
+        self.revisions = _ours(client, "controllerrevisions", namespace, read_owned)
+        self.slices = _ours(client, "endpointslices", namespace, read_slice, self._on_slice)
+        self.endpoints = _ours(client, "endpoints", namespace, read_endpoints, self._on_slice)
 
     @property
     def reflectors(self) -> tuple[Reflector[object], ...]:
@@ -211,8 +181,21 @@ class World:
             memory.published.pop(record.name, None)
 
 
-def _owner_of(record: OwnedRecord) -> str | None:
-    return record.owner or None
+def _ours(
+    client: Client,
+    resource: str,
+    namespace: str,
+    project: Callable[[Document], Owned],
+    on_change: Callable[[Owned | None, Owned | None], None] | None = None,
+) -> Reflector[Owned]:
+    """A mirror of what is made for jobs, found by owner."""
+    store: Store[Owned] = Store({"owner": lambda record: record.owner or None})
+    path = resource_path(resource, namespace)
+    return Reflector(client, path, project, on_change, store=store, label_selector=LABEL_JOB)
+
+
+def _job_of(pod: Pod) -> str | None:
+    return pod.member.job_uid if pod.member is not None else None
 
 
 def _is_urgent(old: Pod | None, new: Pod | None) -> bool:
