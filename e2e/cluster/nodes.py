@@ -88,8 +88,10 @@ async def lose_node(cluster: Target, name: str) -> None:
     """Cut a fake node off, as when its kubelet has not been heard of for the grace period.
 
     Nothing touches its pods any more, its lease is no longer renewed, its Ready condition is Unknown, it bears
-    the two ``unreachable`` taints of the node lifecycle controller, and its pods are not Ready. A pod's end that was already being
-    waited for (``fake.drumline.dev/run-seconds``) still comes. Raises ``nodes_client.RequestError``.
+    the two ``unreachable`` taints of the node lifecycle controller, and its pods are not Ready. A pod's end
+    that was already being waited for (``fake.drumline.dev/run-seconds``) still comes. As with real nodes, the
+    controller takes the NoExecute taint off again when no node at all is left healthy. Raises
+    ``nodes_client.RequestError``.
     """
     async with nodes_client.connect(cluster.kubeconfig) as api:
         await api.lose_node(name)
