@@ -12,8 +12,8 @@ from e2e.cluster import nodes
 from e2e.cluster.nodes_client import RequestError
 from e2e.cluster.provider import Cluster, KubectlError
 
-# Tests that lose a node make another: when a zone has none left, the lifecycle controller trusts its own eyes
-# less than the nodes, and takes the taints off again.
+# Tests that lose a node make another: when none is left healthy, the lifecycle controller takes itself for the
+# one that is cut off, and removes the taints again.
 UNREACHABLE = "node.kubernetes.io/unreachable"
 Make = Callable[..., list[str]]
 
