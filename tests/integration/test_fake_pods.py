@@ -19,6 +19,8 @@ Status = dict[str, Any]
 @pytest.fixture(scope="module")
 def node(cluster: Cluster) -> Iterator[str]:
     """A fake node of this module's own."""
+    if cluster.embedded is None:
+        pytest.skip("only the embedded cluster runs kwok, which plays the kubelets of fake nodes")
     names = asyncio.run(nodes.apply(cluster, "1 host of cpu", prefix=f"t{uuid.uuid4().hex[:8]}-"))
     yield names[0]
     asyncio.run(nodes.delete_nodes(cluster, names))
