@@ -102,7 +102,9 @@ class NodeApi:
         unready = {"type": "Ready", "status": "False", "lastTransitionTime": now}
         for pod in pods["items"]:
             meta, conditions = pod["metadata"], pod["status"].get("conditions", [])
-            if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
+            if any(
+                condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+            ):
                 path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status"
                 await self.patch(path, {"status": {"conditions": [unready]}}, _STRATEGIC)
 
