@@ -99,7 +99,7 @@ async def measured(rig: Rig, scenario: str, pods: int, act: Callable[[], Awaitab
         raise RuntimeError("no operator runs")
     before = usage(rig.operator.pid)
     writes, everyone = await operator_writes(rig.metrics_url), await all_writes(rig.client)
-    wall = await act()
+    wall = await _unless_ended(rig, act)
     await asyncio.sleep(SETTLE_SECONDS)
     after = usage(rig.operator.pid)
     return {
@@ -111,6 +111,16 @@ async def measured(rig: Rig, scenario: str, pods: int, act: Callable[[], Awaitab
         "operator_writes_per_pod": round((await operator_writes(rig.metrics_url) - writes) / pods, 3),
         "all_writes_per_pod": round((await all_writes(rig.client) - everyone) / pods, 3),
     }
+
+
+async def _unless_ended(rig: Rig, act: Callable[[], Awaitable[float]]) -> float:
+    """Run `act`; RuntimeError as soon as the operator's process ends."""
+    task = asyncio.ensure_future(act())
+    while not (await asyncio.wait({task}, timeout=1.0))[0]:
+        if rig.operator is None or rig.operator.poll() is not None:
+            task.cancel()
+            raise RuntimeError(f"the operator ended; see {rig.log}")
+    return task.result()
 
 
 def running(pods: int, prefix: str = "") -> Callable[[Mapping[str, Any]], bool]:
