@@ -60,7 +60,9 @@ class RealNode:
     ``kube-proxy``, ``coredns``); their logs are in the cluster's ``logs`` directory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proxy_mode: str | None = None) -> None:
+        """``proxy_mode`` is kube-proxy's, ``nftables`` or ``iptables``; None: what this kernel allows."""
+        self._proxy_mode = proxy_mode
         self.processes: dict[str, Process] = {}
         self._ports: list[ports.Port] = []
         self._guardian: subprocess.Popen[bytes] | None = None
@@ -132,7 +134,8 @@ class RealNode:
 
     def _bring_up_network(self) -> None:
         identity = secrets.token_hex(3)
-        mode, why = realnode_network.proxy_mode()
+        asked = (self._proxy_mode, "asked for") if self._proxy_mode else None
+        mode, why = asked or realnode_network.proxy_mode()
         print(f"kube-proxy mode: {mode} ({why})", file=sys.stderr, flush=True)
         self.journal = Journal(
             directory=Path(tempfile.mkdtemp(prefix="drumline-node-")),

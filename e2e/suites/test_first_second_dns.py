@@ -31,7 +31,7 @@ def test_rank_zero_is_found_in_the_first_second(site: Site) -> None:
     assert _phase(site) == "Succeeded"
     address = site.kubectl.get("pod", "early-1-0-0")["status"]["podIP"]
     found = [json.loads(site.kubectl.logs(f"early-1-0-{worker}")) for worker in range(_WORKERS)]
-    site.say(f"rank 0 was found after {[round(entry['age'], 2) for entry in found]} s")
+    site.say(f"rank 0 was found after {[round(entry['seconds'], 2) for entry in found]} s")
     assert {entry["address"] for entry in found} == {address}
     assert max(entry["seconds"] for entry in found) < 1
 

@@ -1,4 +1,4 @@
-"""A real node for the tests of this folder: brought up once, torn down at the end."""
+"""A real node for the tests of this folder, one at a time: each module brings up its own."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def real() -> Iterator[Real]:
     with RealNode() as node, EmbeddedCluster(node.options()) as cluster:
         node.join(cluster)
