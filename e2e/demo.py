@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 from e2e import demo_fake
 from e2e.cluster import images
-from e2e.cluster.build import BuildError
-from e2e.cluster.process import ProcessError
 from e2e.cluster.realnode import why_not
 from e2e.demo_site import EXAMPLES, Site, real_site
 from e2e.demo_story import tell
@@ -45,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given.keep:
                 keep(site)
             return 0 if good else 1
-    except (BuildError, ProcessError, images.ImageError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (RuntimeError, OSError) as error:
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 1
 
 

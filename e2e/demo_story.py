@@ -10,6 +10,7 @@ from e2e.demo_timeline import Mark
 from e2e.demo_watch import JobWatch, RankZeroLog, follow
 
 _SECONDS = 600
+_LOG_BYTES = 8_000
 _Number = TypeVar("_Number", int, float)
 
 
@@ -64,6 +65,9 @@ def tell(site: Site, name: str, apply: Callable[[], None], kill_at_step: int) ->
                 victim = f"{name}-{watch.attempt}-0-1"
                 site.say(f"killing the process of worker {victim}")
                 site.kill_worker(victim)
+    except TimeoutError as error:
+        error.add_note(f"the operator's log:\n{site.operator_log()[-_LOG_BYTES:]}")
+        raise
     finally:
         watch.close()
     return Story(watch.marks, watch.latest, lines, victim)
