@@ -43,6 +43,8 @@ class Helm:
         """A release named like the namespace, whose objects are named `op`."""
         self(
             "install",
+            # Tests of the API have applied the same CRDs with kubectl, which then owns their fields.
+            "--force-conflicts",
             self.namespace,
             str(CHART),
             values={**self._shared(), **values, "fullnameOverride": "op"},

@@ -11,6 +11,12 @@ from e2e.stages import Stage, run, run_all, table
 _STUBBORN = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
 
 
+@pytest.fixture(autouse=True)
+def _no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests run as a stage themselves, and its record is not theirs."""
+    monkeypatch.delenv("DRUMLINE_STAGES", raising=False)
+
+
 def _python(name: str, code: str, limit: float = 30, **more: str) -> Stage:
     return Stage(name, (sys.executable, "-c", code), limit, **more)
 
