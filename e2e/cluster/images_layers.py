@@ -79,11 +79,14 @@ def tree(name: str) -> Path:
     target = cache_dir() / "trees" / f"{name}-{_key([file.read_text()])}"
     with _locked(target.name):
         if not target.exists():
+            started = time.monotonic()
+            print(f"host tree {name}: installing several GB", file=sys.stderr, flush=True)
             with _scratch(name) as root:
                 _install(root, ["--requirement", str(file)])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 root.chmod(0o755)
                 root.rename(target)
+            print(f"host tree {name}: done in {time.monotonic() - started:.0f} s", file=sys.stderr)
     return target
 
 
