@@ -26,6 +26,7 @@ from drumline.core.training.policies.admission import request_of
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
+from drumline.runtime.counting import spare
 from drumline.runtime.errors import Conflict, NameConflict, TerminalError
 from drumline.runtime.executor import Executor, Outcome, Owner
 from drumline.runtime.expectations import Expectations
@@ -112,6 +113,7 @@ class Controller:
             return STALE_SECONDS
         observation = self._observe(record)
         plan = self._decide(observation)
+        plan = spare(plan, record.status.to_json(), self.world.remember(uid), self._now())
         self._ask(uid, plan)
         outcome = await self._executor.apply(_owner(record), plan)
         self._learn(record, plan, outcome)
@@ -135,7 +137,7 @@ class Controller:
         """Join the admission queue, or leave it; a grant that nobody takes up is given back."""
         if plan.waiting is not None:
             self.admitter.want(plan.waiting)
-        elif plan.intent is None:
+        elif not plan.begins:
             if self.admitter.granted(uid):
                 self._release(uid)
             self.admitter.drop(uid)
@@ -166,8 +168,7 @@ class Controller:
         """Capacity follows the status: held while it names a placement, given back when it does not."""
         uid = record.meta.uid
         memory = self.world.remember(uid)
-        begun = plan.intent is not None
-        if begun:
+        if plan.begins:
             self.admitter.drop(uid)
             memory.blocked = ""
             memory.ended.clear()

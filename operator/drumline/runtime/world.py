@@ -52,6 +52,7 @@ class JobMemory:
     published: dict[str, Published] = field(default_factory=dict)  # slices written, not yet seen
     service: bool = False  # the Service was written, not yet seen
     last_published_at: float = 0.0
+    counted_at: float = 0.0  # when a status that differs only in counts was last written
 
 
 class World:

@@ -5,7 +5,8 @@
 Order in which a plan is applied:
 
 1. `prepare`, objects that nothing refers to until the intent names them (the placement's revision);
-2. `intent`, a status written before any side effect (resourceVersion-tested): a new attempt, a placement;
+2. `intent`, a status written before any side effect (resourceVersion-tested): a new attempt with its
+   placement, or the end of one with its cause, since the side effects remove the evidence;
 3. `actions`, stage by stage: the stages follow each other, what is in one stage runs concurrently;
 4. `status`, the observed status, written once and only if it changed;
 5. `events`, only if the status write succeeded.
@@ -82,3 +83,8 @@ class Plan:
     delete_self: bool = False  # TTL after finished: delete the object itself (background)
     waiting: GangRequest | None = None  # put this gang in the admission queue; None = take it out
     metadata: Mapping[str, str] = field(default_factory=dict)  # for logs: policy that decided, …
+
+    @property
+    def begins(self) -> bool:
+        """Whether an attempt begins with this plan: a placement is written down."""
+        return bool(self.prepare)

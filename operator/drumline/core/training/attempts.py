@@ -95,7 +95,7 @@ def restart_delay(status: TrainingJobStatus, backoff: Backoff) -> float:
 def fail(view: View, reason: Reason, message: str, policy: str) -> View:
     """End the job as Failed: pods that still run are deleted, those that ended stay for their logs."""
     status = released(finished(view.status, view.now, message=message[:512]), view.now)
-    view = replace(view, status=status, intent=None, prepare=(), actions=())
+    view = replace(view, status=status, status_first=True, intent=None, prepare=(), actions=())
     view = view.with_status(completion_time=rfc3339_millis(view.now), queued_at=None, next_attempt_at=None)
     view = view.condition(ConditionType.FAILED, True, reason, message)
     for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):

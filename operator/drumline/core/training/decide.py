@@ -9,6 +9,7 @@ nothing of the rest); the later ones bring an attempt from the queue to running 
 
 from __future__ import annotations
 
+from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.plan import Plan
 from drumline.core.training import conditions
 from drumline.core.training.observation import Observation
@@ -58,11 +59,10 @@ def decide(obs: Observation, now: float) -> Plan:
 
 
 def _plan(view: View) -> Plan:
-    status = view.status.model_copy(update={"phase": conditions.phase_of(view.status).value})
-    intent = None
-    if view.intent is not None:
-        phase = conditions.phase_of(view.intent).value
-        intent = view.intent.model_copy(update={"phase": phase})
+    status = _with_phase(view.status)
+    intent = _with_phase(view.intent) if view.intent is not None else None
+    if intent is None and view.status_first and status != view.obs.status:
+        intent = status
     before = view.obs.status if intent is None else intent
     untouched = view.ended == leave_alone.__name__
     return Plan(
@@ -76,3 +76,7 @@ def _plan(view: View) -> Plan:
         waiting=view.waiting,
         metadata={"policy": view.ended} if view.ended else {},
     )
+
+
+def _with_phase(status: TrainingJobStatus) -> TrainingJobStatus:
+    return status.model_copy(update={"phase": conditions.phase_of(status).value})

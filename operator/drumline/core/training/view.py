@@ -32,6 +32,7 @@ class View:
     status: TrainingJobStatus
     prepare: tuple[Create, ...] = ()
     intent: TrainingJobStatus | None = None
+    status_first: bool = False  # the status goes before the actions: what they undo must be on record
     actions: tuple[tuple[Action, ...], ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None

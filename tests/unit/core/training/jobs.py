@@ -12,6 +12,7 @@ from drumline.api.shape import resolve_shape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.validation import parse_spec, validate_job
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService
+from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Member, Placement, Pod, PodPhase, Termination
 from drumline.core.training import conditions
 from drumline.core.training.decide import decide
@@ -177,3 +178,8 @@ def published(observation: Observation) -> Observation:
         service=ObservedService(ours=True), slices={f"{observation.job.name}-ipv4-0": content}
     )
     return replace(observation, discovery=seen)
+
+
+def written(plan: Plan) -> Mapping[str, Any] | None:
+    """The last status that a plan writes."""
+    return plan.status or plan.intent

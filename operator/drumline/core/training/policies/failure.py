@@ -77,7 +77,9 @@ def _restart(view: View, cause: Cause, index: int, pod: Pod | None) -> View:
         message = f"{text}; {budget} restarts are allowed by spec.failurePolicy.maxRestarts"
         return fail(view, Reason.MAX_RESTARTS, message, failure.__name__)
     delay = restart_delay(status, view.spec.failure_policy.backoff)
-    view = replace(view, status=status).with_status(next_attempt_at=rfc3339_millis(view.now + delay))
+    view = replace(view, status=status, status_first=True).with_status(
+        next_attempt_at=rfc3339_millis(view.now + delay)
+    )
     view = _exclude(view, pod)
     message = f"{text}; attempt {status.attempt + 1} starts in {delay:.0f} s"
     view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)

@@ -83,7 +83,7 @@ def _requeue(view: View, stuck: dict[str, str], reason: Reason, message: str) ->
     delay = min(MAX_SECONDS, BASE_SECONDS * 2.0 ** min(view.status.requeues, 10))
     details = {"cause": Cause.GANG_TIMEOUT.value, "node": node or None, "message": message[:512]}
     status = released(finished(view.status, view.now, **details), view.now)
-    view = replace(view, status=status).with_status(
+    view = replace(view, status=status, status_first=True).with_status(
         requeues=view.status.requeues + 1,
         queued_at=rfc3339_millis(view.now),
         next_attempt_at=rfc3339_millis(view.now + delay),

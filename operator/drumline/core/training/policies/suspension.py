@@ -26,7 +26,9 @@ def suspension(view: View) -> View:
     if not conditions.is_true(view.status, ConditionType.SUSPENDED):
         view = view.event("Normal", Reason.SUSPENDED, text)
     status = released(finished(view.status, view.now, message="suspended"), view.now)
-    view = replace(view, status=status).with_status(queued_at=None, next_attempt_at=None, requeues=0)
+    view = replace(view, status=status, status_first=True).with_status(
+        queued_at=None, next_attempt_at=None, requeues=0
+    )
     view = view.condition(ConditionType.SUSPENDED, True, Reason.SUSPENDED, text)
     for kind in _OFF:
         view = view.clear(kind, Reason.SUSPENDED, text)

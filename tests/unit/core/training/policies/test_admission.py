@@ -19,8 +19,8 @@ def test_a_new_job_asks_for_admission_and_creates_nothing():
     assert (plan.waiting.slices, plan.waiting.workers_per_slice, plan.waiting.queued_at) == (2, 2, NOW)
     assert plan.actions == ()
     assert plan.prepare == ()
-    assert plan.status["phase"] == "Queued"
-    assert jobs.reason(plan.status, ConditionType.QUOTA_RESERVED) == ("False", "Queued")
+    assert jobs.written(plan)["phase"] == "Queued"
+    assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "Queued")
 
 
 def test_a_refusal_becomes_the_condition_and_the_job_keeps_its_place():
@@ -28,8 +28,11 @@ def test_a_refusal_becomes_the_condition_and_the_job_keeps_its_place():
     text = "needs 16 × nvidia-h100-80gb in one block; the largest free block has 12"
     refused = replace(queued, admission=Refusal(Reason.INSUFFICIENT_ACCELERATORS, text))
     plan = decide(refused, NOW + 60)
-    assert jobs.reason(plan.status, ConditionType.QUOTA_RESERVED) == ("False", "InsufficientAccelerators")
-    assert plan.status["conditions"][0]["message"] == text
+    assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == (
+        "False",
+        "InsufficientAccelerators",
+    )
+    assert jobs.written(plan)["conditions"][0]["message"] == text
     assert plan.waiting.queued_at == NOW
 
 
@@ -45,7 +48,7 @@ def test_a_grant_writes_revision_then_intent_then_names_then_pods():
     assert {a.resource for stage in plan.actions[:-1] for a in stage if isinstance(a, Apply)} == {"services"}
     names = [a.manifest["metadata"]["name"] for a in plan.actions[-1]]
     assert names == ["job-1-0-0", "job-1-0-1", "job-1-1-0", "job-1-1-1"]
-    assert jobs.reason(plan.status, ConditionType.ADMITTED) == ("True", "PodsCreated")
+    assert jobs.reason(jobs.written(plan), ConditionType.ADMITTED) == ("True", "PodsCreated")
 
 
 def test_every_pod_is_pinned_to_its_node():
@@ -76,7 +79,7 @@ def test_a_template_that_the_api_server_refuses_fails_the_job():
         jobs.job(), admission=Refusal(Reason.TEMPLATE_REFUSED, "spec.containers[0].image: Required")
     )
     plan = decide(refused, NOW)
-    assert jobs.reason(plan.status, ConditionType.FAILED) == ("True", "TemplateRefused")
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "TemplateRefused")
     assert plan.waiting is None
 
 
@@ -100,7 +103,7 @@ def test_a_restart_with_an_unhealthy_node_asks_again_and_prefers_its_old_nodes()
     plan = decide(_restarting(unhealthy=frozenset({"node-2"})), NOW + 20)
     assert plan.intent is None
     assert plan.waiting.preferred_nodes == {i: f"node-{i}" for i in range(4)}
-    status = TrainingJobStatus.model_validate(plan.status) if plan.status else None
+    status = TrainingJobStatus.model_validate(jobs.written(plan)) if jobs.written(plan) else None
     assert status is None or status.placement is not None
 
 
@@ -116,7 +119,7 @@ def test_an_avoided_node_is_named_to_admission():
 
 def test_a_restart_without_replacement_gives_its_nodes_back_after_the_gang_timeout():
     plan = decide(_restarting(unhealthy=frozenset({"node-2"})), NOW + 15 + 121)
-    status = TrainingJobStatus.model_validate(plan.status)
+    status = TrainingJobStatus.model_validate(jobs.written(plan))
     assert status.placement is None
     assert status.queued_at is not None
     assert plan.waiting is not None

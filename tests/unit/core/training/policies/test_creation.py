@@ -26,7 +26,7 @@ def test_only_what_is_missing_is_created():
     partly = {n: p for n, p in observation.pods.items() if n in ("job-1-0-0", "job-1-1-1")}
     plan = decide(replace(observation, status=status, pods=partly), NOW + 1)
     assert _created(plan) == ["job-1-0-1", "job-1-1-0"]
-    assert jobs.reason(plan.status, ConditionType.ADMITTED) == ("True", "PodsCreated")
+    assert jobs.reason(jobs.written(plan), ConditionType.ADMITTED) == ("True", "PodsCreated")
 
 
 def test_a_big_gang_is_created_in_bounded_plans():
@@ -36,7 +36,7 @@ def test_a_big_gang_is_created_in_bounded_plans():
     plan = decide(observation, NOW + 1)
     assert len(_created(plan)) == 3
     assert plan.requeue_after == 0
-    assert jobs.reason(plan.status or status, ConditionType.ADMITTED) == ("True", "Placed")
+    assert jobs.reason(jobs.written(plan) or status, ConditionType.ADMITTED) == ("True", "Placed")
 
 
 def test_a_helper_waits_for_what_it_depends_on():
@@ -58,7 +58,7 @@ def test_a_helper_waits_for_what_it_depends_on():
 def test_another_rendering_writes_to_no_pod_of_a_whole_attempt():
     observation = _other_rendering(jobs.running())
     plan = decide(observation, NOW + 60)
-    assert (plan.actions, plan.status, plan.intent) == ((), None, None)
+    assert (plan.actions, jobs.written(plan), plan.intent) == ((), None, None)
 
 
 def test_another_rendering_begins_an_attempt_again_that_is_not_whole():
@@ -66,7 +66,7 @@ def test_another_rendering_begins_an_attempt_again_that_is_not_whole():
     observation = _other_rendering(replace(observation, status=_not_yet_all(observation.status)))
     observation = replace(observation, pods={n: p for n, p in observation.pods.items() if n == "job-1-0-0"})
     plan = decide(observation, NOW + 1)
-    assert jobs.reason(plan.status, ConditionType.RESTARTING)[0] == "True"
+    assert jobs.reason(jobs.written(plan), ConditionType.RESTARTING)[0] == "True"
     assert plan.requeue_after == 0
     after = jobs.settled(observation, NOW + 1)
     assert after.status.restart_count == 0

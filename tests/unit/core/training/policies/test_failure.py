@@ -15,14 +15,14 @@ from tests.unit.core.training.jobs import NOW
 
 def _after(observation, now=NOW + 60):
     plan = decide(observation, now)
-    return plan, TrainingJobStatus.model_validate(plan.status or plan.intent)
+    return plan, TrainingJobStatus.model_validate(jobs.written(plan))
 
 
 def test_a_failed_rank_restarts_the_gang_after_the_delay():
     observation = jobs.with_pod(jobs.running(), 2, lambda p: jobs.failed(p, 3, at=NOW + 59))
     plan, status = _after(observation)
     assert jobs.reason(status, ConditionType.RESTARTING) == ("True", "GangRestarting")
-    assert plan.status["phase"] == "Restarting"
+    assert jobs.written(plan)["phase"] == "Restarting"
     last = status.attempts[-1]
     assert (last.cause, last.rank, last.node, last.exit_code) == ("ApplicationExit", 2, "node-2", 3)
     assert [(r.cause, r.count) for r in status.restarts] == [("ApplicationExit", 1)]
@@ -60,7 +60,7 @@ def test_completed_pods_deleted_with_their_nodes_restart_nothing():
     observation = jobs.settled(observation, NOW + 30)
     observation = replace(observation, pods={n: p for n, p in observation.pods.items() if n != "job-1-0-1"})
     plan = decide(observation, NOW + 60)
-    assert plan.status is None
+    assert jobs.written(plan) is None
     assert not [a for stage in plan.actions for a in stage if isinstance(a, Create | Delete)]
 
 
@@ -148,5 +148,5 @@ def test_a_failed_pod_after_success_of_all_workers_changes_nothing():
     observation = jobs.with_pod(observation, 3, lambda p: jobs.failed(p, 1))
     plan, status = _after(observation)
     assert jobs.reason(status, ConditionType.COMPLETE) == ("True", "Completed")
-    assert plan.status["phase"] == "Succeeded"
+    assert jobs.written(plan)["phase"] == "Succeeded"
     assert all(p.phase is not PodPhase.UNKNOWN for p in observation.pods.values())

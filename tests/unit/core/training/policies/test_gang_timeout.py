@@ -18,7 +18,7 @@ def _rejected(observation, index=1):
 
 def test_a_slow_scheduler_never_runs_the_clock_out():
     plan = decide(jobs.begun(), NOW + 100_000)
-    assert jobs.reason(plan.status or jobs.begun().status, ConditionType.QUOTA_RESERVED)[0] == "True"
+    assert jobs.reason(jobs.written(plan) or jobs.begun().status, ConditionType.QUOTA_RESERVED)[0] == "True"
     assert plan.actions == ()
 
 
@@ -32,7 +32,7 @@ def test_a_rejected_pod_starts_the_clock_and_progress_resets_it():
 def test_at_the_timeout_the_whole_attempt_goes_and_the_job_queues_again():
     observation = _rejected(jobs.begun())
     plan = decide(observation, NOW + 120)
-    status = TrainingJobStatus.model_validate(plan.status)
+    status = TrainingJobStatus.model_validate(jobs.written(plan))
     assert {a.name for s in plan.actions for a in s if isinstance(a, Delete)} == set(observation.pods)
     assert jobs.reason(status, ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
     assert status.phase == "Queued"
@@ -53,4 +53,4 @@ def test_a_node_that_is_gone_counts_as_a_rejection():
     observation = replace(jobs.begun(), unhealthy=frozenset({"node-2"}))
     assert decide(observation, NOW + 1).requeue_after == 119
     plan = decide(observation, NOW + 121)
-    assert jobs.reason(plan.status, ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
+    assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")

@@ -21,7 +21,7 @@ def _deleted(plan):
 
 
 def _status(plan):
-    return TrainingJobStatus.model_validate(plan.status)
+    return TrainingJobStatus.model_validate(jobs.written(plan))
 
 
 def test_readiness_of_the_whole_gang_is_running():
@@ -38,8 +38,8 @@ def test_one_pod_short_is_starting_and_names_what_it_waits_for():
         lambda p: replace(p, ready=False, waiting="ImagePullBackOff", waiting_message="no such tag"),
     )
     plan = decide(observation, NOW + 9)
-    assert jobs.reason(plan.status, ConditionType.PODS_READY) == ("False", "PodsStarting")
-    message = next(c["message"] for c in plan.status["conditions"] if c["type"] == "PodsReady")
+    assert jobs.reason(jobs.written(plan), ConditionType.PODS_READY) == ("False", "PodsStarting")
+    message = next(c["message"] for c in jobs.written(plan)["conditions"] if c["type"] == "PodsReady")
     assert message == "3 of 4 pods are ready; pod job-1-1-1: ImagePullBackOff: no such tag"
 
 
@@ -53,7 +53,7 @@ def test_suspension_takes_the_pods_down_and_costs_no_restart():
     assert (status.placement, status.restart_count, status.admitted_seconds) == (None, 0, 100)
     silent = ObservedDiscovery(service=ObservedService(ours=True))
     again = decide(replace(observation, spec=spec, status=status, pods={}, discovery=silent), NOW + 200)
-    assert (again.status, again.actions, again.events) == (None, (), ())
+    assert (jobs.written(again), again.actions, again.events) == (None, (), ())
 
 
 def test_a_resumed_job_queues_and_its_next_attempt_has_a_new_number():
@@ -62,7 +62,7 @@ def test_a_resumed_job_queues_and_its_next_attempt_has_a_new_number():
     status = _status(decide(suspended, NOW + 100))
     plan = decide(replace(observation, status=status, pods={}, placement=None), NOW + 300)
     assert plan.waiting.queued_at == NOW + 300
-    assert plan.status["phase"] == "Queued"
+    assert jobs.written(plan)["phase"] == "Queued"
     granted = replace(
         observation, status=_status(plan), pods={}, admission=Granted(jobs.placement(observation))
     )
@@ -73,17 +73,17 @@ def test_the_deadline_counts_admitted_time_only():
     observation = jobs.running(jobs.job(jobs.spec(activeDeadlineSeconds=60)))
     assert decide(observation, NOW + 59.5).requeue_after == pytest.approx(0.5)
     plan = decide(observation, NOW + 60)
-    assert jobs.reason(plan.status, ConditionType.FAILED) == ("True", "DeadlineExceeded")
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "DeadlineExceeded")
     assert _deleted(plan) == set(observation.pods)
     queued = jobs.settled(jobs.job(jobs.spec(activeDeadlineSeconds=60)))
-    assert decide(queued, NOW + 7200).status is None
+    assert jobs.written(decide(queued, NOW + 7200)) is None
     assert admitted_for(queued.status, NOW + 7200) == 0
 
 
 def test_all_workers_succeeded_is_complete():
     observation = jobs.with_pods(jobs.running(), jobs.succeeded)
     plan = decide(observation, NOW + 50)
-    assert jobs.reason(plan.status, ConditionType.COMPLETE) == ("True", "Completed")
+    assert jobs.reason(jobs.written(plan), ConditionType.COMPLETE) == ("True", "Completed")
     assert _status(plan).workers.succeeded == 4
     assert _deleted(plan) == set()
 
@@ -96,9 +96,9 @@ def test_roles_needs_the_helpers_too():
     observation = jobs.running(jobs.job(raw))
     for index in range(4):
         observation = jobs.with_pod(observation, index, jobs.succeeded)
-    assert jobs.reason(decide(observation, NOW).status, ConditionType.COMPLETE) == ("", "")
+    assert jobs.reason(jobs.written(decide(observation, NOW)), ConditionType.COMPLETE) == ("", "")
     observation = jobs.with_pod(observation, 4, jobs.succeeded)
-    assert jobs.reason(decide(observation, NOW).status, ConditionType.COMPLETE)[0] == "True"
+    assert jobs.reason(jobs.written(decide(observation, NOW)), ConditionType.COMPLETE)[0] == "True"
 
 
 def test_survivors_of_success_get_a_grace_and_then_go():
@@ -123,17 +123,17 @@ def test_an_invalid_spec_fails_with_every_field_named():
     )
     observation = replace(jobs.job(), spec=None, errors=errors, shape=None, roster=None)
     plan = decide(observation, NOW)
-    assert jobs.reason(plan.status, ConditionType.FAILED) == ("True", "InvalidSpec")
-    message = next(c["message"] for c in plan.status["conditions"] if c["type"] == "Failed")
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "InvalidSpec")
+    message = next(c["message"] for c in jobs.written(plan)["conditions"] if c["type"] == "Failed")
     assert "spec.accelerator.type: unknown accelerator 'h100'" in message
     assert "spec.slices" in message
     after = replace(observation, status=_status(plan))
-    assert (decide(after, NOW + 1).status, decide(after, NOW + 1).events) == (None, ())
+    assert (jobs.written(decide(after, NOW + 1)), decide(after, NOW + 1).events) == (None, ())
 
 
 def test_a_name_that_is_taken_fails_the_job():
     plan = decide(replace(jobs.job(), foreign=frozenset({"service/job"})), NOW)
-    assert jobs.reason(plan.status, ConditionType.FAILED) == ("True", "NameConflict")
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "NameConflict")
     assert "service/job" in plan.events[0].message
 
 
@@ -146,4 +146,4 @@ def test_what_is_not_ours_is_left_alone(how):
         spec = observation.spec.model_copy(update={"managed_by": "kueue.x-k8s.io/multikueue"})
         observation = replace(observation, spec=spec)
     plan = decide(observation, NOW)
-    assert (plan.status, plan.intent, plan.actions, plan.waiting) == (None, None, (), None)
+    assert (jobs.written(plan), plan.intent, plan.actions, plan.waiting) == (None, None, (), None)

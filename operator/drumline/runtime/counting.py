@@ -1,0 +1,47 @@
+"""Counts of ready workers reach the status now and then, not with every pod that comes up.
+
+A gang of a thousand pods would else write its status a thousand times on its way. What changes a condition's
+value, begins or ends an attempt, or is worth an event is written at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from drumline.api.reasons import ConditionType
+from drumline.core.gang.plan import Plan
+from drumline.runtime.world import JobMemory
+
+COUNT_SECONDS: Final = 5.0
+
+
+def spare(plan: Plan, before: Mapping[str, Any], memory: JobMemory, now: float) -> Plan:
+    """The plan without a status that only counts anew, when one was written less than `COUNT_SECONDS` ago."""
+    if plan.status is None or plan.intent is not None or plan.events or not _only_counts(plan.status, before):
+        return plan
+    left = memory.counted_at + COUNT_SECONDS - now
+    if left <= 0:
+        memory.counted_at = now
+        return plan
+    again = left if plan.requeue_after is None else min(left, plan.requeue_after)
+    return replace(plan, status=None, requeue_after=again)
+
+
+def _only_counts(after: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return _without_counts(after) == _without_counts(before) and after != before
+
+
+def _without_counts(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The status less the counts of workers that move while a gang comes up."""
+    rest = {k: v for k, v in status.items() if k != "workers"}
+    workers = status.get("workers") or {}
+    rest["ended"] = (workers.get("succeeded", 0), workers.get("failed", 0))
+    rest["conditions"] = [_without_message(c) for c in status.get("conditions") or ()]
+    return rest
+
+
+def _without_message(condition: Mapping[str, Any]) -> dict[str, Any]:
+    moving = condition["type"] == ConditionType.PODS_READY.value and condition["status"] == "False"
+    return {k: v for k, v in condition.items() if not (moving and k == "message")}

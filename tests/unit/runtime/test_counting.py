@@ -1,0 +1,48 @@
+"""Statuses that only count anew are spared; whatever else they say goes out at once."""
+
+from dataclasses import replace
+
+from drumline.core.training.decide import decide
+from drumline.runtime.counting import COUNT_SECONDS, spare
+from drumline.runtime.world import JobMemory
+from tests.unit.core.training import jobs
+from tests.unit.core.training.jobs import NOW
+
+
+def _one_more_ready():
+    observation = jobs.settled(jobs.begun())
+    return jobs.with_pod(observation, 0, jobs.up)
+
+
+def test_a_count_waits_for_its_time():
+    observation = _one_more_ready()
+    memory = JobMemory(counted_at=NOW)
+    plan = decide(observation, NOW + 1)
+    assert plan.status["workers"]["ready"] == 1
+    spared = spare(plan, observation.status.to_json(), memory, NOW + 1)
+    assert spared.status is None
+    assert spared.requeue_after <= COUNT_SECONDS - 1
+    assert spared.actions == plan.actions
+    late = spare(plan, observation.status.to_json(), memory, NOW + COUNT_SECONDS)
+    assert late.status == plan.status
+    assert memory.counted_at == NOW + COUNT_SECONDS
+
+
+def test_readiness_of_all_goes_out_at_once():
+    observation = jobs.with_pods(jobs.settled(jobs.begun()), jobs.up)
+    plan = decide(observation, NOW + 1)
+    assert spare(plan, observation.status.to_json(), JobMemory(counted_at=NOW), NOW + 1) == plan
+
+
+def test_a_recorded_success_goes_out_at_once():
+    observation = jobs.with_pod(jobs.running(), 1, jobs.succeeded)
+    plan = decide(observation, NOW + 1)
+    assert spare(plan, observation.status.to_json(), JobMemory(counted_at=NOW), NOW + 1) == plan
+
+
+def test_a_failure_goes_out_at_once():
+    observation = jobs.with_pod(jobs.running(), 1, jobs.failed)
+    plan = decide(replace(observation), NOW + 1)
+    assert plan.intent["attempts"][-1]["cause"] == "ApplicationExit"
+    assert plan.status is None
+    assert spare(plan, observation.status.to_json(), JobMemory(counted_at=NOW), NOW + 1) == plan
