@@ -177,7 +177,9 @@ class Controller:
         written = plan.status if plan.status is not None and not outcome.error else plan.intent
         if written is not None and written.get("placement") is None:
             memory.blocked = ""
-            self._release(uid)
+            # while the status was being written the gang may have been granted its place
+            if not self.admitter.granted(uid):
+                self._release(uid)
 
     def _release(self, uid: str) -> None:
         if self.world.capacity.reserved(uid):

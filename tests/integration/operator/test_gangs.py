@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
@@ -34,6 +35,18 @@ async def test_of_two_gangs_that_do_not_fit_together_one_runs_whole_and_one_wait
     running = "b" if waiting["metadata"]["name"] == "a" else "a"
     await lab.delete("trainingjobs", running)
     await lab.phase(waiting["metadata"]["name"], "Running")
+
+
+async def test_many_small_gangs_at_once_never_share_an_accelerator(lab: Lab) -> None:
+    await lab.nodes("10 hosts of h100 in blocks of 5")
+    jobs = [lab.job(f"small-{i}") for i in range(40)]
+    await asyncio.gather(*(lab.apply(j) for j in jobs))
+    for job in jobs:
+        found = await lab.phase(job["metadata"]["name"], "Running")
+        assert found["status"]["attempt"] == 1
+    places = Counter(node_of(p) for p in await lab.pods())
+    assert sum(places.values()) == 80
+    assert set(places.values()) == {8}
 
 
 async def test_a_gang_keeps_to_one_block_and_a_refusal_names_the_largest(lab: Lab) -> None:
