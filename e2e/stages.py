@@ -63,7 +63,12 @@ def tests() -> list[Stage]:
     return [
         Stage("build", (_PYTHON, "-m", "e2e.cluster.build", group), 1800),
         Stage("unit", (*_PYTEST, "tests/unit", "-n", "2"), 300),
-        Stage("control plane", (*_PYTEST, "tests/integration", "-n", "2", "--dist", "worksteal"), 1200, needs="build"),
+        Stage(
+            "control plane",
+            (*_PYTEST, "tests/integration", "-n", "2", "--dist", "worksteal"),
+            1200,
+            needs="build",
+        ),
         Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build"),
     ]
 

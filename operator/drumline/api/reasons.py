@@ -50,6 +50,7 @@ class Reason(StrEnum):
     PODS_CREATED = "PodsCreated"
     PODS_STARTING = "PodsStarting"
     ALL_PODS_READY = "AllPodsReady"
+    PODS_NOT_READY = "PodsNotReady"
     GANG_TIMEOUT = "GangTimeout"
     # running
     RESTARTING = "GangRestarting"

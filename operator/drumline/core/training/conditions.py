@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drumline.api.reasons import ConditionType, Phase
+from drumline.api.reasons import ConditionType, Phase, Reason
 from drumline.api.status import Condition, TrainingJobStatus
 from drumline.core.training.clock import rfc3339
 
@@ -33,8 +33,14 @@ def is_finished(status: TrainingJobStatus) -> bool:
 
 
 def phase_of(status: TrainingJobStatus) -> Phase:
-    """The first condition that is True in order of weight; Queued when none is."""
-    return next((phase for kind, phase in _PHASES if is_true(status, kind)), Phase.QUEUED)
+    """The first condition that is True in order of weight; Queued when none is.
+
+    A gang that was ready goes on Running while one of its pods is not: either it recovers or the attempt ends.
+    """
+    phase = next((phase for kind, phase in _PHASES if is_true(status, kind)), Phase.QUEUED)
+    ready = find(status, ConditionType.PODS_READY)
+    faltering = ready is not None and ready.reason == Reason.PODS_NOT_READY
+    return Phase.RUNNING if phase is Phase.STARTING and faltering else phase
 
 
 def set_condition(

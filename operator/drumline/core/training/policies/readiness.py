@@ -21,7 +21,14 @@ def readiness(view: View) -> View:
     if up == view.roster.size:
         return _ready(view)
     text = f"{up} of {view.roster.size} pods are ready{_blocker(current)}"
-    return view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
+    return view.condition(ConditionType.PODS_READY, False, _shortfall(view), text)
+
+
+def _shortfall(view: View) -> Reason:
+    """A gang that was ready in this attempt is not starting again: a pod that ends is unready first."""
+    known = conditions.find(view.status, ConditionType.PODS_READY)
+    was_ready = known is not None and known.reason in (Reason.ALL_PODS_READY, Reason.PODS_NOT_READY)
+    return Reason.PODS_NOT_READY if was_ready else Reason.PODS_STARTING
 
 
 def _workers(view: View, current: dict[int, Pod]) -> Workers:

@@ -38,7 +38,8 @@ def test_one_pod_short_is_starting_and_names_what_it_waits_for():
         lambda p: replace(p, ready=False, waiting="ImagePullBackOff", waiting_message="no such tag"),
     )
     plan = decide(observation, NOW + 9)
-    assert jobs.reason(jobs.written(plan), ConditionType.PODS_READY) == ("False", "PodsStarting")
+    assert jobs.reason(jobs.written(plan), ConditionType.PODS_READY) == ("False", "PodsNotReady")
+    assert jobs.written(plan)["phase"] == "Running"  # it was up: it falters, it does not start
     message = next(c["message"] for c in jobs.written(plan)["conditions"] if c["type"] == "PodsReady")
     assert message == "3 of 4 pods are ready; pod job-1-1-1: ImagePullBackOff: no such tag"
 
