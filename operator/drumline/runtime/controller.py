@@ -171,6 +171,7 @@ class Controller:
         if plan.begins:
             self.admitter.drop(uid)
             memory.blocked = ""
+            memory.counted_at = self._now()
             memory.ended.clear()
             revision = plan.prepare[0].manifest["metadata"]["name"]
             memory.placement = (revision, decode([c.manifest for c in plan.prepare]))

@@ -1,7 +1,8 @@
 """Counts of ready workers reach the status now and then, not with every pod that comes up.
 
 A gang of a thousand pods would else write its status a thousand times on its way. What changes a condition's
-value, begins or ends an attempt, or is worth an event is written at once.
+value, begins or ends an attempt, or is worth an event is written at once. That all pods are created may wait
+too: a successor that does not know it finds them all there, and says so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from drumline.core.gang.plan import Plan
 from drumline.runtime.world import JobMemory
 
 COUNT_SECONDS: Final = 5.0
+_MOVING: Final = {(ConditionType.PODS_READY.value, "False"), (ConditionType.ADMITTED.value, "True")}
 
 
 def spare(plan: Plan, before: Mapping[str, Any], memory: JobMemory, now: float) -> Plan:
@@ -43,5 +45,7 @@ def _without_counts(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_message(condition: Mapping[str, Any]) -> dict[str, Any]:
-    moving = condition["type"] == ConditionType.PODS_READY.value and condition["status"] == "False"
-    return {k: v for k, v in condition.items() if not (moving and k == "message")}
+    """A condition less what moves: how many pods are ready, and that all of them are created."""
+    kind, value = condition["type"], condition["status"]
+    moving = (kind, value) in _MOVING
+    return {k: v for k, v in condition.items() if not (moving and k in ("message", "reason"))}

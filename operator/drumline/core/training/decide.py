@@ -64,7 +64,7 @@ def _plan(view: View) -> Plan:
     if intent is None and view.status_first and status != view.obs.status:
         intent = status
     before = view.obs.status if intent is None else intent
-    untouched = view.ended == leave_alone.__name__
+    untouched = view.silent or view.ended == leave_alone.__name__
     return Plan(
         prepare=view.prepare,
         intent=intent.to_json() if intent is not None else None,

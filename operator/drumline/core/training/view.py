@@ -32,6 +32,7 @@ class View:
     status: TrainingJobStatus
     prepare: tuple[Create, ...] = ()
     intent: TrainingJobStatus | None = None
+    silent: bool = False  # no status is written
     status_first: bool = False  # the status goes before the actions: what they undo must be on record
     actions: tuple[tuple[Action, ...], ...] = ()
     events: tuple[Event, ...] = ()

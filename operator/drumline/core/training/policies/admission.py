@@ -32,7 +32,7 @@ def admission(view: View) -> View:
         return view
     view = _forget_expired(view)
     if view.status.queued_at is None and view.status.placement is None:
-        view = view.with_status(queued_at=rfc3339_millis(view.now))
+        view = view.with_status(queued_at=rfc3339_millis(_joined(view)))
     wait = unix(view.status.next_attempt_at) - view.now
     if wait > 0:
         return _back_off(view, wait)
@@ -40,6 +40,11 @@ def admission(view: View) -> View:
     if kept is not None:
         return _begin(view, kept)
     return _answered(view)
+
+
+def _joined(view: View) -> float:
+    """When the job joins the queue: a new one when it was created, one that comes back now."""
+    return view.obs.job.created_at if not view.status.conditions else view.now
 
 
 def _answered(view: View) -> View:
@@ -130,21 +135,28 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 
 def _wait(view: View, answer: Refusal | None) -> View:
     view = _give_up_nodes(view)
-    if answer is None:
-        reason, message = Reason.QUEUED.value, "waiting for the next admission round"
-        known = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
-        if known is not None and known.status == "False":
-            return replace(view, waiting=request_of(view)).done(admission.__name__)
-    else:
-        reason, message = answer.reason, answer.message
-    if view.status.placement is None:
-        view = view.condition(ConditionType.QUOTA_RESERVED, False, reason, message)
-        view = view.clear(ConditionType.ADMITTED, reason, message)
-    elif answer is not None:
-        view = view.condition(ConditionType.RESTARTING, True, reason, message)
+    view = replace(view, waiting=request_of(view) if view.obs.priority is not None else None)
     if view.obs.priority is None:
-        return view.again_in(NO_CLASS_SECONDS).done(admission.__name__)
-    return replace(view, waiting=request_of(view)).done(admission.__name__)
+        view = view.again_in(NO_CLASS_SECONDS)
+    if answer is None:
+        return _first_look(view).done(admission.__name__)
+    if view.status.placement is None:
+        view = view.condition(ConditionType.QUOTA_RESERVED, False, answer.reason, answer.message)
+        view = view.clear(ConditionType.ADMITTED, answer.reason, answer.message)
+    else:
+        view = view.condition(ConditionType.RESTARTING, True, answer.reason, answer.message)
+    return view.done(admission.__name__)
+
+
+def _first_look(view: View) -> View:
+    """The answer is a moment away; of a new job that there is none yet is not worth a write."""
+    if not view.obs.status.conditions:
+        return replace(view, silent=True)
+    known = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
+    if view.status.placement is None and (known is None or known.status == "True"):
+        text = "waiting for the next admission round"
+        return view.condition(ConditionType.QUOTA_RESERVED, False, Reason.QUEUED, text)
+    return view
 
 
 def _give_up_nodes(view: View) -> View:
