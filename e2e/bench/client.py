@@ -25,7 +25,7 @@ class RawClient:
 
     async def request(self, method: str, path: str, body: Any = None) -> Any:
         """One JSON request; raises RuntimeError for a refusal other than 404 and 409."""
-        data = None if body is None else orjson.dumps(body)
+        data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
         headers = {"Content-Type": "application/json"}
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             content = await answer.read()

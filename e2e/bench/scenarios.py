@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from e2e.bench.client import RawClient
-from e2e.bench.manifests import raw_pod, training_job
+from e2e.bench.manifests import raw_pods, training_job
 from e2e.bench.measure import all_writes, operator_writes, usage
 from e2e.bench.rig import Rig
 
@@ -35,15 +35,16 @@ async def _raw_once(rig: Rig, pods: int, namespace: str, *, restart: bool) -> fl
     await make_namespace(rig.client, namespace)
     path = PODS.format(namespace)
     place = [rig.nodes[i // 8 % len(rig.nodes)] for i in range(pods)]
+    first, second = raw_pods(namespace, place, 1), raw_pods(namespace, place, 2)
     watch = asyncio.create_task(rig.client.watch_pods(namespace, running(pods), SECONDS))
     started = time.monotonic()
-    await rig.client.each(("POST", path, raw_pod(f"a-{i}", namespace, n)) for i, n in enumerate(place))
+    await rig.client.each(("POST", path, pod) for pod in first)
     ended = await watch
     if restart:
-        watch = asyncio.create_task(rig.client.watch_pods(namespace, running(pods, "b-"), SECONDS))
+        watch = asyncio.create_task(rig.client.watch_pods(namespace, running(pods, "raw-2-"), SECONDS))
         started = time.monotonic()
-        await rig.client.each(("DELETE", f"{path}/a-{i}", None) for i in range(pods))
-        await rig.client.each(("POST", path, raw_pod(f"b-{i}", namespace, n)) for i, n in enumerate(place))
+        await rig.client.each(("DELETE", f"{path}/raw-1-0-{i}", None) for i in range(pods))
+        await rig.client.each(("POST", path, pod) for pod in second)
         ended = await watch
     await remove_namespace(rig.client, namespace)
     return ended - started

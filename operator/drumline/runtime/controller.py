@@ -17,17 +17,17 @@ from typing import Any
 from drumline.api.catalog import Catalog
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
-from drumline.core.gang.plan import Apply, Event, Plan
+from drumline.core.gang.plan import Apply, Create, Event, Plan
 from drumline.core.gang.revision import decode
 from drumline.core.gang.types import GangRequest
 from drumline.core.training.decide import decide
-from drumline.core.training.observation import Observation, Settings
+from drumline.core.training.observation import Granted, Observation, Settings
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.counting import spare
-from drumline.runtime.errors import Conflict, NameConflict, TerminalError
+from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, TerminalError
 from drumline.runtime.executor import Executor, Outcome, Owner
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
@@ -35,13 +35,15 @@ from drumline.runtime.observe import observe
 from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
 from drumline.runtime.workqueue import WorkQueue
-from drumline.runtime.world import World
+from drumline.runtime.world import JobMemory, World
 
 Key = tuple[str, str]
 Clock = Callable[[], float]
 
 STALE_SECONDS = 0.25  # look again when the mirror lags; its next event comes first as a rule
 CONFLICT_SECONDS = 0.05
+MAX_CONFLICT_SECONDS = 10.0
+MAX_CONFLICTS = 10  # in a row: about 50 s
 INTERNAL_ERROR_SECONDS = 300.0
 
 logger = logging.getLogger(__name__)
@@ -72,12 +74,12 @@ class Controller:
         self._settings = settings
         self._now = clocks.now
         self.expectations = Expectations(clocks.monotonic)
-        self.world = World(client, catalog, self.expectations, self._job_changed, self._wake, namespace)
+        self.world = World(client, catalog, self.expectations, self, namespace)
         self._preflight = Preflight(client, self._samples, clocks.monotonic)
         self.admitter = Admitter(
             self.world.capacity, self._preflight, queue.add, clocks.now, settings.head_wait_seconds
         )
-        self._executor = Executor(client, self.expectations, now=clocks.now)
+        self._executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def mirror(self) -> None:
@@ -91,7 +93,7 @@ class Controller:
     async def start(self) -> None:
         """As leader: take over what an earlier leader placed, then let gangs in."""
         for record in list(self.world.jobs.store.values()):
-            self._hold(record)
+            self._hold_at_start(record)
         self._tasks.append(asyncio.create_task(self.admitter.run()))
         for key in list(self.world.jobs.store):
             self._queue.add(key)
@@ -112,12 +114,16 @@ class Controller:
         if stale or self.expectations.pending(uid):
             return STALE_SECONDS
         observation = self._observe(record)
+        self._hold(record, observation)
         plan = self._decide(observation)
         plan = spare(plan, record.status.to_json(), self.world.remember(uid), self._now())
         self._ask(uid, plan)
         outcome = await self._executor.apply(_owner(record), plan)
+        if uid not in self.world.keys:
+            self.job_gone(uid)
+            return None
         self._learn(record, plan, outcome)
-        return self._again(plan, outcome)
+        return self._again(record, plan, outcome)
 
     def _observe(self, record: JobRecord) -> Observation:
         answer = self.admitter.answer(record.meta.uid)
@@ -144,10 +150,12 @@ class Controller:
 
     def _learn(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
         memory = self.world.remember(record.meta.uid)
-        if isinstance(outcome.error, NameConflict):
-            memory.foreign |= {outcome.error.object_name}
-        elif isinstance(outcome.error, TerminalError) and outcome.failed != "status":
-            memory.blocked = f"{outcome.failed}: {outcome.error.message}"
+        error = outcome.error
+        memory.conflicts = memory.conflicts + 1 if isinstance(error, Conflict) else 0
+        if isinstance(error, NameConflict):
+            memory.foreign |= {error.object_name}
+        elif error is not None and _creates(plan, outcome.failed) and _is_final(error, memory.conflicts):
+            memory.blocked = f"{outcome.failed}: {error.message}"
         for what in outcome.applied:
             self._published(record, plan, what)
         if outcome.resource_version:
@@ -165,44 +173,72 @@ class Controller:
             memory.published[name] = read_slice(_applied(plan, resource, name)).published
 
     def _status_written(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
-        """Capacity follows the status: held while it names a placement, given back when it does not."""
+        """Remember what the mirror will show in a moment."""
         uid = record.meta.uid
         memory = self.world.remember(uid)
+        written = plan.status if plan.status is not None and not outcome.error else plan.intent
         if plan.begins:
+            placement = decode([c.manifest for c in plan.prepare])
+            memory.placement = (plan.prepare[0].manifest["metadata"]["name"], placement)
+            if self.admitter.answer(uid) == Granted(placement):
+                memory.held = memory.placement[0]
             self.admitter.drop(uid)
-            memory.blocked = ""
             memory.counted_at = self._now()
             memory.ended.clear()
-            revision = plan.prepare[0].manifest["metadata"]["name"]
-            memory.placement = (revision, decode([c.manifest for c in plan.prepare]))
-        written = plan.status if plan.status is not None and not outcome.error else plan.intent
-        if written is not None and written.get("placement") is None:
+        if plan.begins or (written is not None and written.get("placement") is None):
             memory.blocked = ""
-            # while the status was being written the gang may have been granted its place
-            if not self.admitter.granted(uid):
+
+    def _again(self, record: JobRecord, plan: Plan, outcome: Outcome) -> float | None:
+        error = outcome.error
+        if error is None:
+            return plan.requeue_after
+        if isinstance(error, NotFound):
+            return CONFLICT_SECONDS  # the job itself went, as a rule
+        memory = self.world.remember(record.meta.uid)
+        if memory.blocked or isinstance(error, NameConflict):
+            return 0.0
+        if isinstance(error, Conflict):
+            return float(min(MAX_CONFLICT_SECONDS, CONFLICT_SECONDS * 2 ** min(memory.conflicts, 12)))
+        raise error
+
+    def _hold(self, record: JobRecord, observation: Observation) -> None:
+        """Keep the capacity as the observed status has it, whatever became of the answers to our writes.
+
+        A status that names a placement holds its nodes; one that names none holds nothing, unless a grant is on
+        its way into the status.
+        """
+        uid, written = record.meta.uid, record.status.placement
+        memory = self.world.remember(uid)
+        if (
+            observation.status.attempts
+            and written is not None
+            and not observation.status.attempts[-1].finished_at
+        ):
+            self.admitter.drop(uid)
+        if written is None:
+            if memory.held and not self.admitter.granted(uid):
                 self._release(uid)
+                memory.held = ""
+        elif memory.held != written.revision and not self.admitter.granted(uid):
+            self._reserve(observation, written.revision, memory)
+
+    def _reserve(self, observation: Observation, revision: str, memory: JobMemory) -> None:
+        if observation.placement is not None and observation.spec is not None:
+            request = request_of(View(observation, self._now(), observation.status))
+            self.world.capacity.reserve(request, observation.placement)
+            memory.held = revision
+
+    def _hold_at_start(self, record: JobRecord) -> None:
+        """After a restart of the operator memory starts empty; one odd job keeps no other from its nodes."""
+        try:
+            self._hold(record, self._observe(record))
+        except Exception:
+            logger.exception("cannot read the placement of %s/%s", *record.key)
 
     def _release(self, uid: str) -> None:
         if self.world.capacity.reserved(uid):
             self.world.capacity.release(uid)
-            self._wake()
-
-    def _again(self, plan: Plan, outcome: Outcome) -> float | None:
-        if outcome.error is None:
-            return plan.requeue_after
-        if isinstance(outcome.error, Conflict):
-            return CONFLICT_SECONDS
-        if isinstance(outcome.error, TerminalError) and outcome.failed != "status":
-            return 0.0
-        raise outcome.error
-
-    def _hold(self, record: JobRecord) -> None:
-        """Reserve what a status says is placed: after a restart of the operator, memory starts empty."""
-        observation = self._observe(record)
-        if observation.placement is None or observation.spec is None:
-            return
-        request = request_of(View(observation, self._now(), observation.status))
-        self.world.capacity.reserve(request, observation.placement)
+            self.capacity_changed()
 
     def _samples(self, request: GangRequest) -> Sequence[Sample]:
         """A pod of each role, as it would be created, without a node. KeyError when the job is gone."""
@@ -214,7 +250,8 @@ class Controller:
         workers = Sample(request.workers, gang.worker(0, None))
         return [workers, *(Sample(h.count, gang.helper(i, 0, None)) for i, h in enumerate(request.helpers))]
 
-    def _job_changed(self, key: Key, urgent: bool) -> None:
+    def job_changed(self, key: Key, *, urgent: bool) -> None:
+        """Something of the job changed: look at it at once, or when more of it has come."""
         if urgent:
             self._queue.add(key)
             return
@@ -222,8 +259,34 @@ class Controller:
         size = record.roster.size if record is not None and record.roster is not None else 1
         self._queue.add_after(key, min(1.0, 0.05 + size / 2000))
 
-    def _wake(self) -> None:
+    def job_gone(self, uid: str) -> None:
+        """A job was deleted: nothing of it is remembered, queued or held."""
+        self.admitter.drop(uid)
+        self.world.forget(uid)
+        self.capacity_changed()
+
+    def capacity_changed(self) -> None:
+        """Something changed that may let a gang in."""
         self.admitter.wake()
+
+    def _pod_is_shown(self, namespace: str, name: str) -> bool:
+        return self.world.pods.store.get(namespace, name) is not None
+
+
+def _is_final(error: ApiError, conflicts: int) -> bool:
+    """A final no, or a name that somebody's dead pod does not give back: the attempt can't be whole."""
+    return isinstance(error, TerminalError) or conflicts > MAX_CONFLICTS
+
+
+def _creates(plan: Plan, what: str) -> bool:
+    """Whether the plan creates that pod (``pods/name``)."""
+    names = (
+        a.manifest["metadata"]["name"]
+        for stage in plan.actions
+        for a in stage
+        if isinstance(a, Create) and a.resource == "pods"
+    )
+    return what.startswith("pods/") and what.removeprefix("pods/") in names
 
 
 def _applied(plan: Plan, resource: str, name: str) -> Mapping[str, Any]:

@@ -48,10 +48,11 @@ class Executor:
         now: Callable[[], float],
         identity: str = "drumline",
         concurrency: int = CONCURRENCY,
+        shown: Callable[[str, str], bool] = lambda _namespace, _name: True,
     ) -> None:
         self._client = client
         self._expectations = expectations
-        self._objects = Objects(client, expectations)
+        self._objects = Objects(client, expectations, shown)
         self._events = Events(client, now, identity)
         self._concurrency = concurrency
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,8 @@ FIELD_MANAGER: Final = "drumline"
 WATCHED: Final = frozenset({"pods"})
 CREATE_TRIES: Final = 6
 KNOWN_UIDS: Final = 50_000
+
+Shown = Callable[[str, str], bool]  # (namespace, name) → whether the mirror has that pod
 
 _PARAMS: Final = {"fieldManager": FIELD_MANAGER}
 
@@ -55,10 +57,17 @@ class Owner:
 class Objects:
     """Writes the objects of owners. Raises ApiError; NameConflict names what stands in the way."""
 
-    def __init__(self, client: Client, expectations: Expectations, watched: frozenset[str] = WATCHED) -> None:
+    def __init__(
+        self,
+        client: Client,
+        expectations: Expectations,
+        shown: Shown = lambda _namespace, _name: True,
+        watched: frozenset[str] = WATCHED,
+    ) -> None:
         self._client = client
         self._expectations = expectations
         self._watched = watched
+        self._shown = shown
         self._uids: OrderedDict[tuple[str, str, str, str], str] = OrderedDict()
 
     async def create(self, owner: Owner, action: Create) -> bool:
@@ -74,7 +83,9 @@ class Objects:
         except BaseException:
             self._expectations.met(token)
             raise
-        if not created:
+        # one that was there already may have been made by an earlier try whose answer was lost: the watch
+        # may still have to show it
+        if not created and self._shown(*_name(action.manifest)):
             self._expectations.met(token)
         return created
 

@@ -36,7 +36,7 @@ def observe(
         priority=priority,
         pod_priority_class=pod_class,
         blocked=memory.blocked,
-        foreign=memory.foreign,
+        foreign=memory.foreign | _foreign_service(world, record),
         placement=placement,
         revisions={r.name: r.uid for r in world.revisions.store.by("owner", record.meta.uid).values()},
         discovery=_discovery(world, record, memory),
@@ -99,10 +99,10 @@ def _priority(world: World, record: JobRecord) -> tuple[int | None, str]:
 def _discovery(world: World, record: JobRecord, memory: JobMemory) -> ObservedDiscovery:
     uid, name = record.meta.uid, record.meta.name
     service = world.services.store.get(record.meta.namespace, name)
-    seen = None
-    if service is not None:
-        seen = ObservedService(service.owner == uid, service.uid, service.owner_text)
-    elif memory.service:
+    # one that a deleted job of this name left behind is waited for by the executor
+    ours = service is not None and service.owner == uid
+    seen = ObservedService(ours=True, uid=service.uid) if service is not None and ours else None
+    if seen is None and memory.service:
         seen = ObservedService(ours=True)
     slices: dict[str, Published] = {s.name: s.published for s in world.slices.store.by("owner", uid).values()}
     endpoints = [s.published for s in world.endpoints.store.by("owner", uid).values()]
@@ -112,3 +112,11 @@ def _discovery(world: World, record: JobRecord, memory: JobMemory) -> ObservedDi
         endpoints=endpoints[0] if endpoints else None,
         last_written_at=memory.last_published_at,
     )
+
+
+def _foreign_service(world: World, record: JobRecord) -> frozenset[str]:
+    """A Service with the job's name and our label that is neither ours nor a predecessor's."""
+    service = world.services.store.get(record.meta.namespace, record.meta.name)
+    if service is None or service.owner:
+        return frozenset()
+    return frozenset({f"services/{service.name}"})

@@ -9,7 +9,7 @@ from typing import Any
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
-from drumline.api.meta import GROUP
+from drumline.api.meta import GROUP, MANAGED_BY
 from drumline.api.shape import GangShape, resolve_shape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
@@ -19,6 +19,7 @@ from drumline.core.gang.names import controller_uid
 from drumline.core.training.clock import unix
 from drumline.core.training.members import Roster, roster
 from drumline.core.training.observation import JobMeta
+from drumline.core.training.request import gang_request
 
 Document = Mapping[str, Any]
 
@@ -92,6 +93,7 @@ class JobReader:
             resource_version=metadata["resourceVersion"],
             created_at=unix(metadata.get("creationTimestamp")),
             deleting="deletionTimestamp" in metadata,
+            managed_by=str((document.get("spec") or {}).get("managedBy") or MANAGED_BY),
             labels=metadata.get("labels") or {},
         )
         status = TrainingJobStatus.model_validate(document.get("status") or {})
@@ -112,9 +114,9 @@ class JobReader:
     def _fresh(self, name: str, generation: int, raw: Document) -> _Parsed:
         try:
             return self._checked(name, generation, raw)
-        except Exception as error:
-            logger.exception("cannot check the spec of %s", name)
-            problem = FieldError("spec", f"cannot be checked: {type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever a template holds, it ends as InvalidSpec
+            logger.warning("cannot read the spec of %s: %s", name, error)
+            problem = FieldError("spec.template", f"cannot be read: {type(error).__name__}: {error}")
             return _Parsed(generation, None, (problem,), None, None)
 
     def _checked(self, name: str, generation: int, raw: Document) -> _Parsed:
@@ -124,6 +126,8 @@ class JobReader:
         if spec is None or errors:
             return _Parsed(generation, None, tuple(errors), None, None)
         shape = resolve_shape(spec, self._catalog)
+        # the template goes through the very code that will render it: what that can't read is refused now
+        gang_request(JobMeta("", name, "", generation, "", 0.0), spec, self._catalog, queued_at=0.0)
         return _Parsed(generation, spec, (), shape, roster(name, spec, shape.workers_per_slice))
 
 

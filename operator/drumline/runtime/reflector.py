@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
-from drumline.runtime.errors import ApiError, Gone, TransientError, error_of_status
+from drumline.runtime.errors import Gone, TransientError, error_of_status
 from drumline.runtime.http import Client
 from drumline.runtime.store import Key, Store
 
@@ -90,7 +90,7 @@ class Reflector(Generic[T]):
                 logger.info("%s: version %s has expired, listing again", self._path, self.resource_version)
                 self.resource_version = ""
                 await asyncio.sleep(_backoff(1))
-            except (ApiError, ValueError, KeyError) as error:
+            except Exception as error:  # noqa: BLE001 - nothing may end a mirror: a frozen one is worse than a late one
                 failed = failed + 1 if self.resource_version == before else 1
                 if failed % RELIST_AFTER == 0:
                     self.resource_version = ""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import LABEL_JOB, TRAINING_JOBS
@@ -52,19 +52,33 @@ class JobMemory:
     published: dict[str, Published] = field(default_factory=dict)  # slices written, not yet seen
     service: bool = False  # the Service was written, not yet seen
     last_published_at: float = 0.0
+    held: str = ""  # the revision whose nodes are reserved in memory
+    conflicts: int = 0  # in a row
     counted_at: float = 0.0  # when a status that differs only in counts was last written
 
 
+class Listener(Protocol):
+    """Who is told what changed."""
+
+    def job_changed(self, key: Key, *, urgent: bool) -> None:
+        """A job should be looked at; an urgent one at once."""
+
+    def job_gone(self, uid: str) -> None:
+        """A job was deleted."""
+
+    def capacity_changed(self) -> None:
+        """Something changed that may let a gang in."""
+
+
 class World:
-    """All reflectors of the operator. `job_changed(key, urgent)` is called when a job should be looked at."""
+    """All reflectors of the operator."""
 
     def __init__(
         self,
         client: Client,
         catalog: Catalog,
         expectations: Expectations,
-        job_changed: Callable[[Key, bool], None],
-        capacity_changed: Callable[[], None],
+        listener: Listener,
         namespace: str = "",
     ) -> None:
         self.capacity = Capacity()
@@ -72,8 +86,7 @@ class World:
         self.keys: dict[str, Key] = {}  # job uid → key
         self.expectations = expectations
         self._reader = JobReader(catalog)
-        self._job_changed = job_changed
-        self._capacity_changed = capacity_changed
+        self._listener = listener
         self.jobs = Reflector(
             client,
             resource_path(TRAINING_JOBS, namespace),
@@ -128,25 +141,26 @@ class World:
         if record is None:
             return
         if new is None:
-            self.forget(record.meta.uid)
-            self._capacity_changed()
+            self._listener.job_gone(record.meta.uid)
         else:
             self.keys[new.meta.uid] = new.key
-        self._job_changed(record.key, True)
+        self._listener.job_changed(record.key, urgent=True)
 
     def _on_node(self, old: Node | None, new: Node | None) -> None:
+        if old == new:  # a heartbeat
+            return
         if new is not None:
             self.capacity.set_node(new)
         elif old is not None:
             self.capacity.remove_node(old.name)
-        self._capacity_changed()
+        self._listener.capacity_changed()
         if old is not None and (new is None or not new.ready or new.unschedulable):
             self._wake_gangs_on(old.name)
 
     def _wake_gangs_on(self, node: str) -> None:
         for uid in self.capacity.holders(node):
             if (key := self.keys.get(uid)) is not None:
-                self._job_changed(key, True)
+                self._listener.job_changed(key, urgent=True)
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         if new is not None:
@@ -154,7 +168,7 @@ class World:
         elif old is not None:
             self.capacity.remove_pod(old.namespace, old.name)
         if old is not None and not old.terminal and (new is None or new.terminal):
-            self._capacity_changed()
+            self._listener.capacity_changed()
         pod = new or old
         if pod is not None and pod.member is not None:
             self._on_member(pod, old, new)
@@ -164,22 +178,31 @@ class World:
         self.expectations.pod_changed(old, new)
         memory = self.memory.get(uid)
         if memory is not None and new is None and pod.phase is PodPhase.SUCCEEDED:
-            memory.ended[pod.name] = pod
+            memory.ended[pod.name] = replace(pod, deleting=True)
         key = self.keys.get(uid)
         if key is not None:
-            self._job_changed(key, _is_urgent(old, new))
+            self._listener.job_changed(key, urgent=_is_urgent(old, new))
 
     def _on_service(self, old: OwnedRecord | None, new: OwnedRecord | None) -> None:
         record = new or old
         memory = self.memory.get(record.owner) if record is not None else None
         if memory is not None:
             memory.service = False
+        self._repair(record, new)
 
     def _on_slice(self, old: SliceRecord | None, new: SliceRecord | None) -> None:
         record = new or old
         memory = self.memory.get(record.owner) if record is not None else None
         if memory is not None and record is not None:
             memory.published.pop(record.name, None)
+        self._repair(record, new)
+
+    def _repair(self, record: OwnedRecord | SliceRecord | None, new: object) -> None:
+        """What a running job needs and somebody deleted is made again; what stood in a job's way is gone."""
+        if new is not None or record is None:
+            return
+        key = self.keys.get(record.owner) or (record.namespace, record.name)
+        self._listener.job_changed(key, urgent=False)
 
 
 def _ours(

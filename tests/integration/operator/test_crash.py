@@ -17,7 +17,7 @@ from e2e.cluster import kubeconfig
 from e2e.cluster.embedded import ClusterOptions
 from e2e.cluster.operator import install_api
 from e2e.cluster.provider import Cluster, Embedded
-from e2e.cluster.proxy import Hooks, Interrupted, Write, WriteProxy
+from e2e.cluster.proxy import Hook, Hooks, Interrupted, Write, WriteProxy
 from tests.integration.operator.conftest import Operator, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest
 
@@ -128,6 +128,28 @@ async def test_killed_around_every_write(
             await _live(lab, f"{moment}-{number}", proxy, _killing(crew, moment, number))
             await crew.order()
     print(f"killed {moment} each of the {total} writes of a job's life")
+
+
+async def test_answers_lost_around_every_write(own_cluster: Cluster, proxy: WriteProxy, crew: Crew) -> None:
+    """The API server acts, the operator never hears of it: it goes on, and holds just what its jobs hold."""
+    async with make_lab(own_cluster) as lab:
+        await lab.nodes("2 hosts of h100 in blocks of 2")
+        total = await _live(lab, "deaf-0", proxy, Hooks())
+        for number in range(1, total + 1):
+            await _live(lab, f"deaf-{number}", proxy, Hooks(during=_cut(number)))
+        proxy.reset()
+        await lab.apply(lab.job("all", accelerator={"type": "nvidia-h100-80gb", "chipsPerWorker": 8}))
+        await lab.phase("all", "Running")
+        assert crew.leader.process.poll() is None
+    print(f"lost the answer to each of the {total} writes of a job's life")
+
+
+def _cut(number: int) -> Hook:
+    async def cut(write: Write) -> None:
+        if write.number == number:
+            raise Interrupted
+
+    return cut
 
 
 async def _live(lab: Lab, name: str, proxy: WriteProxy, hooks: Hooks) -> int:

@@ -68,6 +68,21 @@ async def test_a_gang_keeps_to_one_block_and_a_refusal_names_the_largest(lab: La
     assert "16" in message
 
 
+async def test_a_waiting_job_that_is_deleted_leaves_no_ghost_behind(lab: Lab) -> None:
+    await lab.nodes("2 hosts of h100 in blocks of 2")
+    await lab.apply(lab.job("holder", accelerator=WHOLE_HOST))
+    await lab.phase("holder", "Running")
+    await lab.apply(lab.job("waiting", accelerator=WHOLE_HOST))
+    await lab.until(
+        "waiting", lambda j: condition(j, "QuotaReserved").get("reason") == "InsufficientAccelerators"
+    )
+    await lab.delete("trainingjobs", "waiting")
+    await lab.delete("trainingjobs", "holder")
+    await asyncio.sleep(1)
+    await lab.apply(lab.job("next", accelerator=WHOLE_HOST))
+    await lab.phase("next", "Running")
+
+
 async def test_a_quota_for_seven_of_eight_creates_no_pod(lab: Lab) -> None:
     await lab.nodes("1 hosts of h100 in blocks of 1")
     quota = {"metadata": {"name": "team"}, "spec": {"hard": {"pods": "7"}}}
@@ -110,7 +125,9 @@ async def test_capacity_that_somebody_else_takes_ends_in_a_requeue_and_no_partia
     scheduler.pause("kube-scheduler")
     try:
         await lab.apply(lab.job("raced", scheduling={"gangTimeoutSeconds": 10}, workersPerSlice=8))
-        await lab.until("raced", lambda j: condition(j, "Admitted").get("reason") == "PodsCreated")
+        await lab.until("raced", lambda j: condition(j, "Admitted").get("status") == "True")
+        while len(await lab.pods()) < 8:
+            await asyncio.sleep(0.1)
         await lab.client.request("POST", f"/api/v1/namespaces/{lab.namespace}/pods", body=_thief(host))
     finally:
         scheduler.resume("kube-scheduler")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
-from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.api.meta import MANAGED_BY, WORKER_PRIORITY_CLASS
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
@@ -28,6 +28,7 @@ class JobMeta:
     created_at: float
     deleting: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    managed_by: str = MANAGED_BY  # of the raw spec, valid or not
 
 
 @dataclass(frozen=True, slots=True)
