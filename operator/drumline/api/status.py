@@ -130,6 +130,11 @@ class TrainingJobStatus(StatusModel):
         default=None,
         description="Which pods of this attempt succeeded: base64 of zlib of a bitmap, bit i = pod index i.",
     )
+    created_helpers: tuple[Annotated[str, Field(max_length=MAX_NAME)], ...] = Field(
+        default=(),
+        description="Helpers with dependsOn of which this attempt has had all pods created.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
     excluded_nodes: tuple[ExcludedNode, ...] = Field(
         default=(), description="Nodes this job avoids for a while.", json_schema_extra=_keyed_by("name")
     )

@@ -60,6 +60,7 @@ def project_pod(raw: Raw) -> Pod:
         phase=_PHASES.get(status.get("phase") or "Pending", PodPhase.UNKNOWN),
         ready=facts.ready,
         deleting=bool(metadata.get("deletionTimestamp")),
+        deleting_until=timestamp(metadata.get("deletionTimestamp")),
         created_at=timestamp(metadata.get("creationTimestamp")),
         bound_at=facts.bound_at,
         rejected=facts.rejected,

@@ -119,6 +119,7 @@ class Pod:
     phase: PodPhase = PodPhase.PENDING
     ready: bool = False
     deleting: bool = False  # deletionTimestamp is set
+    deleting_until: float = 0.0  # when its termination grace is over; 0 when not deleting
     created_at: float = 0.0
     bound_at: float = 0.0  # PodScheduled=True transition, 0 when not bound
     rejected: str = ""  # message of PodScheduled=False/Unschedulable, "" when the scheduler has not said no

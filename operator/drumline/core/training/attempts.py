@@ -2,7 +2,8 @@
 
 The delay before attempt n+1 is ``initial · 2^(k-1)`` seconds, at most ``max``, where k counts the latest
 attempts in a row that failed before they had run for ``max`` seconds: a gang that ran stably starts over
-with the initial delay. The formula is that of Kubernetes' Jobs (10 s doubling to 10 min by default).
+with the initial delay. The formula is that of Kubernetes' Jobs (10 s doubling to 10 min by default). Only the last
+attempts are kept: when each of them failed early, so did those before them, as far as anybody knows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.view import View, deletions
 
 KEPT_ATTEMPTS = 10
+MAX_DOUBLINGS = 20  # 2^20 s are more than any maxSeconds
 
 # Causes that speak of the infrastructure, not of the program: rate-limited but not counted.
 INFRASTRUCTURE = frozenset(
@@ -40,6 +42,7 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
             "epoch": 0,
             "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:],
             "succeeded": None,
+            "created_helpers": (),
             "queued_at": None,
             "next_attempt_at": None,
             "start_time": status.start_time or rfc3339_millis(now),
@@ -81,15 +84,20 @@ def count_restart(status: TrainingJobStatus, cause: Cause) -> TrainingJobStatus:
 
 def restart_delay(status: TrainingJobStatus, backoff: Backoff) -> float:
     """Seconds to wait before the next attempt; the failed one is already ended in `status`."""
+    doublings = min(MAX_DOUBLINGS, max(0, _failures_in_a_row(status, backoff) - 1))
+    return float(min(backoff.max_seconds, backoff.initial_seconds * 2**doublings))
+
+
+def _failures_in_a_row(status: TrainingJobStatus, backoff: Backoff) -> int:
     failures = 0
     for attempt in reversed(status.attempts):
         ran = unix(attempt.finished_at) - unix(attempt.started_at)
         if attempt.cause is None or (failures and ran >= backoff.max_seconds):
-            break
+            return failures
         failures += 1
         if ran >= backoff.max_seconds:
-            break
-    return float(min(backoff.max_seconds, backoff.initial_seconds * 2 ** max(0, failures - 1)))
+            return failures
+    return max(failures, status.attempt)
 
 
 def fail(view: View, reason: Reason, message: str, policy: str) -> View:

@@ -229,7 +229,7 @@ def test_project_pod_reads_identity_and_state() -> None:
         "n1",
         True,
     )
-    assert (pod.phase, pod.ready, pod.deleting) == (PodPhase.RUNNING, True, False)
+    assert (pod.phase, pod.ready, pod.deleting, pod.deleting_until) == (PodPhase.RUNNING, True, False, 0.0)
     assert pod.bound_at - pod.created_at == 2
     assert pod.bound_at == timestamp(NOON)
     assert pod.ips == ("10.0.0.1", "fd00::1")
@@ -290,6 +290,7 @@ def test_disruption_and_eviction_are_kept() -> None:
         )
     )
     assert (pod.disruption, pod.reason, pod.deleting) == ("EvictionByEvictionAPI", "Evicted", True)
+    assert pod.deleting_until == timestamp(NOON)  # the API server adds the grace to it
 
 
 def test_equal_pods_share_what_they_have_in_common() -> None:

@@ -134,18 +134,30 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 
 
 def _wait(view: View, answer: Refusal | None) -> View:
-    view = _give_up_nodes(view)
+    view = _give_up_nodes(view).again_in(_next_expiry(view))
     view = replace(view, waiting=request_of(view) if view.obs.priority is not None else None)
     if view.obs.priority is None:
         view = view.again_in(NO_CLASS_SECONDS)
     if answer is None:
         return _first_look(view).done(admission.__name__)
-    if view.status.placement is None:
-        view = view.condition(ConditionType.QUOTA_RESERVED, False, answer.reason, answer.message)
-        view = view.clear(ConditionType.ADMITTED, answer.reason, answer.message)
-    else:
-        view = view.condition(ConditionType.RESTARTING, True, answer.reason, answer.message)
-    return view.done(admission.__name__)
+    return _refused(view, answer).done(admission.__name__)
+
+
+def _next_expiry(view: View) -> float | None:
+    """Seconds until a node that is avoided may be used again; None when none is avoided."""
+    untils = [unix(n.until) for n in view.status.excluded_nodes]
+    return min(untils) - view.now if untils else None
+
+
+def _refused(view: View, answer: Refusal) -> View:
+    """Say why the gang waits; an event says so when the reason is another, not when only numbers are."""
+    held = view.status.placement is not None
+    kind = ConditionType.RESTARTING if held else ConditionType.QUOTA_RESERVED
+    known = conditions.find(view.status, kind)
+    if known is None or known.reason != answer.reason:
+        view = view.event("Normal", answer.reason, answer.message)
+    view = view.condition(kind, held, answer.reason, answer.message)
+    return view if held else view.clear(ConditionType.ADMITTED, answer.reason, answer.message)
 
 
 def _first_look(view: View) -> View:

@@ -1,8 +1,13 @@
 """Create what is missing of the running attempt, each pod as soon as its node is free of older attempts.
 
-All creates of a plan run concurrently. A helper that depends on another role waits for it. The missing pods
-of an attempt are only ever created with the rendering it began with: after an operator upgrade that renders
-otherwise, an attempt that is whole is left alone, and one that is not whole begins again.
+All creates of a plan run concurrently. A helper that depends on another role waits for it. The pods that an
+attempt begins with (workers, and helpers that depend on nothing) are only ever created with the rendering it
+began with: after an operator upgrade that renders otherwise, an attempt that lacks one of them begins again.
+A helper that comes due when they all exist is rendered as of today: a gang that runs is never ended for it.
+
+What was created is on record, so that a pod that is gone is told from one that is still to come: condition
+Admitted has reason `PodsCreated` once all that the attempt begins with is there, and `status.createdHelpers`
+names the helpers that came later.
 """
 
 from __future__ import annotations
@@ -10,33 +15,42 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.reasons import ConditionType, Reason
-from drumline.api.training import Dependency, DependencyStatus
 from drumline.core.gang.plan import Action, Create
-from drumline.core.gang.types import Pod, PodPhase
+from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
+from drumline.core.training.clock import unix
+from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
 from drumline.core.training.render import PreparedGang, placement_hash
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 
+# The revision that holds the placement is watched apart from the job and may come into view after it.
+PLACEMENT_GONE_SECONDS = 30.0
+PLACEMENT_LOOK_SECONDS = 1.0
+
 
 def creation(view: View) -> View:
-    """Create the pods of the running attempt that are not there yet."""
+    """Create the pods of the running attempt that are due and not there yet."""
     if not view.live:
         return view
     current = view.current()
     missing = _missing(view, current)
-    if not missing:
-        return _all_created(view, current)
-    gang = prepared(view, view.status.attempt)
-    if not _same_rendering(view, gang):
-        return _begin_again(view)
     due = _due(view, current, missing)
-    limit = view.obs.settings.creates_per_plan
-    view = view.act(*_shared(view, gang, current))
-    view = view.act(*(Create("pods", gang.pod(i, _node(view, i))) for i in due[:limit]))
-    if len(due) > limit:
-        return view.again_in(0.0)
-    return _all_created(view, current) if len(due) == len(missing) else view
+    if not due:
+        return _recorded(view, set(current))
+    if view.obs.placement is None and _age(view) < PLACEMENT_GONE_SECONDS:
+        return view.again_in(PLACEMENT_LOOK_SECONDS)
+    if view.obs.placement is None:
+        return _begin_again(view)
+    gang = prepared(view, view.status.attempt)
+    if not dependent_indexes(view).issuperset(missing) and not _same_rendering(view, gang):
+        return _begin_again(view)
+    batch = due[: view.obs.settings.creates_per_plan]
+    view = view.act(*_shared(gang, current))
+    view = view.act(*(Create("pods", gang.pod(i, _node(view, i))) for i in batch))
+    if len(batch) < len(due):
+        view = view.again_in(0.0)
+    return _recorded(view, {*current, *batch})
 
 
 def _missing(view: View, current: dict[int, Pod]) -> list[int]:
@@ -51,33 +65,18 @@ def _due(view: View, current: dict[int, Pod], missing: list[int]) -> list[int]:
         for p in view.obs.pods.values()
         if p.node and not p.terminal and (p.member is None or p.member.attempt != attempt)
     }
-    waiting = _waiting_indexes(view, current)
+    waiting = not_due(view, current)
     return [i for i in missing if i not in waiting and _node(view, i) not in occupied]
-
-
-def _waiting_indexes(view: View, current: dict[int, Pod]) -> frozenset[int]:
-    held: set[int] = set()
-    for helper in view.spec.helpers:
-        if not all(_satisfied(view, d, current) for d in helper.depends_on):
-            held.update(view.roster.role_range(helper.name))
-    return frozenset(held)
-
-
-def _satisfied(view: View, dependency: Dependency, current: dict[int, Pod]) -> bool:
-    role = "worker" if dependency.name == "workers" else dependency.name
-    succeeded = view.succeeded()
-    for index in view.roster.role_range(role):
-        pod = current.get(index)
-        done = index in succeeded or (pod is not None and pod.phase is PodPhase.SUCCEEDED)
-        ready = dependency.status is DependencyStatus.READY and pod is not None and pod.ready
-        if not (done or ready):
-            return False
-    return True
 
 
 def _node(view: View, index: int) -> str | None:
     placement = view.obs.placement
     return (placement.nodes[index] or None) if placement is not None else None
+
+
+def _age(view: View) -> float:
+    """Seconds since the attempt began."""
+    return view.now - unix(view.status.attempts[-1].started_at)
 
 
 def _same_rendering(view: View, gang: PreparedGang) -> bool:
@@ -96,11 +95,22 @@ def _begin_again(view: View) -> View:
     return view.event("Normal", Reason.RESTARTING, text).again_in(0.0).done(creation.__name__)
 
 
-def _shared(view: View, gang: PreparedGang, current: dict[int, Pod]) -> tuple[Action, ...]:
+def _shared(gang: PreparedGang, current: dict[int, Pod]) -> tuple[Action, ...]:
     """What pods refer to is there before them; it is written once, with the first of them."""
     return () if current else gang.shared()
 
 
-def _all_created(view: View, current: dict[int, Pod]) -> View:
-    text = f"attempt {view.status.attempt}: {view.roster.size} pods created"
+def _recorded(view: View, there: set[int]) -> View:
+    """Put on record what the attempt has had created; `there` are the indexes that have a pod now."""
+    had = there | view.succeeded()
+    known = set(view.status.created_helpers)
+    known |= {h for h in dependent_helpers(view) if had.issuperset(view.roster.role_range(h))}
+    if known != set(view.status.created_helpers):
+        view = view.with_status(created_helpers=tuple(sorted(known)))
+    dependent = dependent_indexes(view)
+    if not all(i in had for i in range(view.roster.size) if i not in dependent):
+        return view
+    later = sum(h.replicas for h in view.spec.helpers if h.name in known)
+    created = view.roster.size - len(dependent) + later
+    text = f"attempt {view.status.attempt}: {created} pods created"
     return view.condition(ConditionType.ADMITTED, True, Reason.PODS_CREATED, text)

@@ -1,15 +1,16 @@
 """One failed pod ends the attempt of the whole gang: one cause, one count, one delay.
 
 A pod of the running attempt has failed when it is Failed, when somebody else is deleting it before it
-succeeded, or when it is gone without having been seen to succeed (only after all pods were created: before
-that an absent pod is one that is still to be created). The cause is that of the first failed rank; pods that
-fell because of it are not counted.
+succeeded, or when it is gone without having been seen to succeed (only if it is on record that its role was
+created: before that an absent pod is one that is still to be created). The cause is that of the first failed
+rank; pods that fell because of it are not counted.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import ExcludedNode
 from drumline.core.gang.failures import cause_of, first_failure
@@ -28,7 +29,7 @@ def failure(view: View) -> View:
     if not view.live:
         return view
     current = view.current()
-    broken = {i: p for i, p in current.items() if _has_failed(p)}
+    broken = {i: p for i, p in current.items() if has_failed(p)}
     if broken:
         pod = first_failure(list(broken.values()))
         index = next(i for i, p in broken.items() if p is pod)
@@ -39,23 +40,25 @@ def failure(view: View) -> View:
     return view
 
 
-def _has_failed(pod: Pod) -> bool:
+def has_failed(pod: Pod) -> bool:
+    """Whether a pod of the running attempt, which nobody of us deletes, has failed."""
     return pod.phase is PodPhase.FAILED or (pod.deleting and pod.phase is not PodPhase.SUCCEEDED)
 
 
 def _vanished(view: View, current: dict[int, Pod]) -> int | None:
     """The first index whose pod was created and is gone without a recorded success."""
-    admitted = conditions.find(view.status, ConditionType.ADMITTED)
-    if admitted is None or admitted.reason != Reason.PODS_CREATED:
-        return None
     succeeded = view.succeeded()
-    helpers_that_wait = {h.name for h in view.spec.helpers if h.depends_on}
-    indexes = [i for r in _roles(view) if r not in helpers_that_wait for i in view.roster.role_range(r)]
+    indexes = (i for role in _created_roles(view) for i in view.roster.role_range(role))
     return next((i for i in indexes if i not in current and i not in succeeded), None)
 
 
-def _roles(view: View) -> list[str]:
-    return ["worker", *(name for name, _ in view.roster.helpers)]
+def _created_roles(view: View) -> list[str]:
+    """Roles of which every pod has been created in this attempt, as it is on record."""
+    roles = [h.name for h in view.spec.helpers if h.name in view.status.created_helpers]
+    admitted = conditions.find(view.status, ConditionType.ADMITTED)
+    if admitted is not None and admitted.reason == Reason.PODS_CREATED:
+        roles = [ROLE_WORKER, *(h.name for h in view.spec.helpers if not h.depends_on), *roles]
+    return roles
 
 
 def _restart(view: View, cause: Cause, index: int, pod: Pod | None) -> View:

@@ -2,7 +2,8 @@
 
 The clock counts since the last pod of the attempt was created or bound, and only while something stands in
 the way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a pod that can't be created
-because an older attempt's pod does not leave its node. A scheduler that is merely slow never runs it out.
+because an older attempt's pod does not leave its node. That pod has its own time to end first, as long as its
+termination grace lasts. A scheduler that is merely slow never runs the clock out.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
 it goes at once.
 """
@@ -33,31 +34,41 @@ def gang_timeout(view: View) -> View:
     stuck = _stuck_nodes(view, current)
     if not stuck:
         return view
-    left = _last_progress(view, current) + view.spec.scheduling.gang_timeout_seconds - view.now
-    return (
-        view.again_in(left)
-        if left > 0
-        else _requeue(view, stuck, Reason.GANG_TIMEOUT, _text(view, current, stuck))
-    )
+    latest = view.now - view.spec.scheduling.gang_timeout_seconds
+    over = {node: why for node, (since, why) in stuck.items() if since <= latest}
+    if not over:
+        return view.again_in(min(since for since, _ in stuck.values()) - latest)
+    return _requeue(view, over, Reason.GANG_TIMEOUT, _text(view, current, over))
 
 
-def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, str]:
-    """Node → why, for what stands in the way; a node may be "" when a pod is not pinned."""
+def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, tuple[float, str]]:
+    """Node → since when and why, for what stands in the way; "" is the node of a pod that is not pinned."""
     nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
-    stuck: dict[str, str] = {}
+    progress = _last_progress(view, current)
+    stuck: dict[str, tuple[float, str]] = {}
     for index, pod in current.items():
         node = nodes[index] if index < len(nodes) else ""
         if pod.bound:
             continue
         if pod.rejected:
-            stuck[node] = pod.rejected
+            stuck[node] = progress, pod.rejected
         elif node in view.obs.unhealthy:
-            stuck[node] = f"node {node} is gone or not ready"
-    waited_for = {p.node for p in view.obs.pods.values() if _blocks(view, p)}
+            stuck[node] = progress, f"node {node} is gone or not ready"
+    graces = _graces(view)
     for index, node in enumerate(nodes):
-        if index not in current and node in waited_for:
-            stuck.setdefault(node, f"a pod of an earlier attempt does not leave node {node}")
+        if index not in current and node in graces:
+            why = f"a pod of an earlier attempt does not leave node {node}"
+            stuck.setdefault(node, (max(progress, graces[node]), why))
     return stuck
+
+
+def _graces(view: View) -> dict[str, float]:
+    """Node → when the last pod of an earlier attempt there should have ended; 0 = not known yet."""
+    graces: dict[str, float] = {}
+    for pod in view.obs.pods.values():
+        if _blocks(view, pod):
+            graces[pod.node] = max(graces.get(pod.node, 0.0), pod.deleting_until)
+    return graces
 
 
 def _blocks(view: View, pod: Pod) -> bool:

@@ -1,4 +1,7 @@
-"""Count the workers of the running attempt and say when all of the gang is ready, or what it waits for."""
+"""Count the workers of the running attempt and say when all of the gang is ready, or what it waits for.
+
+A helper whose `dependsOn` does not hold yet is not waited for: it may be due only when the workers are done.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import Workers
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import conditions
+from drumline.core.training.dependencies import not_due
 from drumline.core.training.view import View
 
 
@@ -17,10 +21,12 @@ def readiness(view: View) -> View:
         return replace(view, status=view.status.model_copy(update={"workers": _workers(view, {})}))
     current = view.current()
     view = view.with_status(workers=_workers(view, current))
-    up = sum(1 for i in range(view.roster.size) if _is_up(view, current.get(i), i))
-    if up == view.roster.size:
-        return _ready(view)
-    text = f"{up} of {view.roster.size} pods are ready{_blocker(current)}"
+    waiting = not_due(view, current)
+    due = [i for i in range(view.roster.size) if i not in waiting]
+    up = sum(1 for i in due if _is_up(view, current.get(i), i))
+    if up == len(due):
+        return _ready(view, len(due))
+    text = f"{up} of {len(due)} pods are ready{_blocker(current)}"
     return view.condition(ConditionType.PODS_READY, False, _shortfall(view), text)
 
 
@@ -57,10 +63,10 @@ def _blocker(current: dict[int, Pod]) -> str:
     return ""
 
 
-def _ready(view: View) -> View:
+def _ready(view: View, pods: int) -> View:
     if conditions.is_true(view.status, ConditionType.PODS_READY):
         return view
-    text = f"{view.roster.size} of {view.roster.size} pods are ready"
+    text = f"{pods} of {pods} pods are ready"
     view = view.condition(ConditionType.PODS_READY, True, Reason.ALL_PODS_READY, text)
     if conditions.is_true(view.status, ConditionType.RESTARTING):
         view = view.condition(ConditionType.RESTARTING, False, Reason.RECOVERED, text)

@@ -122,3 +122,40 @@ def test_a_restart_without_replacement_gives_its_nodes_back_after_the_gang_timeo
     assert status.placement is None
     assert status.queued_at is not None
     assert plan.waiting is not None
+
+
+def _refused(text, reason=Reason.INSUFFICIENT_ACCELERATORS):
+    return replace(jobs.settled(jobs.job()), admission=Refusal(reason, text))
+
+
+def test_a_new_reason_to_wait_is_an_event_and_new_numbers_are_none():
+    observation = _refused("needs 16; 12 free")
+    plan = decide(observation, NOW + 1)
+    assert [(e.type, e.reason, e.message) for e in plan.events] == [
+        ("Normal", "InsufficientAccelerators", "needs 16; 12 free")
+    ]
+    waiting = replace(jobs.settled(observation, NOW + 1), admission=_refused("needs 16; 13 free").admission)
+    assert decide(waiting, NOW + 2).events == ()
+    other = Refusal(Reason.HEAD_OF_QUEUE_RESERVED, "kept for ns/big")
+    assert [e.reason for e in decide(replace(waiting, admission=other), NOW + 3).events] == [
+        "HeadOfQueueReserved"
+    ]
+
+
+def test_a_restart_that_waits_for_nodes_says_so_once():
+    refusal = Refusal(Reason.INSUFFICIENT_ACCELERATORS, "needs 1; 0 free")
+    observation = _restarting(unhealthy=frozenset({"node-2"}), admission=refusal)
+    assert [e.reason for e in decide(observation, NOW + 20).events] == ["InsufficientAccelerators"]
+    assert decide(jobs.settled(observation, NOW + 20), NOW + 21).events == ()
+
+
+def test_a_gang_that_waits_is_looked_at_when_a_node_may_be_used_again():
+    observation = _refused("needs 16; 12 free")
+    nodes = tuple(ExcludedNode(name=f"node-{i}", until=rfc3339_millis(NOW + 100 * i)) for i in range(1, 3))
+    status = observation.status.model_copy(update={"excluded_nodes": nodes})
+    observation = replace(observation, status=status)
+    assert decide(observation, NOW + 40).requeue_after == 60
+    later = decide(observation, NOW + 150)
+    assert later.waiting.excluded == {"node-2"}
+    assert later.requeue_after == 50
+    assert decide(observation, NOW + 250).requeue_after is None

@@ -80,3 +80,20 @@ def _not_yet_all(status):
 def _other_rendering(observation):
     placed = observation.status.placement.model_copy(update={"hash": "of-another-version"})
     return replace(observation, status=observation.status.model_copy(update={"placement": placed}))
+
+
+def test_a_placement_that_is_not_in_view_yet_is_waited_for():
+    observation = jobs.begun()
+    late = replace(observation, status=_not_yet_all(observation.status), pods={}, placement=None)
+    plan = decide(late, NOW + 2)
+    assert (_created(plan), plan.events) == ([], ())
+    assert plan.requeue_after == 1
+    assert jobs.settled(late, NOW + 2).status.attempts[-1].finished_at is None
+
+
+def test_a_placement_that_is_gone_for_good_begins_another_attempt():
+    observation = jobs.begun()
+    gone = replace(observation, status=_not_yet_all(observation.status), pods={}, placement=None)
+    status = jobs.settled(gone, NOW + 31).status
+    assert status.attempts[-1].finished_at is not None
+    assert jobs.reason(status, ConditionType.RESTARTING)[0] == "True"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from drumline.api.reasons import ConditionType
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.plan import Delete
+from drumline.core.training.conditions import set_condition
 from drumline.core.training.decide import decide
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
@@ -54,3 +55,27 @@ def test_a_node_that_is_gone_counts_as_a_rejection():
     assert decide(observation, NOW + 1).requeue_after == 119
     plan = decide(observation, NOW + 121)
     assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
+
+
+def _blocked(until):
+    """The pod of index 3 can't be created: one of an earlier attempt is on its node, deleted with a grace."""
+    observation = jobs.begun()
+    observation = replace(observation, status=observation.status.model_copy(update={"attempt": 1}))
+    old = replace(observation.pods["job-1-1-1"], name="job-0-1-1", uid="uid-0-3", bound=True)
+    old = replace(old, deleting=True, deleting_until=until, member=replace(old.member, attempt=0))
+    placed = set_condition(observation.status, ConditionType.ADMITTED, True, "Placed", "", NOW)
+    rest = {n: p for n, p in observation.pods.items() if n != "job-1-1-1"}
+    return replace(observation, status=placed, pods={**rest, old.name: old})
+
+
+def test_an_old_pod_has_its_own_grace_before_the_clock_starts():
+    assert decide(_blocked(NOW + 600), NOW + 300).requeue_after == 420
+    plan = decide(_blocked(NOW + 600), NOW + 721)
+    assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
+    assert "does not leave node node-3" in plan.events[0].message
+
+
+def test_a_long_grace_does_not_shield_another_node_that_is_stuck():
+    plan = decide(_rejected(_blocked(NOW + 600)), NOW + 120)
+    status = TrainingJobStatus.model_validate(jobs.written(plan))
+    assert [n.name for n in status.excluded_nodes] == ["node-1"]

@@ -138,13 +138,43 @@ def test_a_name_that_is_taken_fails_the_job():
     assert "service/job" in plan.events[0].message
 
 
-@pytest.mark.parametrize("how", ["managed by another", "deleting"])
+@pytest.mark.parametrize("how", ["managed by another", "managed by another and invalid", "deleting"])
 def test_what_is_not_ours_is_left_alone(how):
     observation = jobs.job()
-    if how == "deleting":
+    if how == "managed by another and invalid":
+        another = replace(observation.job, managed_by="kueue.x-k8s.io/multikueue")
+        observation = replace(_invalid(observation), job=another)
+    elif how == "deleting":
         observation = replace(observation, job=replace(observation.job, deleting=True))
     else:
         spec = observation.spec.model_copy(update={"managed_by": "kueue.x-k8s.io/multikueue"})
         observation = replace(observation, spec=spec)
     plan = decide(observation, NOW)
     assert (jobs.written(plan), plan.intent, plan.actions, plan.waiting) == (None, None, (), None)
+
+
+def _invalid(observation):
+    errors = (FieldError("spec.accelerator.type", "unknown accelerator 'h100'"),)
+    return replace(observation, spec=None, errors=errors, shape=None, roster=None)
+
+
+def test_a_running_gang_outlives_its_spec():
+    observation = _invalid(jobs.running())
+    plan = decide(observation, NOW + 60)
+    assert (plan.actions, jobs.written(plan), plan.waiting) == ((), None, None)
+    assert [(e.type, e.reason) for e in plan.events] == [("Warning", "InvalidSpec")]
+    assert "unknown accelerator 'h100'" in plan.events[0].message
+
+
+@pytest.mark.parametrize("end", [jobs.failed, lambda p: replace(p, deleting=True)])
+def test_a_gang_whose_spec_does_not_hold_ends_with_its_first_failure(end):
+    observation = _invalid(jobs.with_pod(jobs.running(), 1, end))
+    plan = decide(observation, NOW + 60)
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "InvalidSpec")
+    assert _deleted(plan) == {"job-1-0-0", "job-1-1-0", "job-1-1-1"}
+
+
+def test_an_attempt_without_pods_whose_spec_does_not_hold_is_failed():
+    observation = replace(_invalid(jobs.begun()), pods={})
+    plan = decide(observation, NOW + 60)
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "InvalidSpec")
