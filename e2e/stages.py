@@ -70,6 +70,9 @@ def tests() -> list[Stage]:
             needs="build",
         ),
         Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build"),
+        Stage(
+            "real training", (*_PYTEST, "e2e/suites/test_jax_training.py"), 600, unless=reason, needs="build"
+        ),
     ]
 
 
