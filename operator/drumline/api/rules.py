@@ -33,6 +33,8 @@ FROZEN_OPTIONAL: Final = ("helpers", "processesPerWorker", "workersPerSlice")
 FROZEN_WHILE_ACTIVE: Final = ("priorityClassName", "queue")
 
 _SUSPENDED: Final = "self.suspend || oldSelf.suspend"
+# Every status write evaluates every rule: while no suspension is about, the whole template is compared once.
+_ACTIVE: Final = f"!({_SUSPENDED})"
 _IMMUTABLE: Final = "field is immutable"
 _IMMUTABLE_ACTIVE: Final = "field is immutable unless the job is suspended"
 
@@ -141,12 +143,16 @@ def _mutability_rules() -> list[Rule]:
         ".template",
     )
     parts = [
-        rule(same(f"template.spec.{name}"), f"{_IMMUTABLE}, suspended or not", f".template.spec.{name}")
+        rule(
+            f"{_ACTIVE} || {same(f'template.spec.{name}')}",
+            f"{_IMMUTABLE}, suspended or not",
+            f".template.spec.{name}",
+        )
         for name in POD_SPEC_FIELDS
         if name not in MUTABLE_SPEC and name != "containers"
     ]
     containers = rule(
-        "self.template.spec.containers == oldSelf.template.spec.containers",
+        f"{_ACTIVE} || self.template.spec.containers == oldSelf.template.spec.containers",
         f"{_IMMUTABLE}, suspended or not",
         ".template.spec.containers",
     )
