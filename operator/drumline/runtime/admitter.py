@@ -1,9 +1,14 @@
 """Admission: one serial loop over everything that waits, against one view of the capacity.
 
-    woken (a gang joins, capacity changes, a head's wait runs out)
-      → preflight of gangs not looked at yet (dry-run, namespace quota; concurrent)
-      → one round of `core.gang.admission.admit`
+    a gang joins → its preflight, a task of its own: dry run, namespace quota
+    woken (a preflight ends, capacity changes, a head's wait runs out)
+      → one round of `core.gang.admission.admit` over the gangs whose preflight is done
       → answers, and the keys whose answer changed
+
+A gang is granted only while its namespace's quotas are freshly known and have room for it beside what was
+granted before. Where they are not, the round ends at that gang, they are listed, and another round follows:
+nobody passes it meanwhile. Of preflights a bounded number run at once, fewer of one namespace, so that a
+webhook that hangs in one holds up no other.
 
 A grant stays reserved in memory until the job's status holds the placement, or the job stops asking.
 """
@@ -15,14 +20,16 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from weakref import WeakValueDictionary
 
 from drumline.api.reasons import Reason
-from drumline.core.gang.admission import admit
+from drumline.core.gang.admission import AdmissionRound, Undecided, admit
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training.observation import Granted
 from drumline.runtime.errors import ApiError
-from drumline.runtime.preflight import Preflight
+from drumline.runtime.preflight import Cleared, Preflight
 
 Key = tuple[str, str]
 Answer = Granted | Refusal
@@ -30,17 +37,33 @@ Answer = Granted | Refusal
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02  # between rounds: what arrives together is decided together
-RETELL_SECONDS = 5.0  # between two refusals that differ only in their numbers
+RETELL_SECONDS = 5.0  # between two refusals that differ only in their numbers, at least …
+RETELLS_PER_SECOND = 20  # … and of all jobs together no more than this
 PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (quota, policy) is looked at again after this
+ERROR_RETRY_SECONDS = 1.0  # of the first error; each further one of a gang doubles it, up to a refusal's
+CHECKS = 16  # preflights under way
+CHECKS_IN_NAMESPACE = 4
+REFRESHES = 16  # namespaces whose quotas are listed between two rounds
+REFRESH_SECONDS = 2.0  # after that their gangs go back to preflight, and the others go on
+QUOTA_RETRY_SECONDS = 2.0  # between looks at gangs that only a quota keeps from their nodes, at least
+QUOTA_RETRIES_PER_SECOND = 100
+SAID = 1000  # texts of errors remembered, each logged once
 
 
 @dataclass(slots=True)
 class _Waiting:
     request: GangRequest
-    cleared: GangRequest | None = None  # after preflight: with the shapes that the API server returned
+    cleared: Cleared | None = None
     refused: Refusal | None = None  # by preflight
     retry_at: float = 0.0
+    errors: int = 0
     told_at: float = 0.0  # when the job last heard an answer
+    task: asyncio.Task[Cleared | Refusal] | None = None  # the preflight under way
+
+    def cancel(self) -> None:
+        """Its preflight is of no use any more."""
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Admitter:
@@ -62,6 +85,9 @@ class Admitter:
         self._waiting: dict[str, _Waiting] = {}
         self._answers: dict[str, Answer] = {}
         self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(CHECKS)
+        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by namespace
+        self._said: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -71,14 +97,17 @@ class Admitter:
         known = self._waiting.get(request.uid)
         if known is not None and known.request == request:
             return
+        self.drop(request.uid)
         self._waiting[request.uid] = _Waiting(request)
-        self._answers.pop(request.uid, None)
         self.wake()
 
     def drop(self, uid: str) -> None:
         """The gang asks no more: it began, ended or was suspended."""
-        self._waiting.pop(uid, None)
+        known = self._waiting.pop(uid, None)
+        if known is not None:
+            known.cancel()
         self._answers.pop(uid, None)
+        self._preflight.quotas.settle(uid)
 
     def granted(self, uid: str) -> bool:
         """Whether capacity is held for a grant that no status shows yet."""
@@ -95,6 +124,14 @@ class Admitter:
 
     async def run(self) -> None:
         """Decide until cancelled. An error costs one round, never the loop."""
+        try:
+            await self._loop()
+        finally:
+            for waiting in self._waiting.values():
+                waiting.cancel()
+            self._preflight.close()
+
+    async def _loop(self) -> None:
         again: float | None = None
         while True:
             with suppress(TimeoutError):
@@ -109,54 +146,117 @@ class Admitter:
 
     async def _round(self) -> float | None:
         now = self._clock()
-        await self._look_ahead(now)
+        self._look_ahead(now)
         asking = [
-            w for w in self._waiting.values() if w.cleared is not None and not self.granted(w.request.uid)
+            w.cleared.request
+            for w in self._waiting.values()
+            if w.cleared is not None and not self.granted(w.request.uid)
         ]
-        result = admit(
-            [w.cleared for w in asking if w.cleared is not None], self._capacity, now, self._head_wait
-        )
+        result = admit(asking, self._capacity, now, self._head_wait, self._allowed)
         for uid, placement in result.granted:
             self._settle(self._waiting[uid], Granted(placement))
         for uid, refusal in result.refused.items():
             self._settle(self._waiting[uid], refusal)
-        retries = [w.retry_at - now for w in self._waiting.values() if w.refused is not None]
-        waits = [*retries, *([result.requeue_after] if result.requeue_after is not None else [])]
+        if result.undecided:
+            await self._refresh(result)
+            return 0.0
+        return self._again(result, now)
+
+    def _again(self, result: AdmissionRound, now: float) -> float | None:
+        """Seconds until a round is due though nothing wakes the loop."""
+        idle = (w for w in self._waiting.values() if w.refused is not None and w.task is None)
+        waits = [w.retry_at - now for w in idle]
+        if result.requeue_after is not None:
+            waits.append(result.requeue_after)
+        vetoed = sum(r.reason == Reason.NAMESPACE_QUOTA for r in result.refused.values())
+        if vetoed:
+            waits.append(max(QUOTA_RETRY_SECONDS, vetoed / QUOTA_RETRIES_PER_SECOND))
         return max(0.05, min(waits)) if waits else None
 
-    async def _look_ahead(self, now: float) -> None:
-        """Preflight what has not been looked at, or was refused for something that may have passed."""
-        due = [
-            w
-            for w in self._waiting.values()
-            if w.cleared is None and (w.refused is None or w.retry_at <= now)
-        ]
-        await asyncio.gather(*(self._check(w, now) for w in due))
+    def _allowed(self, request: GangRequest) -> Refusal | None:
+        """The word of the namespace's quotas on a gang that has nodes; None is a claim on them."""
+        cleared = self._waiting[request.uid].cleared
+        quotas = self._preflight.quotas
+        if cleared is None or not quotas.fresh(request.namespace):
+            raise Undecided
+        refusal = quotas.refusal(request.uid, request.namespace, cleared.roles)
+        if refusal is None:
+            quotas.claim(request.uid, request.namespace, cleared.roles)
+        return refusal
 
-    async def _check(self, waiting: _Waiting, now: float) -> None:
+    async def _refresh(self, result: AdmissionRound) -> None:
+        """List the quotas that the round lacked; who can't have them listed goes back to preflight."""
+        quotas = self._preflight.quotas
+        stale = dict.fromkeys(r.namespace for r in result.undecided if not quotas.fresh(r.namespace))
+        tasks = {n: asyncio.create_task(quotas.refresh(n)) for n in list(stale)[:REFRESHES]}
+        if not tasks:
+            return
         try:
-            answer = await self._preflight.check(waiting.request)
-        except (ApiError, KeyError) as error:
-            logger.warning("preflight of %s/%s: %s", waiting.request.namespace, waiting.request.name, error)
-            waiting.refused, waiting.retry_at = Refusal(Reason.PREFLIGHT, str(error)), now + 1.0
-            self._settle(waiting, waiting.refused)
+            await asyncio.wait(tasks.values(), timeout=REFRESH_SECONDS)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        failed = {n for n, task in tasks.items() if task.cancelled() or task.exception() is not None}
+        for waiting in self._waiting.values():
+            if waiting.request.namespace in failed and not self.granted(waiting.request.uid):
+                waiting.cleared = None
+
+    def _look_ahead(self, now: float) -> None:
+        """Preflight what has not been looked at, or was refused for something that may have passed."""
+        for waiting in self._waiting.values():
+            due = waiting.refused is None or waiting.retry_at <= now
+            if waiting.cleared is None and waiting.task is None and due:
+                waiting.task = asyncio.create_task(self._check(waiting.request))
+                waiting.task.add_done_callback(partial(self._checked, waiting))
+
+    async def _check(self, request: GangRequest) -> Cleared | Refusal:
+        lane = self._lanes.setdefault(request.namespace, asyncio.Semaphore(CHECKS_IN_NAMESPACE))
+        async with lane, self._slots:
+            return await self._preflight.check(request)
+
+    def _checked(self, waiting: _Waiting, task: asyncio.Task[Cleared | Refusal]) -> None:
+        """Keep what a preflight found; whatever one runs into is that gang's refusal and no other's."""
+        waiting.task = None
+        if task.cancelled() or self._waiting.get(waiting.request.uid) is not waiting:
             return
-        if self._waiting.get(waiting.request.uid) is not waiting:
-            return
+        error, pause = task.exception(), PREFLIGHT_RETRY_SECONDS
+        answer = task.result() if error is None else self._failed(waiting.request, error)
+        if error is not None:
+            pause = min(pause, ERROR_RETRY_SECONDS * 2 ** min(waiting.errors, 8))
+        waiting.errors = 0 if error is None else waiting.errors + 1
         if isinstance(answer, Refusal):
-            waiting.refused, waiting.retry_at = answer, now + PREFLIGHT_RETRY_SECONDS
+            waiting.refused, waiting.retry_at = answer, self._clock() + pause
             self._settle(waiting, answer)
         else:
-            waiting.refused, waiting.cleared = None, replace(answer, queued_at=waiting.request.queued_at)
+            asked = replace(answer.request, queued_at=waiting.request.queued_at)
+            waiting.refused, waiting.cleared = None, replace(answer, request=asked)
+        self.wake()
+
+    def _failed(self, request: GangRequest, error: BaseException) -> Refusal:
+        text = str(error) if isinstance(error, ApiError) else f"{type(error).__name__}: {error}"
+        self._say(f"preflight in namespace {request.namespace}: {text}")
+        return Refusal(Reason.PREFLIGHT, text)
+
+    def _say(self, text: str) -> None:
+        """Log a text that was not logged lately."""
+        if text in self._said:
+            return
+        if len(self._said) >= SAID:
+            self._said.clear()
+        self._said.add(text)
+        logger.warning("%s", text)
 
     def _settle(self, waiting: _Waiting, answer: Answer) -> None:
         """Keep the answer and tell the job, but not of every number that changes in a refusal's text."""
         uid, now = waiting.request.uid, self._clock()
+        if self._waiting.get(uid) is not waiting:
+            return
         known = self._answers.get(uid)
         if known == answer:
             return
         same = isinstance(known, Refusal) and isinstance(answer, Refusal) and known.reason == answer.reason
-        if same and now - waiting.told_at < RETELL_SECONDS:
+        if same and now - waiting.told_at < max(RETELL_SECONDS, len(self._waiting) / RETELLS_PER_SECOND):
             return
         self._answers[uid], waiting.told_at = answer, now
         self._changed((waiting.request.namespace, waiting.request.name))

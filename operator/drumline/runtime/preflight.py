@@ -4,30 +4,49 @@ One pod of each role is created with ``dryRun=All`` and strict field validation:
 PodSecurity level, a LimitRange or somebody's webhook speaks up now, and placement works with the requests
 that came back. Bound volumes are resolved to their nodes, and the namespace's quotas are checked for the
 whole gang. Jobs of one template in one namespace share a dry run for a while.
+
+The dry run leaves the choice of a name to the API server: a name that somebody else has is no fault of the
+template, and the create proper says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
+from drumline.api.environment import JAX, TORCH, TPU
+from drumline.api.meta import (
+    APP_INSTANCE,
+    ENV_PREFIX,
+    LABEL_ATTEMPT,
+    LABEL_JOB,
+    LABEL_JOB_UID,
+    LABEL_REVISION,
+)
 from drumline.api.reasons import Reason
 from drumline.core.gang.projection_shape import CLAIM_PREFIX, shape_of
-from drumline.core.gang.quota import check_quota
+from drumline.core.gang.quota import Role
 from drumline.core.gang.types import GangRequest, PodShape, Refusal, Requirement
 from drumline.runtime.errors import Forbidden, NotFound, TerminalError
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.preflight_quota import Quotas
 
 Manifest = Mapping[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 KEPT_SECONDS = 60.0
-QUOTA_SECONDS = 2.0
+GENERATED = "[a-z0-9]{5}"  # what the API server adds to a generateName
+MAX_GENERATED = 63 - 5  # it cuts longer ones
+_POD = "\0"  # stands for the pod's name in a text that several jobs may share
+_OF_A_JOB = frozenset({LABEL_JOB, LABEL_JOB_UID, LABEL_ATTEMPT, LABEL_REVISION})  # labels no template can set
+_INJECTED = frozenset((*TORCH, *JAX, *TPU))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,14 @@ class Sample:
 
     count: int
     manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A gang that may be placed: with the shapes that came back, and its roles for the quota."""
+
+    request: GangRequest
+    roles: tuple[Role, ...]
 
 
 class Preflight:
@@ -50,11 +77,11 @@ class Preflight:
         self._client = client
         self._samples = samples
         self._clock = clock
-        self._shapes: dict[str, tuple[float, asyncio.Future[PodShape | Refusal]]] = {}
-        self._quotas: dict[str, tuple[float, asyncio.Future[list[Manifest]]]] = {}
+        self._shapes: dict[str, tuple[float, asyncio.Task[PodShape | Refusal]]] = {}
+        self.quotas = Quotas(client, clock)
 
-    async def check(self, request: GangRequest) -> GangRequest | Refusal:
-        """The request with the shapes that the API server returned, or why it can't be admitted.
+    async def check(self, request: GangRequest) -> Cleared | Refusal:
+        """The gang as the API server sees it, or why it can't be admitted.
 
         Raises ApiError when the API server can't be asked.
         """
@@ -65,45 +92,57 @@ class Preflight:
             if isinstance(shape, Refusal):
                 return shape
             shapes.append(shape)
-        refusal = await self._quota(request.namespace, samples, shapes)
+        roles = tuple((s.manifest, shape, s.count) for s, shape in zip(samples, shapes, strict=True))
+        await self.quotas.refresh(request.namespace)
+        refusal = self.quotas.refusal(request.uid, request.namespace, roles)
         if refusal is not None:
             return refusal
         helpers = tuple(replace(h, shape=s) for h, s in zip(request.helpers, shapes[1:], strict=True))
-        return replace(request, worker=shapes[0], helpers=helpers)
+        return Cleared(replace(request, worker=shapes[0], helpers=helpers), roles)
+
+    def close(self) -> None:
+        """Cancel what is under way."""
+        self.quotas.close()
+        for _, task in self._shapes.values():
+            task.cancel()
 
     async def _shape(self, namespace: str, manifest: Manifest) -> PodShape | Refusal:
         key = _digest(namespace, manifest)
         known = self._shapes.get(key)
         if known is None or known[0] < self._clock():
-            self._shapes = {k: v for k, v in self._shapes.items() if v[0] >= self._clock()}
-            task = asyncio.ensure_future(self._ask(namespace, manifest))
-            known = self._shapes[key] = (self._clock() + KEPT_SECONDS, task)
-        try:
-            shape = await asyncio.shield(known[1])
-        except Exception:
-            self._shapes.pop(key, None)
-            raise
+            now = self._clock()
+            self._shapes = {k: v for k, v in self._shapes.items() if v[0] >= now or not v[1].done()}
+            task = asyncio.create_task(self._ask(namespace, manifest))
+            known = self._shapes[key] = (now + KEPT_SECONDS, task)
+            task.add_done_callback(partial(self._asked, key))
+        shape = await asyncio.shield(known[1])
         if isinstance(shape, Refusal):
-            self._shapes.pop(key, None)
+            return replace(shape, message=shape.message.replace(_POD, manifest["metadata"]["name"]))
         return shape
 
+    def _asked(self, key: str, task: asyncio.Task[PodShape | Refusal]) -> None:
+        """Only a good answer is kept."""
+        good = not task.cancelled() and task.exception() is None and not isinstance(task.result(), Refusal)
+        if not good and key in self._shapes and self._shapes[key][1] is task:
+            del self._shapes[key]
+
     async def _ask(self, namespace: str, manifest: Manifest) -> PodShape | Refusal:
-        name = manifest["metadata"]["name"]
+        prefix = f"{manifest['metadata']['name']}-"[:MAX_GENERATED]
+        metadata = {k: v for k, v in manifest["metadata"].items() if k != "name"}
         try:
             answer = await self._client.request(
                 "POST",
                 resource_path("pods", namespace),
-                body=manifest,
+                body={**manifest, "metadata": {**metadata, "generateName": prefix}},
                 params={"dryRun": "All", "fieldValidation": "Strict"},
                 repeatable=True,
             )
         except Forbidden as error:
             quota = "exceeded quota" in error.message
-            return Refusal(
-                Reason.NAMESPACE_QUOTA if quota else Reason.POD_FORBIDDEN, f"pod {name}: {error.message}"
-            )
+            reason = Reason.NAMESPACE_QUOTA if quota else Reason.POD_FORBIDDEN
+            return Refusal(reason, _text(error, prefix))
         except TerminalError as error:
-            return Refusal(Reason.TEMPLATE_REFUSED, f"pod {name}: {error.message}")
+            return Refusal(Reason.TEMPLATE_REFUSED, _text(error, prefix))
         return await self._resolve(namespace, shape_of(answer["spec"]))
 
     async def _resolve(self, namespace: str, shape: PodShape) -> PodShape | Refusal:
@@ -132,29 +171,6 @@ class Preflight:
         required = (found["spec"].get("nodeAffinity") or {}).get("required")
         return shape_of({"affinity": {"nodeAffinity": {REQUIRED: required}}}).affinity
 
-    async def _quota(
-        self, namespace: str, samples: Sequence[Sample], shapes: Sequence[PodShape]
-    ) -> Refusal | None:
-        quotas = await self._quotas_of(namespace)
-        return check_quota(
-            quotas, [(s.manifest, shape, s.count) for s, shape in zip(samples, shapes, strict=True)]
-        )
-
-    async def _quotas_of(self, namespace: str) -> list[Manifest]:
-        known = self._quotas.get(namespace)
-        if known is None or known[0] < self._clock():
-            task = asyncio.ensure_future(self._list_quotas(namespace))
-            known = self._quotas[namespace] = (self._clock() + QUOTA_SECONDS, task)
-        try:
-            return await asyncio.shield(known[1])
-        except Exception:
-            self._quotas.pop(namespace, None)
-            raise
-
-    async def _list_quotas(self, namespace: str) -> list[Manifest]:
-        found = await self._client.request("GET", resource_path("resourcequotas", namespace))
-        return list(found.get("items") or ())
-
 
 def _both(
     ours: tuple[tuple[Requirement, ...], ...], theirs: tuple[tuple[Requirement, ...], ...]
@@ -165,11 +181,45 @@ def _both(
     return tuple((*a, *b) for a in ours for b in theirs)
 
 
+def _text(error: TerminalError, prefix: str) -> str:
+    """What the API server said, without the name that it made up: the same at every try."""
+    return f"pod {_POD}: " + re.sub(f"{re.escape(prefix)}(?:{GENERATED})?", _POD, error.message)
+
+
 def _digest(namespace: str, manifest: Manifest) -> str:
-    """The same for pods that differ only in name, labels of ours, host name and environment."""
+    """The same for pods that differ only in what we write of job, attempt and host into them."""
     spec = {k: v for k, v in manifest["spec"].items() if k not in ("hostname", "subdomain")}
     for kind in ("containers", "initContainers"):
         if kind in spec:
-            spec[kind] = [{k: v for k, v in c.items() if k != "env"} for c in spec[kind]]
-    annotations = manifest["metadata"].get("annotations")
-    return sha256(orjson.dumps([namespace, annotations, spec], option=orjson.OPT_SORT_KEYS)).hexdigest()
+            spec[kind] = [_container(c) for c in spec[kind]]
+    metadata = {k: v for k, v in manifest["metadata"].items() if k not in ("name", "ownerReferences")}
+    labels = metadata.get("labels") or {}
+    ours = {k for k in labels if k in _OF_A_JOB}
+    ours |= {APP_INSTANCE} if labels.get(APP_INSTANCE) == labels.get(LABEL_JOB) else set()
+    metadata["labels"] = {k: "" if k in ours else v for k, v in labels.items()}
+    return sha256(orjson.dumps([namespace, metadata, spec], option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _container(container: Manifest) -> Manifest:
+    env = container.get("env")
+    return {**container, "env": [_variable(e) for e in env]} if isinstance(env, list) else container
+
+
+def _variable(variable: Any) -> Any:
+    """One of ours in a form of ours, without its value. All else stands: it may be what is wrong."""
+    if not isinstance(variable, Mapping):
+        return variable
+    name = str(variable.get("name", ""))
+    plain = variable.keys() == {"name", "value"} and isinstance(variable["value"], str)
+    injected = name in _INJECTED or name.startswith(ENV_PREFIX)
+    return {"name": name} if injected and (plain or _is_host_list(variable)) else variable
+
+
+def _is_host_list(variable: Mapping[str, Any]) -> bool:
+    """A reference to a key of a ConfigMap, well-formed."""
+    source = variable.get("valueFrom")
+    if variable.keys() != {"name", "valueFrom"} or not isinstance(source, Mapping):
+        return False
+    if source.keys() != {"configMapKeyRef"} or not isinstance(key := source["configMapKeyRef"], Mapping):
+        return False
+    return key.keys() == {"name", "key"} and all(isinstance(v, str) for v in key.values())

@@ -2,6 +2,8 @@
 
 Order: priority (high first), then time of queueing, then uid. Each gang is placed whole against what is free,
 and what it gets is reserved before the next one is looked at: two gangs never get the same accelerator.
+A gang that can be placed may still be refused for what no node knows of, such as its namespace's quota
+(`allowed`). Where that can't be told yet the round ends, so that nobody passes a gang that is being looked up.
 
 Backfill: a gang that does not fit lets those behind it pass, until it is the *head* of its kind and has waited
 `head_wait_seconds`. Head of a kind (the accelerator asked for; without one, "") is the first gang in order
@@ -18,7 +20,7 @@ the head fits. Only gangs ahead of it in the order, a finite number, can be serv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from drumline.core.gang.capacity import Capacity
@@ -37,20 +39,46 @@ class AdmissionRound:
     refused: Mapping[str, Refusal]  # by uid
     requeue_after: float | None  # seconds until a head has waited its time; None = wait for a change
     targets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # head's uid → nodes kept for it
+    undecided: tuple[GangRequest, ...] = ()  # in order, when the round ended early
+
+
+class Undecided(Exception):  # noqa: N818 - it is no error: it ends a round
+    """Raised by `allowed`: whether this gang may begin can't be told before something is looked up."""
+
+
+def _always(_: GangRequest) -> Refusal | None:
+    return None
 
 
 def admit(
-    pending: Iterable[GangRequest], capacity: Capacity, now: float, head_wait_seconds: float
+    pending: Iterable[GangRequest],
+    capacity: Capacity,
+    now: float,
+    head_wait_seconds: float,
+    allowed: Callable[[GangRequest], Refusal | None] = _always,
 ) -> AdmissionRound:
-    """Decide about every gang that waits; `now` and `queued_at` are seconds of one clock."""
+    """Decide about every gang that waits; `now` and `queued_at` are seconds of one clock.
+
+    `allowed` has the last word on a gang that can be placed; when it returns None the gang is granted.
+    """
     granted: list[tuple[str, Placement]] = []
     refused: dict[str, Refusal] = {}
     heads: dict[str, float] = {}  # kind → seconds the head has still to wait
     targets: dict[str, frozenset[str]] = {}
+    undecided: tuple[GangRequest, ...] = ()
+    order = sorted(pending, key=_order)
     try:
-        for request in sorted(pending, key=_order):
+        for position, request in enumerate(order):
             answer = place(request, capacity)
             if isinstance(answer, Placement):
+                try:
+                    veto = allowed(request)
+                except Undecided:
+                    undecided = tuple(order[position:])
+                    break
+                if veto is not None:
+                    refused[request.uid] = veto
+                    continue
                 capacity.reserve(request, answer)
                 granted.append((request.uid, answer))
                 continue
@@ -72,7 +100,7 @@ def admit(
     finally:
         capacity.now.withhold(())
     waits = [wait for wait in heads.values() if wait > 0]
-    return AdmissionRound(tuple(granted), refused, min(waits, default=None), targets)
+    return AdmissionRound(tuple(granted), refused, min(waits, default=None), targets, undecided)
 
 
 def target_of(request: GangRequest, capacity: Capacity, hope: Placement) -> frozenset[str]:

@@ -1,0 +1,104 @@
+"""A namespace's quotas as last listed, less what gangs were granted that ``status.used`` may not show yet.
+
+A grant is a claim on its namespace's quotas. The claim stands while the grant is on its way into the job's
+status, and then for as long as creating the pods may take, plus the age that a list may have: from then on the
+pods themselves are in ``status.used``. For a moment both count. That holds a gang back a little too long, and
+never begins one that its namespace has no room for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any
+
+from drumline.core.gang.quota import Role, check_quota
+from drumline.core.gang.types import Refusal
+from drumline.runtime.http import Client
+from drumline.runtime.http_paths import resource_path
+
+QUOTA_SECONDS = 2.0  # how long a list is good for
+LIST_SECONDS = 2.0  # time limit of one try
+CLAIM_SECONDS = 5.0  # older than any list that is still good for something
+PODS_PER_SECOND = 100.0  # a cautious rate of creation
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    namespace: str
+    roles: tuple[Role, ...]
+    until: float = inf
+
+
+class Quotas:
+    """Quotas of every namespace in which gangs wait. `clock` gives seconds, monotonic."""
+
+    def __init__(self, client: Client, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._clock = clock
+        self._lists: dict[str, tuple[float, list[Mapping[str, Any]]]] = {}  # → good until, quotas
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._claims: dict[str, _Claim] = {}  # by gang
+
+    def fresh(self, namespace: str) -> bool:
+        """Whether `refusal` can tell without asking."""
+        return namespace in self._lists and self._lists[namespace][0] >= self._clock()
+
+    async def refresh(self, namespace: str) -> None:
+        """List the namespace's quotas unless they are fresh; many may wait for one list. Raises ApiError."""
+        if self.fresh(namespace):
+            return
+        task = self._asking.get(namespace)
+        if task is None:
+            task = self._asking[namespace] = asyncio.create_task(self._list(namespace))
+            task.add_done_callback(lambda done: self._listed(namespace, done))
+        await asyncio.shield(task)
+
+    def refusal(self, uid: str, namespace: str, roles: Sequence[Role]) -> Refusal | None:
+        """Why the namespace has no room for this gang. KeyError when its quotas are not listed."""
+        quotas = self._lists[namespace][1]
+        refusal = check_quota(quotas, roles)
+        if refusal is not None or not quotas:
+            return refusal
+        others = self._claimed(uid, namespace)
+        refusal = check_quota(quotas, [*roles, *others]) if others else None
+        if refusal is None:
+            return None
+        return replace(refusal, message=f"{refusal.message} (together with gangs that are just beginning)")
+
+    def claim(self, uid: str, namespace: str, roles: Sequence[Role]) -> None:
+        """The gang was granted its nodes and will create its pods."""
+        self._claims[uid] = _Claim(namespace, tuple(roles))
+
+    def settle(self, uid: str) -> None:
+        """The gang begins, or will never; its claim ends when its pods must have been created."""
+        claim = self._claims.get(uid)
+        if claim is not None and claim.until == inf:
+            pods = sum(count for _, _, count in claim.roles)
+            until = self._clock() + CLAIM_SECONDS + pods / PODS_PER_SECOND
+            self._claims[uid] = replace(claim, until=until)
+
+    def close(self) -> None:
+        """Cancel what is under way."""
+        for task in self._asking.values():
+            task.cancel()
+
+    def _claimed(self, uid: str, namespace: str) -> list[Role]:
+        now = self._clock()
+        self._claims = {u: c for u, c in self._claims.items() if c.until >= now}
+        others = (c for u, c in self._claims.items() if u != uid and c.namespace == namespace)
+        return [role for claim in others for role in claim.roles]
+
+    async def _list(self, namespace: str) -> None:
+        path = resource_path("resourcequotas", namespace)
+        found = await self._client.request("GET", path, seconds=LIST_SECONDS)
+        now = self._clock()
+        self._lists = {n: known for n, known in self._lists.items() if known[0] >= now}
+        self._lists[namespace] = (now + QUOTA_SECONDS, list(found.get("items") or ()))
+
+    def _listed(self, namespace: str, task: asyncio.Task[None]) -> None:
+        del self._asking[namespace]
+        if not task.cancelled():
+            task.exception()  # those who wait for it hear of it; if nobody does, nobody misses it

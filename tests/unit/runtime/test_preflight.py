@@ -1,0 +1,196 @@
+"""What a dry run is asked, who shares one, and what a namespace's quotas leave."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+
+from drumline.api.reasons import Reason
+from drumline.core.gang.types import GangRequest, Refusal
+from drumline.runtime.errors import ApiError, Forbidden, Invalid, Unavailable
+from drumline.runtime.preflight import Cleared, Preflight, Sample
+from tests.builders import gang
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+class Api:
+    """Creates pods in dry run, lists quotas, reads claims; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.dry_runs: list[dict[str, Any]] = []
+        self.lists = 0
+        self.quotas: list[dict[str, Any]] = []
+        self.objects: dict[str, Any] = {}
+        self.error: ApiError | None = None
+
+    async def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
+        await asyncio.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        if method == "POST":
+            self.dry_runs.append(body)
+            return copy.deepcopy(body)
+        if path.endswith("/resourcequotas"):
+            self.lists += 1
+            return {"items": copy.deepcopy(self.quotas)}
+        return self.objects[path.rpartition("/")[2]]
+
+
+def manifest(job: str, **container: Any) -> dict[str, Any]:
+    env = [
+        {"name": "DRUMLINE_JOB_UID", "value": f"uid-{job}"},
+        {"name": "MASTER_ADDR", "value": f"{job}-0-0.{job}"},
+        {"name": "EPOCHS", "value": "3"},
+    ]
+    labels = {"drumline.dev/job": job, "drumline.dev/job-uid": f"uid-{job}", "team": "a"}
+    return {
+        "metadata": {"name": f"{job}-1-0-0", "namespace": "team", "labels": labels},
+        "spec": {
+            "hostname": f"{job}-0-0",
+            "containers": [{"name": "c", "image": "i", "env": env, **container}],
+        },
+    }
+
+
+class Jobs:
+    """Preflight over an `Api`; `pods` are the manifests that are not the ordinary one."""
+
+    def __init__(self) -> None:
+        self.api = Api()
+        self.pods: dict[str, dict[str, Any]] = {}
+        clock = asyncio.get_event_loop().time
+        self.preflight = Preflight(self.api, self.samples, clock)  # type: ignore[arg-type]
+
+    def samples(self, request: GangRequest) -> list[Sample]:
+        return [Sample(request.workers, self.pods.get(request.uid) or manifest(request.uid))]
+
+    async def check(self, uid: str, workers: int = 1) -> Cleared | Refusal:
+        return await self.preflight.check(gang(uid, workers))
+
+
+@pytest.fixture
+async def jobs() -> Jobs:
+    return Jobs()
+
+
+def quota(pods: int, used: int = 0) -> dict[str, Any]:
+    return {"metadata": {"name": "q"}, "status": {"hard": {"pods": str(pods)}, "used": {"pods": str(used)}}}
+
+
+async def test_the_dry_run_takes_nobodys_name(jobs: Jobs) -> None:
+    await jobs.check("a")
+    metadata = jobs.api.dry_runs[0]["metadata"]
+    assert "name" not in metadata
+    assert metadata["generateName"] == "a-1-0-0-"
+
+
+async def test_a_long_name_leaves_room_for_what_is_added(jobs: Jobs) -> None:
+    await jobs.check("j" * 56)
+    assert len(jobs.api.dry_runs[0]["metadata"]["generateName"]) == 58
+
+
+async def test_a_refusal_names_the_pod_that_would_be_created_and_stays_the_same(jobs: Jobs) -> None:
+    texts = []
+    for made_up in ("x7k2p", "b2b2b"):
+        jobs.api.error = Forbidden(f'pods "a-1-0-0-{made_up}" is forbidden: no', status=403)
+        answer = await jobs.check("a")
+        assert isinstance(answer, Refusal)
+        assert answer.reason == Reason.POD_FORBIDDEN
+        texts.append(answer.message)
+    assert texts == ['pod a-1-0-0: pods "a-1-0-0" is forbidden: no'] * 2
+
+
+async def test_jobs_that_share_a_refusal_are_each_told_of_their_own_pod(jobs: Jobs) -> None:
+    jobs.api.error = Invalid('Pod "a-1-0-0-abcde" is invalid', status=422)
+    answers = await asyncio.gather(jobs.check("a"), jobs.check("b"))
+    assert [a.message for a in answers if isinstance(a, Refusal)] == [
+        'pod a-1-0-0: Pod "a-1-0-0" is invalid',
+        'pod b-1-0-0: Pod "b-1-0-0" is invalid',
+    ]
+
+
+async def test_three_hundred_jobs_of_one_template_share_one_dry_run(jobs: Jobs) -> None:
+    await asyncio.gather(*(jobs.check(f"j{i}") for i in range(300)))
+    assert len(jobs.api.dry_runs) == 1
+    assert jobs.api.lists == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"env": [{"name": "EPOCHS", "value": "4"}]},
+        {"env": [{"name": "MASTER_ADDR", "vaule": "x"}]},
+        {"env": [{"name": "MASTER_ADDR", "value": 5}]},
+        {"env": [{"name": "DRUMLINE_JOB", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+        {"env": ["not a variable"]},
+        {"image": "other"},
+    ],
+)
+async def test_what_a_template_says_is_never_left_out(jobs: Jobs, odd: dict[str, Any]) -> None:
+    jobs.pods["b"] = manifest("b", **odd)
+    plain = {"env": [{"name": "EPOCHS", "value": "3"}]} if "env" in odd else {}
+    jobs.pods["a"] = manifest("a", **plain)
+    await jobs.check("a")
+    await jobs.check("b")
+    assert len(jobs.api.dry_runs) == 2
+
+
+@pytest.mark.parametrize(
+    "labels", [{"team": "b"}, {"bad label": "a"}, {"app.kubernetes.io/instance": "mine"}]
+)
+async def test_labels_of_a_template_count(jobs: Jobs, labels: dict[str, str]) -> None:
+    jobs.pods["b"] = manifest("b")
+    jobs.pods["b"]["metadata"]["labels"] |= labels
+    await jobs.check("a")
+    await jobs.check("b")
+    assert len(jobs.api.dry_runs) == 2
+
+
+async def test_an_error_is_raised_and_not_kept(jobs: Jobs) -> None:
+    jobs.api.error = Unavailable("down")
+    with pytest.raises(Unavailable):
+        await jobs.check("a")
+    jobs.api.error = None
+    assert isinstance(await jobs.check("a"), Cleared)
+
+
+async def test_a_claim_counts_until_the_pods_must_be_in_the_quota(jobs: Jobs) -> None:
+    jobs.api.quotas = [quota(10)]
+    quotas = jobs.preflight.quotas
+    first, second = await jobs.check("a", 6), await jobs.check("b", 6)
+    assert isinstance(first, Cleared)
+    assert isinstance(second, Cleared)
+    quotas.claim("a", "team", first.roles)
+    assert quotas.refusal("a", "team", first.roles) is None
+    refusal = quotas.refusal("b", "team", second.roles)
+    assert refusal is not None
+    assert refusal.reason == Reason.NAMESPACE_QUOTA
+    await asyncio.sleep(100)
+    await quotas.refresh("team")
+    assert quotas.refusal("b", "team", second.roles) is not None
+    quotas.settle("a")
+    await asyncio.sleep(6)
+    await quotas.refresh("team")
+    assert quotas.refusal("b", "team", second.roles) is None
+
+
+async def test_quotas_of_namespaces_that_nobody_asks_for_are_forgotten(jobs: Jobs) -> None:
+    for number in range(50):
+        await jobs.preflight.quotas.refresh(f"n{number}")
+        await asyncio.sleep(3)
+    assert not jobs.preflight.quotas.fresh("n0")
+    assert len(jobs.preflight.quotas._lists) == 1
+
+
+async def test_a_volume_of_an_odd_form_is_an_error_of_this_check_alone(jobs: Jobs) -> None:
+    jobs.pods["a"] = manifest("a")
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "odd"}}
+    jobs.pods["a"]["spec"]["volumes"] = [volume]
+    jobs.api.objects["odd"] = {"metadata": {}}
+    with pytest.raises(KeyError):
+        await jobs.check("a")
+    assert isinstance(await jobs.check("b"), Cleared)
