@@ -1,6 +1,7 @@
 """A job that is being deleted, or that somebody else manages, is none of our business.
 
-Who manages a job is known even if the rest of its spec does not hold. What belongs to a deleted job goes by its owner references; there is no finalizer to run.
+Who manages a job is known even if the rest of its spec does not hold. What belongs to a deleted job goes by its
+owner references; there is no finalizer to run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from drumline.core.training.view import View
 
 def leave_alone(view: View) -> View:
     """End the decision with nothing done, not even a status."""
-    manager = view.obs.spec.managed_by if view.obs.spec is not None else view.obs.job.managed_by
-    if view.obs.job.deleting or manager != MANAGED_BY:
+    if view.obs.job.deleting or view.obs.job.managed_by != MANAGED_BY:
         return view.done(leave_alone.__name__)
     return view

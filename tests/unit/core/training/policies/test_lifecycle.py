@@ -147,8 +147,8 @@ def test_what_is_not_ours_is_left_alone(how):
     elif how == "deleting":
         observation = replace(observation, job=replace(observation.job, deleting=True))
     else:
-        spec = observation.spec.model_copy(update={"managed_by": "kueue.x-k8s.io/multikueue"})
-        observation = replace(observation, spec=spec)
+        another = replace(observation.job, managed_by="kueue.x-k8s.io/multikueue")
+        observation = replace(observation, job=another)
     plan = decide(observation, NOW)
     assert (jobs.written(plan), plan.intent, plan.actions, plan.waiting) == (None, None, (), None)
 
