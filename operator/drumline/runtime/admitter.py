@@ -39,14 +39,14 @@ logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.02  # between rounds: what arrives together is decided together
 RETELL_SECONDS = 5.0  # between two refusals that differ only in their numbers, at least …
 RETELLS_PER_SECOND = 20  # … and of all jobs together no more than this
-PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (quota, policy) is looked at again after this
+PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (a policy) is looked at again after this
 ERROR_RETRY_SECONDS = 1.0  # of the first error; each further one of a gang doubles it, up to a refusal's
 CHECKS = 16  # preflights under way
 CHECKS_IN_NAMESPACE = 4
 REFRESHES = 16  # namespaces whose quotas are listed between two rounds
 REFRESH_SECONDS = 2.0  # after that their gangs go back to preflight, and the others go on
-QUOTA_RETRY_SECONDS = 2.0  # between looks at gangs that only a quota keeps from their nodes, at least
-QUOTA_RETRIES_PER_SECOND = 100
+QUOTA_RETRY_SECONDS = 2.0  # between looks at a gang that a quota refuses, at least
+QUOTA_RETRIES_PER_SECOND = 50  # of all gangs together
 SAID = 1000  # texts of errors remembered, each logged once
 
 
@@ -168,10 +168,12 @@ class Admitter:
         waits = [w.retry_at - now for w in idle]
         if result.requeue_after is not None:
             waits.append(result.requeue_after)
-        vetoed = sum(r.reason == Reason.NAMESPACE_QUOTA for r in result.refused.values())
-        if vetoed:
-            waits.append(max(QUOTA_RETRY_SECONDS, vetoed / QUOTA_RETRIES_PER_SECOND))
+        if any(r.reason == Reason.NAMESPACE_QUOTA for r in result.refused.values()):
+            waits.append(self._quota_pause())
         return max(0.05, min(waits)) if waits else None
+
+    def _quota_pause(self) -> float:
+        return max(QUOTA_RETRY_SECONDS, len(self._waiting) / QUOTA_RETRIES_PER_SECOND)
 
     def _allowed(self, request: GangRequest) -> Refusal | None:
         """The word of the namespace's quotas on a gang that has nodes; None is a claim on them."""
@@ -226,6 +228,7 @@ class Admitter:
             pause = min(pause, ERROR_RETRY_SECONDS * 2 ** min(waiting.errors, 8))
         waiting.errors = 0 if error is None else waiting.errors + 1
         if isinstance(answer, Refusal):
+            pause = self._quota_pause() if answer.reason == Reason.NAMESPACE_QUOTA else pause
             waiting.refused, waiting.retry_at = answer, self._clock() + pause
             self._settle(waiting, answer)
         else:

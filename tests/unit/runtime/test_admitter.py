@@ -171,7 +171,7 @@ async def test_two_gangs_of_one_quota_are_not_granted_together(hall: Hall) -> No
     assert (hall.reason("a"), hall.reason("b")) == ("granted", Reason.NAMESPACE_QUOTA)
     assert not hall.room.reserved("b")
     hall.admitter.drop("a")
-    await asyncio.sleep(30)
+    await asyncio.sleep(10)
     assert hall.reason("b") == "granted"
 
 
