@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.reasons import Reason
-from drumline.core.gang.admission import AdmissionRound, admit
+from drumline.core.gang.admission import AdmissionRound, Undecided, admit
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.types import GangRequest
+from drumline.core.gang.types import GangRequest, Refusal
 from tests.builders import capacity, free_gpus, gang, gpu_block, helper, node, pod, tpu_gang, tpu_pool
 
 WAIT = 300.0
@@ -139,3 +139,28 @@ def test_the_head_takes_its_nodes_when_the_last_one_frees_up() -> None:
     assert names(decide(state, *pending, now=400.0)) == []
     state.remove_pod("team", "p")
     assert names(decide(state, *pending, now=401.0)) == ["head"]
+
+
+def test_a_gang_that_is_not_allowed_takes_nothing() -> None:
+    state = capacity(gpu_block("a", 1))
+    veto = Refusal("NamespaceQuotaExceeded", "no room")
+    result = admit(
+        [gang("a"), gang("b")], state, 0.0, 300.0, lambda request: veto if request.uid == "a" else None
+    )
+    assert [uid for uid, _ in result.granted] == ["b"]
+    assert result.refused == {"a": veto}
+    assert not state.reserved("a")
+
+
+def test_nobody_passes_a_gang_of_which_it_cannot_be_told_whether_it_may_begin() -> None:
+    def allowed(request: GangRequest) -> Refusal | None:
+        if request.uid == "b":
+            raise Undecided
+        return None
+
+    state = capacity(gpu_block("a", 3))
+    result = admit([gang(uid) for uid in "abc"], state, 0.0, 300.0, allowed)
+    assert [uid for uid, _ in result.granted] == ["a"]
+    assert [request.uid for request in result.undecided] == ["b", "c"]
+    assert not result.refused
+    assert not state.reserved("b")
