@@ -2,7 +2,7 @@
 
 A gang of a thousand pods would else write its status a thousand times on its way. What changes a condition's
 value, begins or ends an attempt, or is worth an event is written at once. That all pods are created may wait
-too: a successor that does not know it finds them all there, and says so.
+too: this replica remembers it, and a successor that does not finds them all there, and says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from drumline.api.reasons import ConditionType
+from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.plan import Plan
 from drumline.runtime.world import JobMemory
 
@@ -23,6 +23,8 @@ def spare(plan: Plan, before: Mapping[str, Any], memory: JobMemory, now: float) 
     """The plan without a status that only counts anew, when one was written less than `COUNT_SECONDS` ago."""
     if plan.status is None or plan.intent is not None or plan.events or not _only_counts(plan.status, before):
         return plan
+    if any(c["reason"] == Reason.PODS_CREATED for c in plan.status.get("conditions") or ()):
+        memory.created_attempt = plan.status["attempt"]
     left = memory.counted_at + COUNT_SECONDS - now
     if left <= 0:
         memory.counted_at = now

@@ -36,6 +36,7 @@ def observe(
         priority=priority,
         pod_priority_class=pod_class,
         blocked=memory.blocked,
+        created_attempt=memory.created_attempt,
         foreign=memory.foreign | _foreign_service(world, record),
         placement=placement,
         revisions={r.name: r.uid for r in world.revisions.store.by("owner", record.meta.uid).values()},

@@ -54,6 +54,7 @@ class JobMemory:
     last_published_at: float = 0.0
     held: str = ""  # the revision whose nodes are reserved in memory
     conflicts: int = 0  # in a row
+    created_attempt: int = -1  # whose pods are all created, which a spared status would have said
     counted_at: float = 0.0  # when a status that differs only in counts was last written
 
 

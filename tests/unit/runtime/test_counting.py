@@ -46,3 +46,19 @@ def test_a_failure_goes_out_at_once():
     assert plan.intent["attempts"][-1]["cause"] == "ApplicationExit"
     assert plan.status is None
     assert spare(plan, observation.status.to_json(), JobMemory(counted_at=NOW), NOW + 1) == plan
+
+
+def test_that_all_pods_are_created_is_remembered_while_its_status_waits():
+    observation = jobs.begun()
+    status = observation.status
+    placed = tuple(
+        c.model_copy(update={"reason": "Placed"}) if c.type == "Admitted" else c for c in status.conditions
+    )
+    observation = replace(observation, status=status.model_copy(update={"conditions": placed}))
+    memory = JobMemory(counted_at=NOW)
+    plan = decide(observation, NOW + 1)
+    assert spare(plan, observation.status.to_json(), memory, NOW + 1).status is None
+    assert memory.created_attempt == 1
+    left = dict(list(observation.pods.items())[1:])
+    seen = replace(observation, pods=left, created_attempt=memory.created_attempt)
+    assert decide(seen, NOW + 2).intent["attempts"][-1]["cause"] == "Unknown"

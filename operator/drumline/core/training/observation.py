@@ -67,6 +67,7 @@ class Observation:
     priority: int | None = 0  # of the job's priority class; None = there is no such class
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
     blocked: str = ""  # the API server's last word on creating this attempt's pods, when it was a final no
+    created_attempt: int = -1  # the attempt whose pods were all created, though the status may not say so yet
     foreign: frozenset[str] = (
         frozenset()
     )  # names we would use that are somebody else's ("service/x", "pod/y")

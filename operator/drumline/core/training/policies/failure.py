@@ -53,10 +53,11 @@ def _vanished(view: View, current: dict[int, Pod]) -> int | None:
 
 
 def _created_roles(view: View) -> list[str]:
-    """Roles of which every pod has been created in this attempt, as it is on record."""
+    """Roles of which every pod has been created in this attempt, as it is on record or about to be."""
     roles = [h.name for h in view.spec.helpers if h.name in view.status.created_helpers]
     admitted = conditions.find(view.status, ConditionType.ADMITTED)
-    if admitted is not None and admitted.reason == Reason.PODS_CREATED:
+    on_record = admitted is not None and admitted.reason == Reason.PODS_CREATED
+    if on_record or view.obs.created_attempt == view.status.attempt:
         roles = [ROLE_WORKER, *(h.name for h in view.spec.helpers if not h.depends_on), *roles]
     return roles
 
