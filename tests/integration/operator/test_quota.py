@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from drumline.runtime.preflight_quota import QUOTA_SECONDS
 from tests.integration.operator.lab import Lab, condition, reason
 
 pytestmark = pytest.mark.cluster
@@ -65,6 +66,7 @@ async def test_a_gang_that_waited_for_nodes_meets_the_quota_of_the_day(lab: Lab)
         "second", lambda j: condition(j, "QuotaReserved").get("reason") == "InsufficientAccelerators"
     )
     await _quota(lab, 7)
+    await asyncio.sleep(QUOTA_SECONDS + 0.5)  # the operator may go by an older list for so long
     await lab.delete("trainingjobs", "first")
     await lab.until(
         "second", lambda j: condition(j, "QuotaReserved").get("reason") == "NamespaceQuotaExceeded"
