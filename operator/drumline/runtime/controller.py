@@ -151,6 +151,8 @@ class Controller:
     def _learn(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
         memory = self.world.remember(record.meta.uid)
         error = outcome.error
+        if outcome.resource_version:
+            self._status_written(record, plan, outcome)
         memory.conflicts = memory.conflicts + 1 if isinstance(error, Conflict) else 0
         if isinstance(error, NameConflict):
             memory.foreign |= {error.object_name}
@@ -158,8 +160,6 @@ class Controller:
             memory.blocked = f"{outcome.failed}: {error.message}"
         for what in outcome.applied:
             self._published(record, plan, what)
-        if outcome.resource_version:
-            self._status_written(record, plan, outcome)
 
     def _published(self, record: JobRecord, plan: Plan, what: str) -> None:
         """Names that were written count at once."""
