@@ -1,0 +1,146 @@
+"""What the controller keeps beside the plans: capacity held, names taken, creates refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from drumline.core.gang.plan import Plan
+from drumline.core.gang.types import Node, Placement
+from drumline.core.training.decide import decide
+from drumline.core.training.observation import Granted, Settings
+from drumline.runtime.controller import Clocks, Controller
+from drumline.runtime.errors import Conflict, Forbidden, NameConflict
+from drumline.runtime.executor import Outcome
+from drumline.runtime.records import JobRecord
+from drumline.runtime.workqueue import WorkQueue
+from tests.unit.core.training import jobs
+from tests.unit.core.training.jobs import CATALOG, NOW, UID
+
+
+@pytest.fixture
+def controller():
+    made = Controller(None, WorkQueue(), CATALOG, Settings(), Clocks(lambda: NOW, lambda: NOW))
+    for index in range(4):
+        made.world.capacity.set_node(Node(f"node-{index}", allocatable={"cpu": 8000, "pods": 10}))
+    return made
+
+
+def _record(observation):
+    o = observation
+    return JobRecord(o.job, o.spec, o.errors, o.shape, o.roster, o.status)
+
+
+def _seen(controller, observation):
+    record = _record(observation)
+    controller.world.jobs.store.put(record.key, record)
+    controller.world.keys[UID] = record.key
+    return record
+
+
+def _hold(controller, observation):
+    controller._hold(_seen(controller, observation), observation)
+
+
+async def test_a_status_with_a_placement_holds_its_nodes_though_its_answer_was_lost(controller):
+    _hold(controller, jobs.begun())
+    assert controller.world.capacity.reserved(UID)
+    assert controller.world.remember(UID).held == "job-1"
+
+
+async def test_a_status_without_one_gives_them_back_though_its_answer_was_lost(controller):
+    observation = jobs.begun()
+    _hold(controller, observation)
+    released = observation.status.model_copy(update={"placement": None})
+    _hold(controller, replace(observation, status=released, placement=None))
+    assert not controller.world.capacity.reserved(UID)
+
+
+async def test_what_was_granted_is_not_given_back_by_a_status_that_does_not_know_it(controller):
+    queued = jobs.job()
+    plan = decide(queued, NOW)
+    controller.admitter.want(plan.waiting)
+    controller.world.capacity.reserve(plan.waiting, jobs.placement(queued))
+    controller.admitter._answers[UID] = Granted(jobs.placement(queued))
+    _hold(controller, queued)
+    assert controller.world.capacity.reserved(UID)
+
+
+async def test_a_grant_that_is_not_taken_up_is_given_back(controller):
+    queued = jobs.job()
+    plan = decide(queued, NOW)
+    controller.admitter.want(plan.waiting)
+    controller.world.capacity.reserve(plan.waiting, jobs.placement(queued))
+    controller.admitter._answers[UID] = Granted(jobs.placement(queued))
+    controller._ask(UID, Plan())
+    assert not controller.world.capacity.reserved(UID)
+    assert controller.admitter.answer(UID) is None
+
+
+async def test_a_job_that_is_gone_holds_and_asks_nothing(controller):
+    controller.admitter.want(decide(jobs.job(), NOW).waiting)
+    _hold(controller, jobs.begun())
+    controller.job_gone(UID)
+    assert not controller.world.capacity.reserved(UID)
+    assert len(controller.admitter) == 0
+    assert UID not in controller.world.memory
+
+
+def _beginning(controller):
+    observation = jobs.job()
+    plan = decide(replace(observation, admission=Granted(jobs.placement(observation))), NOW)
+    return _seen(controller, observation), plan
+
+
+async def test_a_create_refused_by_the_plan_that_began_the_attempt_is_remembered(controller):
+    record, plan = _beginning(controller)
+    outcome = Outcome(
+        resource_version="101", failed="pods/job-1-0-1", error=Forbidden("exceeded quota", status=403)
+    )
+    controller._learn(record, plan, outcome)
+    assert controller.world.remember(UID).blocked == "pods/job-1-0-1: exceeded quota"
+    assert controller._again(record, plan, outcome) == 0.0
+
+
+async def test_a_refusal_of_something_else_tears_no_gang_down(controller):
+    record, plan = _beginning(controller)
+    outcome = Outcome(failed="endpointslices/job-ipv4-0", error=Forbidden("no", status=403))
+    controller._learn(record, plan, outcome)
+    assert controller.world.remember(UID).blocked == ""
+    with pytest.raises(Forbidden):
+        controller._again(record, plan, outcome)
+
+
+async def test_a_name_that_is_taken_is_remembered(controller):
+    record, plan = _beginning(controller)
+    outcome = Outcome(failed="services/job", error=NameConflict("services/job", "belongs to somebody else"))
+    controller._learn(record, plan, outcome)
+    assert controller.world.remember(UID).foreign == {"services/job"}
+
+
+async def test_conflicts_are_tried_again_ever_later_and_end_in_another_attempt(controller):
+    record, plan = _beginning(controller)
+    outcome = Outcome(failed="pods/job-1-0-1", error=Conflict("still going away", status=409))
+    waits = []
+    for _ in range(10):
+        controller._learn(record, plan, outcome)
+        waits.append(controller._again(record, plan, outcome))
+    assert waits == sorted(waits)
+    assert waits[0] <= 0.1
+    assert waits[-1] == 10.0
+    controller._learn(record, plan, outcome)
+    assert controller.world.remember(UID).blocked
+
+
+async def test_what_a_new_leader_finds_placed_it_holds(controller):
+    observation = jobs.running()
+    record = _seen(controller, observation)
+    plan = decide(replace(jobs.job(), admission=Granted(jobs.placement(observation))), NOW)
+    for create in plan.prepare:
+        document = {
+            **create.manifest,
+            "metadata": {**create.manifest["metadata"], "uid": "rev", "resourceVersion": "1"},
+        }
+        controller.world.revisions._upsert(document)
+    controller._hold_at_start(record)
+    assert controller.world.capacity.reserved(UID)
+    assert controller.world.remember(UID).placement[1] == Placement(tuple(f"node-{i}" for i in range(4)))
