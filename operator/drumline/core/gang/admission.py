@@ -61,46 +61,67 @@ def admit(
 
     `allowed` has the last word on a gang that can be placed; when it returns None the gang is granted.
     """
-    granted: list[tuple[str, Placement]] = []
-    refused: dict[str, Refusal] = {}
-    heads: dict[str, float] = {}  # kind → seconds the head has still to wait
-    targets: dict[str, frozenset[str]] = {}
+    turn = _Turn(capacity, now, head_wait_seconds)
     undecided: tuple[GangRequest, ...] = ()
     order = sorted(pending, key=_order)
     try:
         for position, request in enumerate(order):
             answer = place(request, capacity)
-            if isinstance(answer, Placement):
-                try:
-                    veto = allowed(request)
-                except Undecided:
-                    undecided = tuple(order[position:])
-                    break
-                if veto is not None:
-                    refused[request.uid] = veto
-                    continue
-                capacity.reserve(request, answer)
-                granted.append((request.uid, answer))
+            if isinstance(answer, Refusal):
+                turn.refuse(request, answer)
                 continue
-            refused[request.uid] = answer
-            if request.accelerator in heads:
-                continue
-            hope = place_later(request, capacity)
-            if isinstance(hope, Refusal):
-                refused[request.uid] = Refusal(hope.reason, f"{hope.message}, even if every other gang ended")
-                continue
-            heads[request.accelerator] = wait = request.queued_at + head_wait_seconds - now
-            if wait <= 0:
-                target = targets[request.uid] = target_of(request, capacity, hope)
-                text = (
-                    f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
-                )
-                refused[request.uid] = Refusal(answer.reason, text)
-                capacity.now.withhold(frozenset().union(*targets.values()))
+            try:
+                turn.grant(request, answer, allowed(request))
+            except Undecided:
+                undecided = tuple(order[position:])
+                break
     finally:
         capacity.now.withhold(())
-    waits = [wait for wait in heads.values() if wait > 0]
-    return AdmissionRound(tuple(granted), refused, min(waits, default=None), targets, undecided)
+    waits = [wait for wait in turn.heads.values() if wait > 0]
+    return AdmissionRound(
+        tuple(turn.granted), turn.refused, min(waits, default=None), turn.targets, undecided
+    )
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A round in the making."""
+
+    capacity: Capacity
+    now: float
+    head_wait: float
+    granted: list[tuple[str, Placement]] = field(default_factory=list)
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    heads: dict[str, float] = field(default_factory=dict)  # kind → seconds the head has still to wait
+    targets: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def grant(self, request: GangRequest, placement: Placement, veto: Refusal | None) -> None:
+        """Reserve a placement, unless something else forbids it."""
+        if veto is not None:
+            self.refused[request.uid] = veto
+            return
+        self.capacity.reserve(request, placement)
+        self.granted.append((request.uid, placement))
+
+    def refuse(self, request: GangRequest, answer: Refusal) -> None:
+        """Note why a gang waits; the first of its kind becomes the head if there is hope for it."""
+        self.refused[request.uid] = answer
+        if request.accelerator in self.heads:
+            return
+        hope = place_later(request, self.capacity)
+        if isinstance(hope, Refusal):
+            text = f"{hope.message}, even if every other gang ended"
+            self.refused[request.uid] = Refusal(hope.reason, text)
+            return
+        self.heads[request.accelerator] = wait = request.queued_at + self.head_wait - self.now
+        if wait <= 0:
+            self._keep_for(request, answer, hope)
+
+    def _keep_for(self, request: GangRequest, answer: Refusal, hope: Placement) -> None:
+        target = self.targets[request.uid] = target_of(request, self.capacity, hope)
+        text = f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
+        self.refused[request.uid] = Refusal(answer.reason, text)
+        self.capacity.now.withhold(frozenset().union(*self.targets.values()))
 
 
 def target_of(request: GangRequest, capacity: Capacity, hope: Placement) -> frozenset[str]:
