@@ -83,7 +83,8 @@ def job_of(manifest: Manifest, namespace: str, catalog: Catalog) -> Job:
         raise InvalidJobError(errors)
     space = str(metadata.get("namespace") or namespace)
     uid = str(metadata.get("uid") or NO_UID)
-    return Job(JobMeta(space, name, uid, 1, "1", 0.0, labels=metadata.get("labels") or {}), spec)
+    labels = metadata.get("labels") or {}
+    return Job(JobMeta(space, name, uid, 1, "1", 0.0, labels=labels, managed_by=spec.managed_by), spec)
 
 
 def plan_offline(
