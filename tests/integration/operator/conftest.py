@@ -24,6 +24,10 @@ from e2e.cluster.provider import Cluster
 from tests.integration.operator.lab import Lab
 
 
+# The only replica of its cluster: a machine that is busy for half a minute must not end it.
+PATIENT = ("--lease-duration", "60", "--lease-renew-deadline", "45", "--lease-retry", "2")
+
+
 @dataclass
 class Operator:
     """A running operator process."""
@@ -85,7 +89,8 @@ def api_cluster(cluster: Cluster) -> Cluster:
 @pytest.fixture(scope="session")
 def operator(api_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One operator for all tests of this worker."""
-    running = start_operator(api_cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "log")
+    log = tmp_path_factory.mktemp("operator") / "log"
+    running = start_operator(api_cluster.kubeconfig, log, *PATIENT)
     try:
         running.wait_leading()
         yield running
