@@ -23,7 +23,6 @@ from e2e.cluster.operator import install_api, operator_command
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.lab import Lab
 
-
 # The only replica of its cluster: a machine that is busy for half a minute must not end it.
 PATIENT = ("--lease-duration", "60", "--lease-renew-deadline", "45", "--lease-retry", "2")
 
