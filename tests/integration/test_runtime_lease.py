@@ -146,7 +146,9 @@ async def test_killed_leader_is_replaced_after_the_lease_ran_out(stage: Stage) -
     await a.kill()
     killed = time.monotonic()
     await stage.until_writing("b")
-    assert time.monotonic() - killed >= TIMES.duration - TIMES.retry - 0.1
+    # counted from the last renewal, which on a busy machine came a good moment before the kill; what matters is
+    # that the killed one would have known by then that it leads no more
+    assert time.monotonic() - killed >= TIMES.renew_deadline
 
 
 async def test_leader_that_ends_well_is_replaced_at_once(stage: Stage) -> None:
