@@ -147,5 +147,6 @@ async def test_one_bad_job_does_not_hold_up_another(lab: Lab) -> None:
     bad = lab.job("sick", accelerator={"type": "no-such-thing"})
     await lab.apply(bad)
     await lab.apply(lab.job("well"))
-    await lab.phase("well", "Running")
-    await lab.phase("sick", "Failed")
+    job = await lab.phase("well", "Running")
+    assert job["status"]["attempt"] == 1
+    assert reason(await lab.phase("sick", "Failed"), "Failed") == ("True", "InvalidSpec")

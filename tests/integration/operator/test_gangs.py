@@ -80,7 +80,8 @@ async def test_a_waiting_job_that_is_deleted_leaves_no_ghost_behind(lab: Lab) ->
     await lab.delete("trainingjobs", "holder")
     await asyncio.sleep(1)
     await lab.apply(lab.job("next", accelerator=WHOLE_HOST))
-    await lab.phase("next", "Running")
+    job = await lab.phase("next", "Running")
+    assert (job["status"]["attempt"], job["status"]["workers"]["ready"]) == (1, 2)
 
 
 async def test_a_quota_for_seven_of_eight_creates_no_pod(lab: Lab) -> None:

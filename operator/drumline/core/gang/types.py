@@ -175,7 +175,6 @@ class GangRequest:
     atomic_pool: bool = False  # TPU multi-host: a slice takes exactly one whole node pool
     excluded: frozenset[str] = frozenset()  # nodes not to use
     preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
-    pinned: bool = True  # False: pods are created unpinned (shape.unmodelled is not empty and allowed)
 
     @property
     def workers(self) -> int:
