@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any, Self
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
 
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
@@ -17,6 +20,11 @@ from drumline.runtime.errors import DrumlineError
 from drumline.runtime.http import Client
 
 __all__ = ["Client", "ConnectionError_", "Credentials", "connect"]
+
+# The package keeps inline certificates in files that all threads share, and hands a file's name to a second
+# reader before the first has filled it.
+_LOADING: Final = threading.Lock()
+LOADING_POLL: Final = 0.01  # seconds; a loop must not block on what a task of its own may hold
 
 
 class ConnectionError_(DrumlineError):  # noqa: N801, N818 - the plain name belongs to Python
@@ -89,11 +97,23 @@ class Credentials:
             if self._kubeconfig is None:
                 load_incluster(configuration)
             else:
-                await load_file(self._kubeconfig, self._context, configuration, persist_config=False)
+                async with _one_at_a_time():
+                    await load_file(self._kubeconfig, self._context, configuration, persist_config=False)
         except (kube_config.ConfigException, OSError, TypeError) as error:
             where = self._kubeconfig or "this pod's service account"
             raise ConnectionError_(f"cannot configure a connection from {where}: {error}") from error
         self._configuration = configuration
+
+
+@asynccontextmanager
+async def _one_at_a_time() -> AsyncIterator[None]:
+    """Keep every other task of every thread out."""
+    while not _LOADING.acquire(blocking=False):  # noqa: ASYNC110 - its holder may be in another thread's loop
+        await asyncio.sleep(LOADING_POLL)
+    try:
+        yield
+    finally:
+        _LOADING.release()
 
 
 def _tls_of(configuration: Any) -> ssl.SSLContext:

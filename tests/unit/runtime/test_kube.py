@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
 import json
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from kubernetes.aio.config import kube_config
 
 from drumline.runtime.errors import Unauthorized, Unavailable
 from drumline.runtime.kube import ConnectionError_, Credentials, connect
@@ -105,3 +109,29 @@ async def test_missing_configuration_is_named(tmp_path: Path, monkeypatch: pytes
         await Credentials.load()
     with pytest.raises(ConnectionError_, match="no-such-file"):
         await Credentials.load(str(tmp_path / "no-such-file"))
+
+
+def test_two_threads_that_load_the_same_certificates_both_find_them_whole(pki, tmp_path, monkeypatch) -> None:
+    user = kubeconfig.certificate_user(pki.client("bob", "bob"))
+    file = kubeconfig.write(tmp_path / "config", "https://127.0.0.1:1", pki.ca.cert, user)
+    first = threading.Semaphore(1)
+    failures: list[BaseException] = []
+
+    def slow_open(name: str, *args: str) -> object:
+        if args == ("wb",) and first.acquire(blocking=False):
+            threading.Event().wait(0.2)  # long enough for the others to see the name of an empty file
+        return builtins.open(name, *args)  # noqa: PTH123 - stands in for the builtin
+
+    def load() -> None:
+        try:
+            asyncio.run(Credentials.load(str(file)))
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failures.append(error)
+
+    monkeypatch.setattr(kube_config, "open", slow_open, raising=False)
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
