@@ -25,11 +25,12 @@ FROZEN: Final = (  # always there: required, or with a static default
     "failurePolicy",
     "framework",
     "managedBy",
+    "progress",
     "scheduling",
     "slices",
     "successPolicy",
 )
-FROZEN_OPTIONAL: Final = ("helpers", "processesPerWorker", "workersPerSlice")
+FROZEN_OPTIONAL: Final = ("checkpoint", "helpers", "model", "processesPerWorker", "workersPerSlice")
 FROZEN_WHILE_ACTIVE: Final = ("priorityClassName", "queue")
 
 _SUSPENDED: Final = "self.suspend || oldSelf.suspend"

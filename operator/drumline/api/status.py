@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from drumline.api.base import StatusModel
+from drumline.api.goodput import GoodputStatus
 
 MAX_NAME: Final = 253
 MAX_MESSAGE: Final = 32768
@@ -61,6 +62,13 @@ class PlacementStatus(StatusModel):
     chunks: int = Field(default=1, description="ControllerRevisions it takes.")
 
 
+class PhaseTime(StatusModel):
+    """Wall time of one phase of a recovery."""
+
+    phase: str = Field(max_length=32, description="A state of the ledger, or `total`.")
+    ms: int = Field(description="Milliseconds, wall time.")
+
+
 class AttemptStatus(StatusModel):
     """One past or current attempt."""
 
@@ -76,6 +84,12 @@ class AttemptStatus(StatusModel):
     exit_code: int | None = Field(default=None, description="Exit code of its first failed container.")
     message: str | None = Field(
         default=None, max_length=MAX_MESSAGE, description="What is known, for people."
+    )
+    lost_steps: int | None = Field(default=None, description="Steps that were run again because it ended.")
+    recovery: tuple[PhaseTime, ...] = Field(
+        default=(),
+        max_length=16,
+        description="From the failure before it to its first step: wall time by state of the ledger, and in all.",
     )
 
 
@@ -143,4 +157,7 @@ class TrainingJobStatus(StatusModel):
         max_length=MAX_ATTEMPTS,
         description="The latest attempts, oldest first.",
         json_schema_extra=_keyed_by("attempt"),
+    )
+    goodput: GoodputStatus | None = Field(
+        default=None, description="Where the accelerator time went; absent before the first account."
     )

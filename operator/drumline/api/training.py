@@ -14,6 +14,7 @@ from pydantic import Field, WithJsonSchema
 from drumline.api.base import ApiModel
 from drumline.api.meta import MANAGED_BY
 from drumline.api.podtemplate import POD_TEMPLATE_SCHEMA
+from drumline.api.progress import CheckpointSpec, ModelSpec, Progress
 from drumline.api.topology import MAX_LENGTH, PATTERN
 
 MAX_SECONDS: Final = 2**31 - 1
@@ -270,6 +271,9 @@ class TrainingJobSpec(ApiModel):
     )
     success_policy: SuccessPolicy = Field(default=SuccessPolicy(), description="What counts as success.")
     failure_policy: FailurePolicy = Field(default=FailurePolicy(), description="When to stop trying.")
+    checkpoint: CheckpointSpec | None = Field(default=None, description="What is known of its checkpoints.")
+    progress: Progress = Field(default=Progress(), description="How the operator learns what the workers do.")
+    model: ModelSpec | None = Field(default=None, description="The model, for MFU.")
     helpers: tuple[Helper, ...] = Field(
         default=(),
         max_length=MAX_HELPERS,

@@ -124,6 +124,8 @@ def test_keyed_lists() -> None:
         "status.restarts": ["cause"],
         "status.excludedNodes": ["name"],
         "status.attempts": ["attempt"],
+        "status.goodput.ratios": ["name"],
+        "status.goodput.states": ["state"],
     }
     for path, keys in keyed.items():
         assert set(keys) <= set(PLACES[f"{path}[]"]["required"]), path
