@@ -112,6 +112,7 @@ def _discovery(world: World, record: JobRecord, memory: JobMemory) -> ObservedDi
         slices={**slices, **memory.published},
         endpoints=endpoints[0] if endpoints else None,
         last_written_at=memory.last_published_at,
+        kube_dns=world.kube_dns,
     )
 
 

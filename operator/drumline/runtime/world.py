@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from drumline.api.catalog import Catalog
 from drumline.api.meta import LABEL_JOB, TRAINING_JOBS
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.discovery import Published
+from drumline.core.gang.discovery import Published, is_kube_dns
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.types import Node, Placement, Pod, PodPhase
 from drumline.runtime.expectations import Expectations
@@ -86,6 +86,7 @@ class World:
         self.memory: dict[str, JobMemory] = {}  # by job uid
         self.keys: dict[str, Key] = {}  # job uid → key
         self.expectations = expectations
+        self._kube_dns: set[Key] = set()  # its pods
         self._reader = JobReader(catalog)
         self._listener = listener
         self.jobs = Reflector(
@@ -99,7 +100,7 @@ class World:
             client, resource_path("nodes"), project_node, self._on_node, store=Store[Node]()
         )
         self.pods = Reflector(
-            client, resource_path("pods"), project_pod, self._on_pod, store=Store[Pod]({"job": _job_of})
+            client, resource_path("pods"), self._pod, self._on_pod, store=Store[Pod]({"job": _job_of})
         )
         self.priorities = Reflector(
             client,
@@ -137,6 +138,11 @@ class World:
         self.expectations.forget(uid)
         self.capacity.release(uid)
 
+    @property
+    def kube_dns(self) -> bool:
+        """Whether the cluster has pods of kube-dns."""
+        return bool(self._kube_dns)
+
     def _on_job(self, old: JobRecord | None, new: JobRecord | None) -> None:
         record = new or old
         if record is None:
@@ -163,11 +169,22 @@ class World:
             if (key := self.keys.get(uid)) is not None:
                 self._listener.job_changed(key, urgent=True)
 
+    def _pod(self, document: Document) -> Pod:
+        pod = project_pod(document)
+        if not pod.terminal and is_kube_dns(document):
+            news = not self._kube_dns
+            self._kube_dns.add((pod.namespace, pod.name))
+            for key in self.keys.values() if news else ():
+                self._listener.job_changed(key, urgent=False)
+        return pod
+
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
         if new is not None:
             self.capacity.set_pod(new)
         elif old is not None:
             self.capacity.remove_pod(old.namespace, old.name)
+        if self._kube_dns and old is not None and (new is None or new.terminal):
+            self._kube_dns.discard((old.namespace, old.name))
         if old is not None and not old.terminal and (new is None or new.terminal):
             self._listener.capacity_changed()
         pod = new or old

@@ -13,6 +13,8 @@ before the next attempt's pods exist). Everything else is written at most once a
 
 CoreDNS leaves out endpoints that are not ready, so ``ready`` is always true. kube-dns reads only the old
 Endpoints object: where it serves, one such object (at most 1000 addresses, rank 0 first) is written too.
+What was once written is kept true: mode Auto goes on with an Endpoints object that is there although kube-dns
+is not to be seen any more (its pods may be about to come back), mode EndpointSlice empties it.
 """
 
 from __future__ import annotations
@@ -87,12 +89,25 @@ def plan_discovery(
     if observed.service is None:
         actions.append(Apply("services", service_manifest(owner, service)))
     changes = [*_slice_changes(owner, service, endpoints, observed)]
-    if mode == "Endpoints" or (mode == "Auto" and observed.kube_dns):
-        changes += _endpoints_change(owner, service, endpoints, observed)
+    if mode == "Endpoints" or (mode == "Auto" and observed.kube_dns) or observed.endpoints is not None:
+        wanted = () if mode == "EndpointSlice" else endpoints
+        changes += _endpoints_change(owner, service, wanted, observed)
     wait = observed.last_written_at + INTERVAL_SECONDS - now
     if changes and wait > 0 and not _urgent(endpoints, observed):
         return tuple(actions), min(wait, INTERVAL_SECONDS)
     return (*actions, *changes), None
+
+
+def is_kube_dns(pod: Mapping[str, Any]) -> bool:
+    """Whether a raw v1.Pod is one of kube-dns.
+
+    CoreDNS has kube-dns's Service name and label, for compatibility; only kube-dns has a container `kubedns`.
+    """
+    metadata = pod["metadata"]
+    labels = metadata.get("labels") or {}
+    if metadata.get("namespace") != "kube-system" or labels.get("k8s-app") != "kube-dns":
+        return False
+    return any(c.get("name") == "kubedns" for c in (pod.get("spec") or {}).get("containers") or ())
 
 
 def service_manifest(owner: Owner, service: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from drumline.core.gang.discovery import (
     ObservedDiscovery,
     ObservedService,
     Published,
+    is_kube_dns,
     plan_discovery,
 )
 from drumline.core.gang.names import Owner
@@ -158,3 +159,36 @@ def test_endpoints_object_is_emptied_too() -> None:
     observed = ObservedDiscovery(OURS, endpoints=(("llama-0-0", ("10.0.0.1",)),))
     actions, _ = plan_discovery(OWNER, "llama", (), observed, 100.0, mode="Endpoints")
     assert applied(actions, "endpoints")["llama"]["subsets"] == []
+
+
+ADDRESS = (("llama-0-0", ("10.0.0.1",)),)
+
+
+def test_auto_keeps_up_what_was_written_while_kube_dns_was_there() -> None:
+    observed = ObservedDiscovery(OURS, endpoints=ADDRESS)
+    actions, _ = plan_discovery(OWNER, "llama", gang(2), observed, 100.0)
+    assert len(applied(actions, "endpoints")["llama"]["subsets"][0]["addresses"]) == 2
+    actions, _ = plan_discovery(OWNER, "llama", (), observed, 100.0)
+    assert applied(actions, "endpoints")["llama"]["subsets"] == []
+
+
+def test_a_mode_without_endpoints_empties_what_an_earlier_mode_wrote() -> None:
+    observed = ObservedDiscovery(OURS, endpoints=ADDRESS)
+    actions, _ = plan_discovery(OWNER, "llama", gang(2), observed, 100.0, mode="EndpointSlice")
+    assert applied(actions, "endpoints")["llama"]["subsets"] == []
+    emptied = ObservedDiscovery(OURS, endpoints=())
+    actions, _ = plan_discovery(OWNER, "llama", gang(2), emptied, 100.0, mode="EndpointSlice")
+    assert applied(actions, "endpoints") == {}
+
+
+def dns_pod(*containers: str, namespace: str = "kube-system", label: str = "kube-dns") -> dict[str, Any]:
+    metadata = {"namespace": namespace, "name": "dns", "labels": {"k8s-app": label}}
+    return {"metadata": metadata, "spec": {"containers": [{"name": c} for c in containers]}}
+
+
+def test_kube_dns_is_told_from_coredns_by_its_container() -> None:
+    assert is_kube_dns(dns_pod("kubedns", "dnsmasq", "sidecar"))
+    assert not is_kube_dns(dns_pod("coredns"))
+    assert not is_kube_dns(dns_pod("kubedns", namespace="team"))
+    assert not is_kube_dns(dns_pod("kubedns", label="node-local-dns"))
+    assert not is_kube_dns({"metadata": {"namespace": "kube-system", "name": "dns"}, "spec": {}})

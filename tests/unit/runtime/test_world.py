@@ -1,0 +1,65 @@
+"""What the mirror concludes from other people's pods."""
+
+from typing import Any
+
+import pytest
+
+from drumline.runtime.expectations import Expectations
+from drumline.runtime.world import World
+from tests.unit.core.training.jobs import CATALOG, UID
+
+
+class Told:
+    """Remembers which jobs are to be looked at."""
+
+    def __init__(self) -> None:
+        self.jobs: list[tuple[str, str]] = []
+
+    def job_changed(self, key: tuple[str, str], *, urgent: bool) -> None:
+        self.jobs.append(key)
+
+    def job_gone(self, uid: str) -> None: ...
+
+    def capacity_changed(self) -> None: ...
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def world(told: Told) -> World:
+    made = World(None, CATALOG, Expectations(lambda: 0.0), told)  # type: ignore[arg-type]  # it makes no request
+    made.keys[UID] = ("ns", "job")
+    return made
+
+
+def event(kind: str, name: str, container: str, phase: str = "Running") -> dict[str, Any]:
+    metadata = {"namespace": "kube-system", "name": name, "uid": name, "labels": {"k8s-app": "kube-dns"}}
+    spec = {"nodeName": "n", "containers": [{"name": container}]}
+    version = f"{kind}{phase}"
+    document = {
+        "metadata": {**metadata, "resourceVersion": version},
+        "spec": spec,
+        "status": {"phase": phase},
+    }
+    return {"type": kind, "object": document}
+
+
+def test_pods_of_kube_dns_say_that_it_serves_and_wake_the_jobs_once(world: World, told: Told) -> None:
+    world.pods._event(event("ADDED", "coredns-1", "coredns"))
+    assert (world.kube_dns, told.jobs) == (False, [])
+    world.pods._event(event("ADDED", "kube-dns-1", "kubedns"))
+    world.pods._event(event("ADDED", "kube-dns-2", "kubedns"))
+    assert (world.kube_dns, told.jobs) == (True, [("ns", "job")])
+
+
+@pytest.mark.parametrize(("kind", "phase"), [("DELETED", "Running"), ("MODIFIED", "Failed")])
+def test_kube_dns_serves_until_its_last_pod_is_gone(world: World, kind: str, phase: str) -> None:
+    for name in ("kube-dns-1", "kube-dns-2"):
+        world.pods._event(event("ADDED", name, "kubedns"))
+    world.pods._event(event(kind, "kube-dns-1", "kubedns", phase))
+    assert world.kube_dns
+    world.pods._event(event(kind, "kube-dns-2", "kubedns", phase))
+    assert not world.kube_dns
