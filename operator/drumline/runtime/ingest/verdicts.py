@@ -1,0 +1,77 @@
+"""What the operator says of a report, and whose report it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from drumline.api.report import Receipt, Report
+
+
+class Outcome(StrEnum):
+    """What became of a report: label `outcome` of `drumline_reports_total`."""
+
+    ACCEPTED = "accepted"
+    STALE = "stale"  # of an attempt or epoch that is over
+    INVALID = "invalid"  # malformed, too large, or too slow to arrive
+    FORBIDDEN = "forbidden"  # nobody's, or not this pod's to send
+    LIMITED = "limited"  # more than its share
+    NOT_LEADER = "not_leader"  # another replica takes it
+    UNAVAILABLE = "unavailable"  # the operator or the API server did not answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """The pod that a report's token was issued to, as the API server says."""
+
+    namespace: str
+    pod: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The report counts."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """It is of an attempt or epoch that is over: its reporter may stop."""
+
+    message: str = "this attempt is over"
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """It is not this pod's to send. `gone`: there is no such pod (any more), so forget its token too."""
+
+    message: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotLeader:
+    """Another replica takes reports. `retry_after`: seconds until a new connection may find it."""
+
+    retry_after: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Nobody could say. `retry_after` in seconds."""
+
+    message: str = "the operator is not there"
+    retry_after: float = 2.0
+
+
+Verdict = Accepted | Stale | Forbidden | NotLeader | Unavailable
+Deliver = Callable[[Report, Reporter], Verdict]
+Count = Callable[[str, int], None]  # outcome, how many more
+
+
+def not_leading(_report: Report, _reporter: Reporter) -> Verdict:
+    """The answer of a replica that does not lead."""
+    return NotLeader()

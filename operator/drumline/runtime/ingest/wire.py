@@ -1,0 +1,132 @@
+"""What goes over the socket between the ingest and the operator.
+
+A frame is its length (4 bytes, big endian, of what follows), a kind (1 byte) and a payload:
+
+    R  ingest → operator   id (4 bytes), length of the reporter (2 bytes), reporter (JSON), report (JSON)
+    C  ingest → operator   how many more reports had which outcome (JSON)
+    V  operator → ingest   id (4 bytes), verdict (JSON)
+
+The report is JSON that the ingest has validated. The operator validates it again: that takes a fourth of the
+time of building the same model from parsed JSON without looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from drumline.api.report import MAX_REPORT_BYTES, Receipt
+from drumline.runtime.ingest.verdicts import (
+    Accepted,
+    Forbidden,
+    NotLeader,
+    Outcome,
+    Reporter,
+    Stale,
+    Unavailable,
+    Verdict,
+)
+
+REPORT: Final = b"R"
+COUNTS: Final = b"C"
+VERDICT: Final = b"V"
+MAX_FRAME: Final = 4 * MAX_REPORT_BYTES
+
+_LENGTH: Final = struct.Struct(">I")
+_REPORT: Final = struct.Struct(">IH")
+_ID: Final = struct.Struct(">I")
+
+
+class WireError(Exception):
+    """The other side does not speak this protocol."""
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """(kind, payload). Raises WireError, and IncompleteReadError when the other side has gone."""
+    (size,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if not 1 <= size <= MAX_FRAME:
+        raise WireError(f"a frame of {size} bytes")
+    body = await reader.readexactly(size)
+    return body[:1], body[1:]
+
+
+def frame(kind: bytes, payload: bytes) -> bytes:
+    """One frame. Raises WireError when it would be too long."""
+    if len(payload) >= MAX_FRAME:
+        raise WireError(f"a frame of {len(payload)} bytes")
+    return b"".join((_LENGTH.pack(len(payload) + 1), kind, payload))
+
+
+def report_frame(number: int, reporter: Reporter, report: bytes) -> bytes:
+    """A report on its way to the operator."""
+    who = orjson.dumps([reporter.namespace, reporter.pod, reporter.uid])
+    return frame(REPORT, b"".join((_REPORT.pack(number, len(who)), who, report)))
+
+
+def read_report(payload: bytes) -> tuple[int, Reporter, bytes]:
+    """(id, reporter, report as JSON). Raises WireError."""
+    try:
+        number, length = _REPORT.unpack_from(payload)
+        rest = payload[_REPORT.size :]
+        return number, Reporter(*orjson.loads(rest[:length])), rest[length:]
+    except (struct.error, orjson.JSONDecodeError, TypeError) as error:
+        raise WireError(f"a report that is none: {error}") from error
+
+
+def counts_frame(counts: Mapping[str, int]) -> bytes:
+    """What was counted since the last such frame."""
+    return frame(COUNTS, orjson.dumps(counts))
+
+
+def read_counts(payload: bytes) -> dict[str, int]:
+    """The counts. Raises WireError."""
+    try:
+        return {Outcome(name).value: int(count) for name, count in orjson.loads(payload).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise WireError(f"counts that are none: {error}") from error
+
+
+def verdict_frame(number: int, verdict: Verdict) -> bytes:
+    """The operator's answer."""
+    return frame(VERDICT, _ID.pack(number) + orjson.dumps(_verdict_json(verdict)))
+
+
+def read_verdict(payload: bytes) -> tuple[int, Verdict]:
+    """(id, verdict). Raises WireError."""
+    try:
+        (number,) = _ID.unpack_from(payload)
+        return number, _verdict_of(orjson.loads(payload[_ID.size :]))
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise WireError(f"a verdict that is none: {error}") from error
+
+
+def _verdict_json(verdict: Verdict) -> dict[str, Any]:
+    match verdict:
+        case Accepted(receipt):
+            return {"as": Outcome.ACCEPTED, "receipt": receipt.to_json()}
+        case Stale(message):
+            return {"as": Outcome.STALE, "message": message}
+        case Forbidden(message, gone):
+            return {"as": Outcome.FORBIDDEN, "message": message, "gone": gone}
+        case NotLeader(retry_after):
+            return {"as": Outcome.NOT_LEADER, "retryAfter": retry_after}
+        case Unavailable(message, retry_after):
+            return {"as": Outcome.UNAVAILABLE, "message": message, "retryAfter": retry_after}
+
+
+def _verdict_of(found: Mapping[str, Any]) -> Verdict:
+    match Outcome(found["as"]):
+        case Outcome.ACCEPTED:
+            return Accepted(Receipt.model_validate(found["receipt"]))
+        case Outcome.STALE:
+            return Stale(found["message"])
+        case Outcome.FORBIDDEN:
+            return Forbidden(found["message"], found["gone"])
+        case Outcome.NOT_LEADER:
+            return NotLeader(found["retryAfter"])
+        case _:
+            return Unavailable(found["message"], found["retryAfter"])
