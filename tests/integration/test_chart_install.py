@@ -65,6 +65,7 @@ def test_the_api_server_accepts_every_object(cluster: Cluster, helm: Helm, names
     answer = cluster.kubectl(
         "apply",
         "--server-side",
+        "--force-conflicts",  # another test may have made the PriorityClass already
         "--dry-run=server",
         "--validate=strict",
         "-o",

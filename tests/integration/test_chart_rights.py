@@ -46,6 +46,8 @@ MAY = [
     *rights(CORE, "persistentvolumeclaims", "get"),
     *rights(LEASES, "leases", "create", HERE),
     *rights(LEASES, "leases", "get update", HERE, "op"),
+    *rights(CORE, "configmaps", "get list watch", HERE, "op-catalog"),
+    *rights(CORE, "events", "create", HERE),
 ]
 MAY_NOT = [
     *rights(CORE, "secrets", "get list watch create delete", HERE),
@@ -60,6 +62,9 @@ MAY_NOT = [
     *rights(CORE, "namespaces", "create delete patch", EVERYWHERE),
     *rights(CORE, "services endpoints configmaps", "delete"),
     *rights(CORE, "configmaps persistentvolumeclaims", "list"),
+    *rights(CORE, "configmaps", "list watch", HERE),
+    *rights(CORE, "configmaps", "list watch", HERE, "another"),
+    *rights(CORE, "configmaps", "delete", HERE, "op-catalog"),
     *rights(OURS, "trainingjobs", "create update patch"),
     *rights(APPS, "deployments daemonsets statefulsets", "create patch delete"),
     *rights(LEASES, "leases", "get update", HERE, "another"),

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     UNSUPPORTED_SCHEDULING = "UnsupportedScheduling"
     CREATE_REFUSED = "CreateRefused"
     INTERNAL_ERROR = "InternalError"
+    INVALID_CATALOG = "InvalidCatalog"  # on the catalogue's ConfigMap
 
 
 class Cause(StrEnum):

@@ -61,6 +61,7 @@ class Config:
     cluster_domain: str = "cluster.local"
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
+    catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
     shutdown_grace: float = 10.0
     log_level: str = "info"
     log_format: str = "json"
@@ -100,6 +101,7 @@ _HELP: Final[Mapping[str, str]] = {
     "metrics_port": "port of /metrics, /healthz and /readyz",
     "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
     "catalog": "YAML file that overrides the accelerator catalogue",
+    "catalog_config_map": "ConfigMap of the operator's own namespace that overrides it, followed live",
 }
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drumline.api.catalog import Catalog
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
 from drumline.core.gang.plan import Apply, Create, Event, Plan
@@ -26,6 +25,7 @@ from drumline.core.training.policies.admission import request_of
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
+from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.counting import spare
 from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, TerminalError
 from drumline.runtime.executor import Executor, Outcome, Owner
@@ -64,17 +64,17 @@ class Controller:
         self,
         client: Client,
         queue: WorkQueue[Key],
-        catalog: Catalog,
+        catalogue: Catalogue,
         settings: Settings,
         clocks: Clocks,
         namespace: str = "",
     ) -> None:
         self._queue = queue
-        self._catalog = catalog
+        self._catalogue = catalogue
         self._settings = settings
         self._now = clocks.now
         self.expectations = Expectations(clocks.monotonic)
-        self.world = World(client, catalog, self.expectations, self, namespace)
+        self.world = World(client, catalogue, self.expectations, self, namespace)
         self._preflight = Preflight(client, self._samples, clocks.monotonic)
         self.admitter = Admitter(
             self.world.capacity, self._preflight, queue.add, clocks.now, settings.head_wait_seconds
@@ -95,6 +95,7 @@ class Controller:
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
         self._tasks.append(asyncio.create_task(self.admitter.run()))
+        self._tasks.append(asyncio.create_task(self._catalogue.tell()))
         for key in list(self.world.jobs.store):
             self._queue.add(key)
 
@@ -113,6 +114,7 @@ class Controller:
         stale = self.expectations.behind(uid, record.meta.resource_version)
         if stale or self.expectations.pending(uid):
             return STALE_SECONDS
+        record = self._judged(record)
         observation = self._observe(record)
         self._hold(record, observation)
         plan = self._decide(observation)
@@ -125,9 +127,18 @@ class Controller:
         self._learn(record, plan, outcome)
         return self._again(record, plan, outcome)
 
+    def _judged(self, record: JobRecord) -> JobRecord:
+        """The job by the catalogue in force; what admission was asked, or said, by another one is void."""
+        judged = self.world.judged(record)
+        if judged is not record:
+            if self.admitter.granted(record.meta.uid):
+                self._release(record.meta.uid)
+            self.admitter.drop(record.meta.uid)
+        return judged
+
     def _observe(self, record: JobRecord) -> Observation:
         answer = self.admitter.answer(record.meta.uid)
-        return observe(self.world, record, answer, self._catalog, self._settings)
+        return observe(self.world, record, answer, self._settings)
 
     def _decide(self, observation: Observation) -> Plan:
         """The plan; an error of ours costs this job a while, is said once, and harms no other."""

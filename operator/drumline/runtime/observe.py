@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from drumline.api.catalog import Catalog
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.revision import decode
@@ -16,7 +15,6 @@ def observe(
     world: World,
     record: JobRecord,
     answer: Granted | Refusal | None,
-    catalog: Catalog,
     settings: Settings,
 ) -> Observation:
     """Everything a decision about this job may look at. Reads memory only."""
@@ -30,7 +28,7 @@ def observe(
         shape=record.shape,
         roster=record.roster,
         status=record.status,
-        catalog=catalog,
+        catalog=record.catalog,
         pods=_pods(world, record, memory),
         unhealthy=_unhealthy(world, placement),
         priority=priority,

@@ -36,6 +36,7 @@ class JobRecord:
     shape: GangShape | None
     roster: Roster | None
     status: TrainingJobStatus
+    catalog: Catalog  # what it was judged by
 
     @property
     def key(self) -> tuple[str, str]:
@@ -68,6 +69,8 @@ class SliceRecord:
 @dataclass(frozen=True, slots=True)
 class _Parsed:
     generation: int
+    catalog: Catalog
+    form: TrainingJobSpec | None  # well-formed, whatever the catalogue says
     spec: TrainingJobSpec | None
     errors: tuple[FieldError, ...]
     shape: GangShape | None
@@ -75,10 +78,13 @@ class _Parsed:
 
 
 class JobReader:
-    """Reads TrainingJobs; a spec is parsed once per generation."""
+    """Reads TrainingJobs; a spec is parsed once per generation.
+
+    A job keeps the catalogue that it was first judged by until `judged` brings it to the one in force, `catalog`.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+        self.catalog = catalog
         self._parsed: dict[str, _Parsed] = {}
 
     def read(self, document: Document) -> JobRecord:
@@ -97,7 +103,22 @@ class JobReader:
             labels=metadata.get("labels") or {},
         )
         status = TrainingJobStatus.model_validate(document.get("status") or {})
-        return JobRecord(meta, parsed.spec, parsed.errors, parsed.shape, parsed.roster, status)
+        return _record(meta, parsed, status)
+
+    def judged(self, record: JobRecord) -> JobRecord:
+        """The record by the catalogue in force; the very same where that changes nothing for its accelerator.
+
+        A job that has a placement keeps the catalogue of its attempt, and with it the attempt's rendering.
+        """
+        parsed = self._parsed.get(record.meta.uid)
+        if parsed is None or parsed.form is None or record.status.placement is not None:
+            return record
+        kind = parsed.form.accelerator.type
+        if parsed.catalog is self.catalog or parsed.catalog.get(kind) == self.catalog.get(kind):
+            return record
+        fresh = self._judge(record.meta.name, parsed.generation, parsed.form, self.catalog)
+        self._parsed[record.meta.uid] = fresh
+        return _record(record.meta, fresh, record.status)
 
     def forget(self, uid: str) -> None:
         """The job is gone."""
@@ -108,27 +129,50 @@ class JobReader:
         known = self._parsed.get(metadata["uid"])
         if known is not None and known.generation == generation:
             return known
-        parsed = self._parsed[metadata["uid"]] = self._fresh(metadata["name"], generation, raw)
+        catalog = self.catalog if known is None else known.catalog
+        form, errors = parse_spec(raw)
+        if form is None or errors:
+            parsed = _Parsed(generation, catalog, None, None, tuple(errors), None, None)
+        else:
+            parsed = self._judge(metadata["name"], generation, form, catalog)
+        self._parsed[metadata["uid"]] = parsed
         return parsed
 
-    def _fresh(self, name: str, generation: int, raw: Document) -> _Parsed:
+    def _judge(self, name: str, generation: int, form: TrainingJobSpec, catalog: Catalog) -> _Parsed:
         try:
-            return self._checked(name, generation, raw)
+            return self._checked(name, generation, form, catalog)
         except Exception as error:  # noqa: BLE001 - whatever a template holds, it ends as InvalidSpec
             logger.warning("cannot read the spec of %s: %s", name, error)
             problem = FieldError("spec.template", f"cannot be read: {type(error).__name__}: {error}")
-            return _Parsed(generation, None, (problem,), None, None)
+            return _Parsed(generation, catalog, form, None, (problem,), None, None)
 
-    def _checked(self, name: str, generation: int, raw: Document) -> _Parsed:
-        spec, errors = parse_spec(raw)
-        if spec is not None and not errors:
-            errors = tuple(validate_job(name, spec, self._catalog))
-        if spec is None or errors:
-            return _Parsed(generation, None, tuple(errors), None, None)
-        shape = resolve_shape(spec, self._catalog)
+    def _checked(self, name: str, generation: int, form: TrainingJobSpec, catalog: Catalog) -> _Parsed:
+        errors = tuple(validate_job(name, form, catalog))
+        if errors:
+            return _Parsed(generation, catalog, form, None, errors, None, None)
+        shape = resolve_shape(form, catalog)
         # the template goes through the very code that will render it: what that can't read is refused now
-        gang_request(JobMeta("", name, "", generation, "", 0.0), spec, self._catalog, queued_at=0.0)
-        return _Parsed(generation, spec, (), shape, roster(name, spec, shape.workers_per_slice))
+        gang_request(JobMeta("", name, "", generation, "", 0.0), form, catalog, queued_at=0.0)
+        members = roster(name, form, shape.workers_per_slice)
+        return _Parsed(generation, catalog, form, form, (), shape, members)
+
+
+def _record(meta: JobMeta, parsed: _Parsed, status: TrainingJobStatus) -> JobRecord:
+    errors = parsed.errors or _misfit(parsed.roster, status)
+    if errors:
+        return JobRecord(meta, None, errors, None, None, status, parsed.catalog)
+    return JobRecord(meta, parsed.spec, (), parsed.shape, parsed.roster, status, parsed.catalog)
+
+
+def _misfit(members: Roster | None, status: TrainingJobStatus) -> tuple[FieldError, ...]:
+    """An attempt that began under another catalogue may have another number of pods than one would have now."""
+    live = bool(status.attempts) and status.attempts[-1].finished_at is None
+    if members is None or status.placement is None or not live or status.placement.pods == members.size:
+        return ()
+    text = (
+        f"the catalogue now gives it {members.size} pods, and its attempt began with {status.placement.pods}"
+    )
+    return (FieldError("spec.accelerator", text),)
 
 
 def read_owned(document: Document) -> OwnedRecord:

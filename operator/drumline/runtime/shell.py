@@ -27,6 +27,7 @@ import yaml
 from drumline.api.catalog import Catalog
 from drumline.api.meta import GROUP, TRAINING_JOBS, VERSION
 from drumline.core.training.observation import Settings
+from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.config import Config, ConfigError, load
 from drumline.runtime.config_logging import configure
 from drumline.runtime.controller import Clocks, Controller
@@ -89,6 +90,10 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     catalog = Catalog.default()
     if config.catalog:
         catalog = catalog.merged(yaml.safe_load(Path(config.catalog).read_text(encoding="utf-8")))
+    catalogue = Catalogue(catalog)
+    if config.catalog_config_map:
+        namespace = config.lease_namespace or _own_namespace()
+        catalogue.follow(client, namespace, config.catalog_config_map, now)
     settings = Settings(
         discovery=config.discovery,
         head_wait_seconds=config.head_wait,
@@ -96,7 +101,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         cluster_domain=config.cluster_domain,
     )
     clocks = Clocks(now=now, monotonic=monotonic)
-    controller = Controller(client, queue, catalog, settings, clocks, config.namespace)
+    controller = Controller(client, queue, catalogue, settings, clocks, config.namespace)
     world = controller.world
 
     def census() -> Census:

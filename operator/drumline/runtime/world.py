@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import LABEL_JOB, TRAINING_JOBS
@@ -17,6 +17,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.discovery import Published, is_kube_dns
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.types import Node, Placement, Pod, PodPhase
+from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
@@ -77,7 +78,7 @@ class World:
     def __init__(
         self,
         client: Client,
-        catalog: Catalog,
+        catalogue: Catalogue,
         expectations: Expectations,
         listener: Listener,
         namespace: str = "",
@@ -87,7 +88,9 @@ class World:
         self.keys: dict[str, Key] = {}  # job uid → key
         self.expectations = expectations
         self._kube_dns: set[Key] = set()  # its pods
-        self._reader = JobReader(catalog)
+        self._catalogue = catalogue
+        self._reader = JobReader(catalogue.current)
+        catalogue.changed = self._on_catalogue
         self._listener = listener
         self.jobs = Reflector(
             client,
@@ -113,9 +116,10 @@ class World:
         self.endpoints = _ours(client, "endpoints", namespace, read_endpoints, self._on_slice)
 
     @property
-    def reflectors(self) -> tuple[Reflector[object], ...]:
+    def reflectors(self) -> tuple[Reflector[Any], ...]:
         """Every reflector, jobs last: when they are first seen everything else is there."""
-        return (  # type: ignore[return-value]  # a reflector only hands out what it keeps
+        return (
+            *self._catalogue.reflectors,
             self.nodes,
             self.pods,
             self.services,
@@ -142,6 +146,18 @@ class World:
     def kube_dns(self) -> bool:
         """Whether the cluster has pods of kube-dns."""
         return bool(self._kube_dns)
+
+    def judged(self, record: JobRecord) -> JobRecord:
+        """The record by the catalogue in force, see `JobReader.judged`; from now on the store has it."""
+        judged = self._reader.judged(record)
+        if judged is not record:
+            self.jobs.store.put(record.key, judged)
+        return judged
+
+    def _on_catalogue(self, catalog: Catalog) -> None:
+        self._reader.catalog = catalog
+        for key in self.keys.values():
+            self._listener.job_changed(key, urgent=False)
 
     def _on_job(self, old: JobRecord | None, new: JobRecord | None) -> None:
         record = new or old

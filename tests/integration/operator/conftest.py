@@ -26,6 +26,8 @@ from tests.integration.operator.lab import Lab
 # The only replica of its cluster: a machine that is busy for half a minute must not end it.
 PATIENT = ("--lease-duration", "60", "--lease-renew-deadline", "45", "--lease-retry", "2")
 
+CATALOG = "drumline-catalog"  # the ConfigMap that the shared operator follows, in namespace default
+
 
 @dataclass
 class Operator:
@@ -89,7 +91,7 @@ def api_cluster(cluster: Cluster) -> Cluster:
 def operator(api_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One operator for all tests of this worker."""
     log = tmp_path_factory.mktemp("operator") / "log"
-    running = start_operator(api_cluster.kubeconfig, log, *PATIENT)
+    running = start_operator(api_cluster.kubeconfig, log, *PATIENT, "--catalog-config-map", CATALOG)
     try:
         running.wait_leading()
         yield running

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from drumline.api.catalog import Catalog
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.runtime import config
 from tests.unit.charts.conftest import NAMESPACE, Manifest, Render, every, one
@@ -19,13 +20,13 @@ def pod_of(manifests: list[Manifest]) -> Manifest:
 
 
 def settings_of(manifests: list[Manifest]) -> Manifest:
-    data = one(manifests, "ConfigMap")["data"]
+    data = one(manifests, "ConfigMap", "drumline")["data"]
     found: Manifest = yaml.safe_load(data["config.yaml"])
     return found
 
 
 def load(manifests: list[Manifest], folder: Any) -> config.Config:
-    for name, text in one(manifests, "ConfigMap")["data"].items():
+    for name, text in one(manifests, "ConfigMap", "drumline")["data"].items():
         (folder / name).write_text(text)
     return config.load(["--config", str(folder / "config.yaml")], {})
 
@@ -73,7 +74,7 @@ def test_selectors_match_the_pod(default: list[Manifest]) -> None:
 
 def test_the_operator_reads_the_settings_of_the_chart(default: list[Manifest], tmp_path: Any) -> None:
     loaded = load(default, tmp_path)
-    ours = {"namespace", "lease_namespace", "lease_name", "metrics_port", "kubeconfig", "catalog"}
+    ours = {"namespace", "lease_namespace", "lease_name", "metrics_port", "kubeconfig", "catalog_config_map"}
     for field in fields(config.Config):
         if field.name not in ours:
             assert getattr(loaded, field.name) == field.default, field.name
@@ -99,20 +100,30 @@ def test_changed_settings_roll_the_pods(render: Render, default: list[Manifest])
 
 
 def test_a_catalogue_keeps_its_large_numbers(render: Render, tmp_path: Any) -> None:
-    chip = {"kind": "gpu", "chipsPerHost": 8, "hbmBytes": 80_000_000_000, "peakFlops": {"bf16": 989e12}}
+    chip = {
+        "kind": "gpu",
+        "resource": "a.b/c",
+        "chipsPerHost": 8,
+        "hbmBytes": 80_000_000_000,
+        "peakFlops": {"bf16": 989e12},
+    }
     manifests = render({"catalog": {"my-chip": chip}})
-    assert load(manifests, tmp_path).catalog == "/etc/drumline/catalog.yaml"
-    read = yaml.safe_load(one(manifests, "ConfigMap")["data"]["catalog.yaml"])
+    name = load(manifests, tmp_path).catalog_config_map
+    read = yaml.safe_load(one(manifests, "ConfigMap", name)["data"]["catalog.yaml"])
     assert read == {"my-chip": chip}
-    mount = next(
-        m for m in pod_of(manifests)["spec"]["containers"][0]["volumeMounts"] if m["name"] == "config"
-    )
-    assert mount["mountPath"] == "/etc/drumline"
+    assert Catalog.default().merged(read)["my-chip"].hbm_bytes == 80_000_000_000
 
 
-def test_no_catalogue_is_named_where_none_is_given(default: list[Manifest]) -> None:
-    assert "catalog" not in settings_of(default)
-    assert one(default, "ConfigMap")["data"].keys() == {"config.yaml"}
+def test_a_changed_catalogue_rolls_nothing(render: Render, default: list[Manifest]) -> None:
+    changed = render({"catalog": {"my-chip": {"kind": "gpu", "chipsPerHost": 8}}})
+    assert one(changed, "Deployment") == one(default, "Deployment")
+
+
+def test_the_catalogue_may_be_watched_by_its_name_only(default: list[Manifest], tmp_path: Any) -> None:
+    watch, say = one(default, "Role", "drumline-catalog")["rules"]
+    assert watch["resourceNames"] == [load(default, tmp_path).catalog_config_map]
+    assert (watch["resources"], watch["verbs"]) == (["configmaps"], ["get", "list", "watch"])
+    assert (say["resources"], say["verbs"]) == (["events"], ["create"])
 
 
 def test_workers_never_preempt(default: list[Manifest]) -> None:

@@ -8,6 +8,7 @@ from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Node, Placement
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Settings
+from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import Conflict, Forbidden, NameConflict
 from drumline.runtime.executor import Outcome
@@ -19,7 +20,7 @@ from tests.unit.core.training.jobs import CATALOG, NOW, UID
 
 @pytest.fixture
 def controller():
-    made = Controller(None, WorkQueue(), CATALOG, Settings(), Clocks(lambda: NOW, lambda: NOW))
+    made = Controller(None, WorkQueue(), Catalogue(CATALOG), Settings(), Clocks(lambda: NOW, lambda: NOW))
     for index in range(4):
         made.world.capacity.set_node(Node(f"node-{index}", allocatable={"cpu": 8000, "pods": 10}))
     return made
@@ -27,7 +28,7 @@ def controller():
 
 def _record(observation):
     o = observation
-    return JobRecord(o.job, o.spec, o.errors, o.shape, o.roster, o.status)
+    return JobRecord(o.job, o.spec, o.errors, o.shape, o.roster, o.status, o.catalog)
 
 
 def _seen(controller, observation):
@@ -144,3 +145,23 @@ async def test_what_a_new_leader_finds_placed_it_holds(controller):
     controller._hold_at_start(record)
     assert controller.world.capacity.reserved(UID)
     assert controller.world.remember(UID).placement[1] == Placement(tuple(f"node-{i}" for i in range(4)))
+
+
+async def test_what_admission_said_under_another_catalogue_is_void(controller):
+    document = {
+        "metadata": {"namespace": "ns", "name": "job", "uid": UID, "resourceVersion": "1"},
+        "spec": jobs.spec(),
+    }
+    controller.world.jobs._upsert(document)
+    queued = jobs.job()
+    record = controller.world.jobs.store.get("ns", "job")
+    controller.admitter.want(decide(queued, NOW).waiting)
+    controller.world.capacity.reserve(decide(queued, NOW).waiting, jobs.placement(queued))
+    controller.admitter._answers[UID] = Granted(jobs.placement(queued))
+    assert controller._judged(record) is record
+    controller.world._on_catalogue(CATALOG.merged({"cpu": {"nodeLabels": {"pool": "cpu"}}}))
+    judged = controller._judged(record)
+    assert judged is controller.world.jobs.store.get("ns", "job")
+    assert judged.catalog["cpu"].node_labels == {"pool": "cpu"}
+    assert controller.admitter.answer(UID) is None
+    assert not controller.world.capacity.reserved(UID)

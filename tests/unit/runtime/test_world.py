@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.world import World
 from tests.unit.core.training.jobs import CATALOG, UID
@@ -30,7 +31,7 @@ def told() -> Told:
 
 @pytest.fixture
 def world(told: Told) -> World:
-    made = World(None, CATALOG, Expectations(lambda: 0.0), told)  # type: ignore[arg-type]  # it makes no request
+    made = World(None, Catalogue(CATALOG), Expectations(lambda: 0.0), told)  # type: ignore[arg-type]  # it makes no request
     made.keys[UID] = ("ns", "job")
     return made
 

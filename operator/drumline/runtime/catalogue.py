@@ -1,0 +1,114 @@
+"""The catalogue in force: the one that settings give, with a ConfigMap of the operator's namespace merged over it.
+
+The ConfigMap is followed live. One that can't be used leaves the catalogue as it is; the log names each field that
+is wrong, and the leader says so by an event on the ConfigMap. Without the ConfigMap the settings' catalogue holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from drumline.api.catalog import Catalog, CatalogError
+from drumline.api.errors import FieldError
+from drumline.api.reasons import Reason
+from drumline.core.gang.plan import Event
+from drumline.runtime.executor_events import Events
+from drumline.runtime.executor_objects import Owner
+from drumline.runtime.http import Client
+from drumline.runtime.http_paths import resource_path
+from drumline.runtime.reflector import Reflector
+
+DATA_KEY: Final = "catalog.yaml"
+SHOWN: Final = 5  # faults in an event
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """The ConfigMap as read: the catalogue with it merged in, or what is wrong with it."""
+
+    owner: Owner
+    catalog: Catalog | None
+    faults: tuple[FieldError, ...] = ()
+
+
+class Catalogue:
+    """What `current` is; `changed` is called with each new one."""
+
+    def __init__(self, base: Catalog) -> None:
+        self.current = base
+        self.changed: Callable[[Catalog], None] = lambda _catalog: None
+        self.reflectors: tuple[Reflector[Override], ...] = ()
+        self._base = base
+        self._faulty: Override | None = None
+        self._news = asyncio.Event()
+        self._events: Events | None = None
+
+    def follow(self, client: Client, namespace: str, name: str, now: Callable[[], float]) -> None:
+        """Merge this ConfigMap over the base, now and whenever it changes. `now` gives Unix time in seconds."""
+        path = resource_path("configmaps", namespace)
+        selector = f"metadata.name={name}"
+        self.reflectors = (Reflector(client, path, self.read, self._on_change, field_selector=selector),)
+        self._events = Events(client, now)
+
+    async def tell(self) -> None:
+        """As leader: an event for each faulty ConfigMap, until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._events is None or self._faulty is None:
+                continue
+            faults = self._faulty.faults
+            text = "; ".join(map(str, faults[:SHOWN]))
+            text += f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+            event = Event("Warning", Reason.INVALID_CATALOG, f"the catalogue stays as it was: {text}"[:1024])
+            await self._events.send(self._faulty.owner, event)
+
+    def read(self, document: Mapping[str, Any]) -> Override:
+        """What a ConfigMap makes of the catalogue. A fault is a result, never an exception."""
+        metadata = document["metadata"]
+        names = metadata["namespace"], metadata["name"]
+        owner = Owner("v1", "ConfigMap", "configmaps", *names, metadata["uid"], metadata["resourceVersion"])
+        try:
+            return Override(owner, self._merged((document.get("data") or {}).get(DATA_KEY)))
+        except CatalogError as error:
+            return Override(owner, None, error.errors)
+        except Exception as error:  # noqa: BLE001 - whatever stands there, the catalogue in force goes on
+            fault = FieldError(f"data[{DATA_KEY}]", f"cannot be read: {error}")
+            return Override(owner, None, (fault,))
+
+    def _merged(self, text: str | None) -> Catalog:
+        if text is None:
+            raise CatalogError((FieldError(f"data[{DATA_KEY}]", "required"),))
+        override = yaml.safe_load(text)
+        if override is None:
+            return self._base
+        if not isinstance(override, Mapping):
+            given = f"given {type(override).__name__}; allowed: accelerator types with their fields"
+            raise CatalogError((FieldError(f"data[{DATA_KEY}]", given),))
+        return self._base.merged(override)
+
+    def _on_change(self, _old: Override | None, new: Override | None) -> None:
+        self._faulty = new if new is not None and new.catalog is None else None
+        if new is not None and new.catalog is None:
+            for fault in new.faults:
+                logger.error(
+                    "ConfigMap %s/%s: %s; the catalogue stays as it was",
+                    new.owner.namespace,
+                    new.owner.name,
+                    fault,
+                )
+            self._news.set()
+            return
+        catalog = self._base if new is None or new.catalog is None else new.catalog
+        if catalog != self.current:
+            logger.info("the catalogue changed: %d accelerator types", len(catalog))
+            self.current = catalog
+            self.changed(catalog)
