@@ -59,7 +59,7 @@ def _no_real_node() -> str | None:
 def tests() -> list[Stage]:
     """All tests, after building what they start."""
     reason = _no_real_node()
-    group = "control-plane" if reason else "real-node"
+    group = "control-plane" if reason else "all"
     return [
         Stage("build", (_PYTHON, "-m", "e2e.cluster.build", group), 1800),
         Stage("unit", (*_PYTEST, "tests/unit", "-n", "2"), 300),

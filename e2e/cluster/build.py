@@ -1,6 +1,6 @@
 """Build the pinned Go programs that an embedded cluster is made of.
 
-``python -m e2e.cluster.build [control-plane|real-node|all]`` builds what is missing and says how far it is.
+``python -m e2e.cluster.build [control-plane|real-node|monitoring|all]`` builds what is missing and says how far it is.
 
 A program's place in the cache is a function of everything that decides its content: its module's go.mod and
 go.sum, and the flags. A file under its final name is therefore always whole and always right: it is written
@@ -53,6 +53,11 @@ def _containerd(name: str) -> Tool:
     return Tool(name, "containerd", f"github.com/containerd/containerd/v2/cmd/{name}", _CONTAINERD_TAGS)
 
 
+def _prometheus(name: str) -> Tool:
+    package = f"github.com/prometheus/prometheus/cmd/{name}"
+    return Tool(name, "prometheus", package, tags="remove_all_sd")  # it scrapes addresses it is given
+
+
 def _cni(kind: str, name: str) -> Tool:
     return Tool(name, "cni", f"github.com/containernetworking/plugins/plugins/{kind}/{name}")
 
@@ -81,12 +86,14 @@ REAL_NODE = (
     Tool("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
     Tool("coredns", "coredns", "github.com/coredns/coredns"),
 )
+MONITORING = (_prometheus("prometheus"), _prometheus("promtool"))
 GROUPS = {
     "control-plane": CONTROL_PLANE,
     "real-node": CONTROL_PLANE + REAL_NODE,
-    "all": CONTROL_PLANE + REAL_NODE,
+    "monitoring": MONITORING,
+    "all": CONTROL_PLANE + REAL_NODE + MONITORING,
 }
-_BY_NAME = {tool.name: tool for tool in CONTROL_PLANE + REAL_NODE}
+_BY_NAME = {tool.name: tool for tool in GROUPS["all"]}
 
 
 def cache_dir() -> Path:
