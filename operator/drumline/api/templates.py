@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from drumline.api.catalog import AcceleratorType, Catalog
-from drumline.api.environment import is_reserved
+from drumline.api.environment import MAX_BYTES, is_reserved
 from drumline.api.errors import FieldError
 from drumline.api.podtemplate import OPERATOR_FIELDS, POD_TEMPLATE_SCHEMA
 from drumline.api.schemacheck import schema_errors
 from drumline.api.training import Framework, TrainingJobSpec
+from drumline.api.validation_progress import mount_errors
 from drumline.api.wire import given
 
 CONTAINER_LISTS: Final = ("containers", "initContainers")
@@ -32,6 +33,7 @@ def template_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldEr
     if not malformed:
         tpu = entry is not None and entry.is_tpu
         yield from _pod_errors(path, spec.template, spec.framework, tpu=tpu)
+        yield from mount_errors(f"{path}.spec", spec)
         yield from _foreign_chip_errors(path, spec.template, catalog, own)
         yield from _count_errors(f"{path}.spec.containers", spec, entry) if entry is not None else ()
     for index, helper in enumerate(spec.helpers):
@@ -69,6 +71,12 @@ def _env_errors(
             yield FieldError(
                 f"{path}[{index}].name",
                 f"given {variable['name']!r}, which the operator sets; allowed: any name it does not set",
+            )
+        size = len(f"{variable['name']}={variable.get('value') or ''}".encode())
+        if size > MAX_BYTES:
+            yield FieldError(
+                f"{path}[{index}].value",
+                f"given {size} bytes with its name; allowed: at most {MAX_BYTES}, as Linux starts no program with more",
             )
 
 

@@ -17,13 +17,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from drumline.api.catalog import Catalog
+from drumline.api.environment import MAX_BYTES, host_list_bytes
 from drumline.api.errors import FieldError
 from drumline.api.names import MAX_LABEL, longest_names
-from drumline.api.shape import resolve_shape
+from drumline.api.shape import GangShape, resolve_shape
 from drumline.api.templates import template_errors
 from drumline.api.training import DNS_1035, PlacementPolicyType, TrainingJobSpec
 from drumline.api.validation_accelerator import accelerator_errors
 from drumline.api.validation_helpers import helper_errors
+from drumline.api.validation_progress import progress_errors
 from drumline.api.wire import field_errors
 
 MAX_PODS: Final = 50_000
@@ -51,6 +53,7 @@ def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[Fi
         *_policy_errors(spec),
         *template_errors(spec, catalog),
         *helper_errors(spec),
+        *progress_errors(spec),
     )
     # sizes are known only for a sound accelerator
     return (*rules, *(() if accelerator else _size_errors(name, spec, catalog)))
@@ -72,6 +75,8 @@ def _size_errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> Iterator
         yield FieldError(
             "spec.slices", f"given a gang of {pods} pods; allowed: at most {MAX_PODS} pods in all"
         )
+    if shape.workers_per_slice > 1 and catalog[spec.accelerator.type].is_tpu:
+        yield from _host_list_errors(name, shape)
     for longest in longest_names(name, spec, shape.workers_per_slice):
         if len(longest) > MAX_LABEL:
             spare = max(0, MAX_LABEL - len(longest) + len(name))
@@ -81,6 +86,22 @@ def _size_errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> Iterator
                 f"such as {longest!r} of at most {MAX_LABEL}",
             )
             return
+
+
+def _host_list_errors(name: str, shape: GangShape) -> Iterator[FieldError]:
+    """A slice's list of hosts stands in one variable, which must not be too long to start a program with."""
+    size = host_list_bytes(len(name), shape.slices, shape.workers_per_slice)
+    if size <= MAX_BYTES:
+        return
+    longest = len(name) - -(-(size - MAX_BYTES) // (2 * shape.workers_per_slice))
+    what = (
+        f"the list of a slice's {shape.workers_per_slice} hosts has {size} bytes, and Linux takes {MAX_BYTES}"
+    )
+    if longest < 1:
+        yield FieldError("spec.accelerator.topology", f"{what}; allowed: fewer workers in a slice")
+    else:
+        text = f"given {name!r} ({len(name)} characters); allowed: at most {longest} characters, as {what}"
+        yield FieldError("metadata.name", text)
 
 
 def _policy_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:

@@ -24,6 +24,7 @@ _WRONG_TYPE: dict[str, list[Any]] = {
     "array": ["text", 3, {"a": "b"}],
     "string": [3, True, {"a": "b"}, ["a"]],
     "integer": ["3", 1.5, True, [1]],
+    "number": ["3", True, [1]],
     "boolean": ["true", 0, {"a": "b"}],
 }
 
@@ -66,6 +67,32 @@ FULL: dict[str, Any] = {
     "managedBy": "drumline.dev/operator",
     "successPolicy": {"type": "Rank0"},
     "failurePolicy": {"maxRestarts": 3, "backoff": {"initialSeconds": 1, "maxSeconds": 60}},
+    "checkpoint": {"path": "/ckpt", "intervalSeconds": 600},
+    "progress": {
+        "source": "scrape",
+        "preset": "maxtext",
+        "pattern": "step (?P<step>[0-9]+)",
+        "commitPattern": "saved (?P<step>[0-9]+)",
+        "scrape": {
+            "port": 9090,
+            "path": "/metrics",
+            "step": "train_step",
+            "tokens": "tokens_total",
+            "committedStep": "saved_step",
+        },
+    },
+    "model": {
+        "parameters": 8.0e9,
+        "activeParameters": 2.0e9,
+        "layers": 32,
+        "heads": 32,
+        "headDim": 128,
+        "sequenceLength": 8192,
+        "window": 4096,
+        "tokensPerStep": 1000000,
+        "attention": "causal",
+        "precision": "bf16",
+    },
     "helpers": [
         {"name": "loader", "replicas": 2, "template": {"spec": {"containers": [container()]}}},
         {
@@ -131,7 +158,7 @@ def _bad_numbers_and_texts(place: Schema) -> Iterator[tuple[str, Any]]:
     if "minimum" in place:
         yield "too small", place["minimum"] - 1
     if "maximum" in place:
-        yield "too large", place["maximum"] + 1
+        yield "too large", place["maximum"] * 2  # a float that large has no neighbour at 1
     if place.get("minLength"):
         yield "empty", ""
     if place.get("maxLength", 10**6) < 10**5:
@@ -210,6 +237,22 @@ _PLACEMENTS = st.one_of(
 _BACKOFFS = st.tuples(st.integers(0, 86400), st.integers(0, 86400)).map(
     lambda pair: {"initialSeconds": min(pair), "maxSeconds": max(pair)}
 )
+_PATTERNS = st.sampled_from(["(?P<step>[0-9]+)", "^it (?P<step>[0-9]+)/"])
+_PROGRESSES = st.one_of(
+    st.fixed_dictionaries(
+        {"source": st.sampled_from(["auto", "launcher", "report", "log", "none"])},
+        optional={
+            "preset": st.sampled_from(["auto", "nemo"]),
+            "pattern": _PATTERNS,
+            "commitPattern": _PATTERNS,
+        },
+    ),
+    st.just({"source": "scrape", "scrape": {"port": 9090, "step": "train_step"}}),
+)
+_MODELS = st.fixed_dictionaries(
+    {"parameters": st.integers(10, 10**12)},
+    optional={"activeParameters": st.integers(1, 10), "precision": st.sampled_from(["bf16", "fp8"])},
+)
 
 
 @st.composite
@@ -251,6 +294,9 @@ VALID: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             {}, optional={"maxRestarts": st.integers(0, 10000), "backoff": _BACKOFFS}
         ),
         "helpers": _helpers(),
+        "checkpoint": st.fixed_dictionaries({}, optional={"intervalSeconds": st.integers(1, 2**31 - 1)}),
+        "progress": _PROGRESSES,
+        "model": _MODELS,
     },
 )
 
