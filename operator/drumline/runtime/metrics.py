@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from drumline import __version__
+from drumline.runtime.ingest.verdicts import Outcome
 from drumline.runtime.metrics_census import Census
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -51,6 +52,12 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=self.registry,
         )
+        self._reports = Counter(
+            "drumline_reports_total",
+            "Progress reports of workers, by what became of them.",
+            ["outcome"],
+            registry=self.registry,
+        )
         self._depth = self._gauge("drumline_workqueue_depth", "Objects waiting for a worker.")
         self._delayed = self._gauge("drumline_workqueue_delayed", "Objects waiting for their time.")
         self._leader = self._gauge("drumline_leader", "Whether this replica is the leader: 1 or 0.")
@@ -58,6 +65,8 @@ class Metrics:
         build.labels(__version__).set(1)
         for result in RESULTS:
             self._reconciles.labels(kind, result)
+        for outcome in Outcome:
+            self._reports.labels(outcome)
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)
@@ -69,6 +78,10 @@ class Metrics:
     def request(self, verb: str, resource: str, code: str) -> None:
         """One request to the API server: an observer for `http.Client`."""
         self._requests.labels(verb, resource, code).inc()
+
+    def reported(self, outcome: str, count: int) -> None:
+        """So many more reports ended in one of `verdicts.Outcome`: the count of a `ReportBus`."""
+        self._reports.labels(outcome).inc(count)
 
     def follow(
         self, *, depth: Callable[[], int], delayed: Callable[[], int], leader: Callable[[], bool]
