@@ -58,6 +58,7 @@ def test_the_charts_settings_are_the_operators() -> None:
         "metricsHost",
         "metricsPort",
         "catalog",
+        "catalogConfigMap",
     }
     assert set(values["settings"]) == names - elsewhere
 

@@ -46,6 +46,7 @@ BY_FRAMEWORK: Final[Mapping[Framework, tuple[str, ...]]] = {
 }
 
 LIST_LIKE: Final = frozenset({"LIBTPU_INIT_ARGS", "XLA_FLAGS"})  # flags: ours first, then the user's
+MAX_BYTES: Final = 131_071  # of NAME=value: Linux starts no program with a longer one (MAX_ARG_STRLEN)
 PREFERENCES: Final = frozenset({"PYTHONUNBUFFERED"})
 
 
@@ -57,3 +58,13 @@ def reserved_names(framework: Framework, *, tpu: bool) -> frozenset[str]:
 def is_reserved(name: str, framework: Framework, *, tpu: bool) -> bool:
     """Whether a user may not set the variable."""
     return name.startswith(ENV_PREFIX) or name in reserved_names(framework, tpu=tpu)
+
+
+def host_list_bytes(job_characters: int, slices: int, workers_per_slice: int) -> int:
+    """Bytes of the longest variable that the operator writes: TPU_PROCESS_ADDRESSES of the last slice.
+
+    It is ``<job>-<slice>-<worker>.<job>:8476`` for each worker of the slice, with commas between them.
+    """
+    digits = sum(len(str(worker)) for worker in range(workers_per_slice))
+    each = 2 * job_characters + len(f"-{slices - 1}-.:8476,")
+    return len("TPU_PROCESS_ADDRESSES=") + workers_per_slice * each + digits - 1

@@ -309,3 +309,38 @@ def test_whole_jobs(fields: dict[str, Any], workers: int, chips: int) -> None:
     assert validate_job("llama", job, Catalog.default()) == ()
     shape = resolve_shape(job, Catalog.default())
     assert (shape.workers, shape.chips) == (workers, chips)
+
+
+FULL_POD = {"type": "tpu-v5p", "topology": "16x20x28"}  # 2240 hosts
+
+
+def _length_errors(name: str, **fields: Any) -> list[tuple[str, str]]:
+    found = validate_job(name, spec(framework="jax", **fields), Catalog.default())
+    return [(e.path, e.message) for e in found]
+
+
+def test_a_host_list_that_no_program_can_be_started_with_is_refused_by_the_job_s_name() -> None:
+    """Pods and their kernel would say only that the argument list is too long."""
+    assert _length_errors("x" * 20, accelerator=FULL_POD) == []
+    [(path, message)] = _length_errors("x" * 40, accelerator=FULL_POD)
+    assert path == "metadata.name"
+    assert "list of a slice's 2240 hosts has" in message
+    allowed = int(message.split("at most ")[1].split()[0])
+    assert 20 < allowed < 40
+    assert _length_errors("x" * allowed, accelerator=FULL_POD) == []
+    assert _length_errors("x" * (allowed + 1), accelerator=FULL_POD) != []
+
+
+def test_where_no_name_is_short_enough_the_topology_is_named() -> None:
+    lone_chips = Catalog.default().merged({"tpu-v5p": {"chipsPerHost": 1}})
+    [error] = validate_job("x", spec(framework="jax", accelerator=FULL_POD), lone_chips)
+    assert error.path == "spec.accelerator.topology"
+    assert "fewer workers in a slice" in error.message
+
+
+def test_a_variable_of_the_users_that_is_too_long_is_refused_by_its_place() -> None:
+    env = [{"name": "A", "value": "x" * 131_069}, {"name": "B", "value": "x" * 131_070}]
+    errors = _length_errors("job", template=template(containers=[container(env=env)]))
+    assert errors[0][0] == "spec.template.spec.containers[0].env[1].value"
+    assert "given 131072 bytes with its name; allowed: at most 131071" in errors[0][1]
+    assert len(errors) == 1

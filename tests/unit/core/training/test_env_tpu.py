@@ -1,11 +1,14 @@
 """What libtpu and Megascale find, and where long host lists stand."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drumline.api.environment import MAX_BYTES, host_list_bytes
 from drumline.core.training import env_tpu
 from drumline.core.training.environment_facts import GangFacts, WorkerFacts
 
@@ -86,3 +89,29 @@ def test_every_reference_has_its_list(slices: int, workers: int) -> None:
             if isinstance(value, dict):
                 source = value["configMapKeyRef"]
                 assert len(found[source["name"]][source["key"]].split(",")) == workers
+
+
+@given(st.integers(1, 120), st.integers(2, 300), st.text("abc", min_size=1, max_size=50))
+def test_validation_knows_the_size_of_the_longest_variable(slices: int, workers: int, job: str) -> None:
+    facts = gang(slices, workers, job)
+    longest = max(
+        len(f"TPU_PROCESS_ADDRESSES={_resolved(facts, i)}".encode()) for i in {0, slices // 2, slices - 1}
+    )
+    assert longest == host_list_bytes(len(job), slices, workers)
+
+
+def _resolved(facts: GangFacts, slice_index: int) -> str:
+    value = environment(facts, slice_index, 0)["TPU_PROCESS_ADDRESSES"]
+    if isinstance(value, str):
+        return value
+    source = value["configMapKeyRef"]
+    return dict(env_tpu.host_lists(facts))[source["name"]][source["key"]]
+
+
+def test_a_variable_of_the_greatest_size_starts_a_program_and_a_larger_one_does_not() -> None:
+    value = "x" * (MAX_BYTES - len("TPU_PROCESS_ADDRESSES="))
+    command = [sys.executable, "-c", "import os; print(len(os.environ['TPU_PROCESS_ADDRESSES']))"]
+    done = subprocess.run(command, env={"TPU_PROCESS_ADDRESSES": value}, capture_output=True, check=True)
+    assert int(done.stdout) == len(value)
+    with pytest.raises(OSError, match="too long"):
+        subprocess.run(command, env={"TPU_PROCESS_ADDRESSES": value + "x"}, check=True)
