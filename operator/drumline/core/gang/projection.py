@@ -8,7 +8,6 @@ or null always means its zero value.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from functools import lru_cache
 from sys import intern
 from typing import Any, Final
@@ -16,8 +15,9 @@ from typing import Any, Final
 from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.projection_requests import effective_requests, is_sidecar
 from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
+from drumline.core.gang.projection_times import pod_times, timestamp
 from drumline.core.gang.quantity import canonical
-from drumline.core.gang.types import Member, Node, Pod, PodPhase, Taint, Termination
+from drumline.core.gang.types import NO_TIMES, Member, Node, Pod, PodPhase, Taint, Termination
 
 __all__ = ["project_node", "project_pod", "shape_of", "timestamp"]
 
@@ -49,6 +49,7 @@ def project_pod(raw: Raw) -> Pod:
     facts = _conditions(status.get("conditions") or ())
     node = spec.get("nodeName") or ""
     waiting, waiting_message = _waiting(status)
+    member = _member(metadata)
     return Pod(
         namespace=intern(metadata.get("namespace", "")),
         name=metadata["name"],
@@ -71,13 +72,9 @@ def project_pod(raw: Raw) -> Pod:
         disruption=facts.disruption,
         termination=_termination(spec, status),
         ips=tuple(ip["ip"] for ip in status.get("podIPs") or ()),
-        member=_member(metadata),
+        member=member,
+        times=NO_TIMES if member is None else pod_times(metadata, status),
     )
-
-
-def timestamp(value: str | None) -> float:
-    """Unix time in seconds of an RFC 3339 time; 0 for none."""
-    return _parse_time(value) if value else 0.0
 
 
 class _Facts:
@@ -158,11 +155,6 @@ def _taint(raw: Raw) -> Taint:
 
 def _cut(message: str | None) -> str:
     return _shared_text(message[:_MAX_MESSAGE]) if message else ""
-
-
-@lru_cache(maxsize=4096)
-def _parse_time(value: str) -> float:
-    return datetime.fromisoformat(value).timestamp()
 
 
 @lru_cache(maxsize=1024)

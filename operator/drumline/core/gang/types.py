@@ -106,6 +106,20 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class PodTimes:
+    """When a pod came how far, by its own word: Unix seconds, whole ones as a rule; 0 = not yet."""
+
+    prepared_at: float = 0.0  # sandbox up and init containers done: images are pulled from here on
+    started_at: float = 0.0  # the last main container started
+    ready_at: float = 0.0  # condition Ready became True
+    ended_at: float = 0.0  # the last main container ended
+    deleted_at: float = 0.0  # its deletion was asked for
+
+
+NO_TIMES = PodTimes()
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """What decisions need of a v1.Pod."""
 
@@ -131,6 +145,7 @@ class Pod:
     termination: Termination | None = None
     ips: tuple[str, ...] = ()
     member: Member | None = None  # None: not a pod of ours
+    times: PodTimes = NO_TIMES  # of our pods only
 
     @property
     def terminal(self) -> bool:
