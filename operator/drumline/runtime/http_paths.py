@@ -12,6 +12,7 @@ PREFIXES: Final[Mapping[str, str]] = {
     "pods": "/api/v1",
     "services": "/api/v1",
     "configmaps": "/api/v1",
+    "secrets": "/api/v1",
     "endpoints": "/api/v1",
     "events": "/api/v1",
     "nodes": "/api/v1",
@@ -22,6 +23,7 @@ PREFIXES: Final[Mapping[str, str]] = {
     "controllerrevisions": "/apis/apps/v1",
     "endpointslices": "/apis/discovery.k8s.io/v1",
     "leases": "/apis/coordination.k8s.io/v1",
+    "tokenreviews": "/apis/authentication.k8s.io/v1",
     "priorityclasses": "/apis/scheduling.k8s.io/v1",
     TRAINING_JOBS: f"/apis/{GROUP}/{VERSION}",
 }

@@ -22,7 +22,7 @@ def test_paths(arguments: tuple[str, ...], expected: str) -> None:
 
 def test_unknown_resource_is_an_error() -> None:
     with pytest.raises(KeyError):
-        resource_path("secrets")
+        resource_path("cronjobs")
 
 
 def test_params() -> None:
