@@ -242,9 +242,19 @@ class Controller:
     def _hold_at_start(self, record: JobRecord) -> None:
         """After a restart of the operator memory starts empty; one odd job keeps no other from its nodes."""
         try:
-            self._hold(record, self._observe(record))
+            observation = self._observe(record)
+            self._hold(record, observation)
+            self._inherit(record, View(observation, self._now(), observation.status))
         except Exception:
             logger.exception("cannot read the placement of %s/%s", *record.key)
+
+    def _inherit(self, record: JobRecord, view: View) -> None:
+        """Pods that an earlier leader was still creating are in no quota yet; see `Quotas.inherit`."""
+        if record.roster is None or not view.live:
+            return
+        missing = record.roster.size - len(view.current()) - len(view.succeeded())
+        if missing > 0:
+            self._preflight.quotas.inherit(record.meta.uid, record.meta.namespace, missing)
 
     def _release(self, uid: str) -> None:
         if self.world.capacity.reserved(uid):

@@ -4,6 +4,10 @@ A grant is a claim on its namespace's quotas. The claim stands while the grant i
 status, and then for as long as creating the pods may take, plus the age that a list may have: from then on the
 pods themselves are in ``status.used``. For a moment both count. That holds a gang back a little too long, and
 never begins one that its namespace has no room for.
+
+Claims are lost with the operator. Its successor knows which gangs had begun and were not whole, but not what
+webhooks and LimitRanges make of their pods. So such a gang is inherited: until its pods must have been created,
+nobody begins in its namespace if that has quotas.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
+from drumline.api.reasons import Reason
 from drumline.core.gang.quota import Role, check_quota
 from drumline.core.gang.types import Refusal
 from drumline.runtime.http import Client
@@ -23,12 +28,18 @@ QUOTA_SECONDS = 2.0  # how long a list is good for
 LIST_SECONDS = 2.0  # time limit of one try
 CLAIM_SECONDS = 5.0  # older than any list that is still good for something
 PODS_PER_SECOND = 100.0  # a cautious rate of creation
+INHERITED = (
+    "gangs that began before the operator restarted are creating pods that the quotas do not show yet; "
+    "the next look is in a moment"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     namespace: str
     roles: tuple[Role, ...]
+    pods: int
+    inherited: bool = False
     until: float = inf
 
 
@@ -62,6 +73,8 @@ class Quotas:
         refusal = check_quota(quotas, roles)
         if refusal is not None or not quotas:
             return refusal
+        if any(c.inherited for c in self._others(uid, namespace)):
+            return Refusal(Reason.NAMESPACE_QUOTA, INHERITED)
         others = self._claimed(uid, namespace)
         refusal = check_quota(quotas, [*roles, *others]) if others else None
         if refusal is None:
@@ -70,14 +83,17 @@ class Quotas:
 
     def claim(self, uid: str, namespace: str, roles: Sequence[Role]) -> None:
         """The gang was granted its nodes and will create its pods."""
-        self._claims[uid] = _Claim(namespace, tuple(roles))
+        self._claims[uid] = _Claim(namespace, tuple(roles), sum(count for _, _, count in roles))
+
+    def inherit(self, uid: str, namespace: str, pods: int) -> None:
+        """An earlier leader began this gang, and not all of its pods were there yet."""
+        self._claims[uid] = _Claim(namespace, (), pods, inherited=True)
 
     def settle(self, uid: str) -> None:
         """The gang begins, or will never; its claim ends when its pods must have been created."""
         claim = self._claims.get(uid)
         if claim is not None and claim.until == inf:
-            pods = sum(count for _, _, count in claim.roles)
-            until = self._clock() + CLAIM_SECONDS + pods / PODS_PER_SECOND
+            until = self._clock() + CLAIM_SECONDS + claim.pods / PODS_PER_SECOND
             self._claims[uid] = replace(claim, until=until)
 
     def close(self) -> None:
@@ -86,10 +102,12 @@ class Quotas:
             task.cancel()
 
     def _claimed(self, uid: str, namespace: str) -> list[Role]:
+        return [role for claim in self._others(uid, namespace) for role in claim.roles]
+
+    def _others(self, uid: str, namespace: str) -> list[_Claim]:
         now = self._clock()
         self._claims = {u: c for u, c in self._claims.items() if c.until >= now}
-        others = (c for u, c in self._claims.items() if u != uid and c.namespace == namespace)
-        return [role for claim in others for role in claim.roles]
+        return [c for u, c in self._claims.items() if u != uid and c.namespace == namespace]
 
     async def _list(self, namespace: str) -> None:
         path = resource_path("resourcequotas", namespace)

@@ -147,6 +147,23 @@ async def test_what_a_new_leader_finds_placed_it_holds(controller):
     assert controller.world.remember(UID).placement[1] == Placement(tuple(f"node-{i}" for i in range(4)))
 
 
+@pytest.mark.parametrize("there", [0, 3, 4])
+async def test_what_an_earlier_leader_was_still_creating_is_inherited(controller, there):
+    observation = jobs.begun()
+    record = _seen(controller, observation)
+    for pod in list(observation.pods.values())[:there]:
+        controller.world.pods.store.put((pod.namespace, pod.name), pod)
+    quotas = controller._preflight.quotas
+    quotas._lists["ns"] = (NOW, [{"metadata": {"name": "q"}, "status": {"hard": {"pods": "9"}}}])
+    controller._hold_at_start(record)
+    refused = quotas.refusal("another", "ns", []) is not None
+    assert refused is (there < 4)
+    if refused:
+        assert quotas._claims[UID].until == float("inf")
+        controller._hold(record, observation)
+        assert quotas._claims[UID].until < NOW + 6, "from its first look on the claim ends by itself"
+
+
 async def test_what_admission_said_under_another_catalogue_is_void(controller):
     document = {
         "metadata": {"namespace": "ns", "name": "job", "uid": UID, "resourceVersion": "1"},

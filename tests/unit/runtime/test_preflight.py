@@ -178,6 +178,26 @@ async def test_a_claim_counts_until_the_pods_must_be_in_the_quota(jobs: Jobs) ->
     assert quotas.refusal("b", "team", second.roles) is None
 
 
+async def test_nobody_begins_beside_a_gang_that_an_earlier_leader_was_still_creating(jobs: Jobs) -> None:
+    jobs.api.quotas = [quota(10)]
+    quotas = jobs.preflight.quotas
+    quotas.inherit("a", "team", 6)
+    waiting = await jobs.check("b")
+    assert isinstance(waiting, Refusal)
+    assert waiting.reason == Reason.NAMESPACE_QUOTA
+    assert "before the operator restarted" in waiting.message
+    await asyncio.sleep(100)
+    assert isinstance(await jobs.check("b"), Refusal), "as long as nobody has seen to the gang"
+    quotas.settle("a")
+    await asyncio.sleep(6)
+    assert isinstance(await jobs.check("b"), Cleared)
+
+
+async def test_without_quotas_an_inherited_gang_holds_up_nobody(jobs: Jobs) -> None:
+    jobs.preflight.quotas.inherit("a", "team", 6)
+    assert isinstance(await jobs.check("b"), Cleared)
+
+
 async def test_quotas_of_namespaces_that_nobody_asks_for_are_forgotten(jobs: Jobs) -> None:
     for number in range(50):
         await jobs.preflight.quotas.refresh(f"n{number}")
