@@ -86,6 +86,7 @@ def checks() -> list[Stage]:
         Stage("crds are current", (_PYTHON, "-m", "drumline.api.crd", "--check"), 30),
         Stage("API reference is current", (_PYTHON, "-m", "drumline.api.docs", "--check"), 30),
         Stage("chart values are current", (_PYTHON, "-m", "e2e.chart_schema", "--check"), 30),
+        Stage("dashboards are current", (_PYTHON, "-m", "e2e.monitoring", "--check"), 30),
     ]
     for example in ("tpu-v5p", "gpu-h100"):
         command = (_PYTHON, "-m", "drumline", "plan", "-f", f"examples/{example}.yaml")
