@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from drumline import __version__
-from drumline.cli import plan
+from drumline.cli import goodput, plan
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +15,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="kubectl drumline", description="TrainingJobs at the command line.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    plan.add_arguments(commands.add_parser("plan", help=plan.HELP, description=plan.HELP))
+    for name, command in (("goodput", goodput), ("plan", plan)):
+        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP))
     return top
 
 

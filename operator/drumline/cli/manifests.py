@@ -67,11 +67,16 @@ def read_documents(path: str) -> list[Any]:
 
 def training_job(path: str) -> Manifest:
     """The one TrainingJob of a file. InputError."""
-    documents = read_documents(path)
-    jobs = [d for d in _items(documents) if d.get("kind") == TRAINING_JOB and _group(d) == GROUP]
+    jobs = training_jobs(path)
     if len(jobs) != 1:
         raise InputError(f"{path}: given {len(jobs)} objects of kind {TRAINING_JOB}.{GROUP}; allowed: one")
     return jobs[0]
+
+
+def training_jobs(path: str) -> list[Manifest]:
+    """Every TrainingJob of a file. InputError."""
+    documents = read_documents(path)
+    return [d for d in _items(documents) if d.get("kind") == TRAINING_JOB and _group(d) == GROUP]
 
 
 def nodes(path: str) -> list[Manifest]:
@@ -91,6 +96,11 @@ def to_json(manifests: Sequence[Manifest]) -> str:
     """A v1.List."""
     body = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def dump(body: Manifest, output: str) -> str:
+    """One document, as `json` or `yaml`."""
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2).decode() + "\n" if output == "json" else _dump(body)
 
 
 def _as_json(document: Any) -> Any:
