@@ -26,7 +26,7 @@ from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.catalogue import Catalogue
-from drumline.runtime.counting import spare
+from drumline.runtime.counting import created, spare
 from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, TerminalError
 from drumline.runtime.executor import Executor, Outcome, Owner
 from drumline.runtime.expectations import Expectations
@@ -117,13 +117,16 @@ class Controller:
         record = self._judged(record)
         observation = self._observe(record)
         self._hold(record, observation)
-        plan = self._decide(observation)
-        plan = spare(plan, record.status.to_json(), self.world.remember(uid), self._now())
+        whole = self._decide(observation)
+        memory = self.world.remember(uid)
+        plan = spare(whole, record.status.to_json(), memory, self._now())
         self._ask(uid, plan)
         outcome = await self._executor.apply(_owner(record), plan)
         if uid not in self.world.keys:
             self.job_gone(uid)
             return None
+        if outcome.error is None:
+            created(whole, memory)
         self._learn(record, plan, outcome)
         return self._again(record, plan, outcome)
 

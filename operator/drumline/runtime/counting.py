@@ -2,7 +2,7 @@
 
 A gang of a thousand pods would else write its status a thousand times on its way. What changes a condition's
 value, begins or ends an attempt, or is worth an event is written at once. That all pods are created may wait
-too: this replica remembers it, and a successor that does not finds them all there, and says so.
+too: this replica remembers it once they are, and a successor that does not finds them all there, and says so.
 """
 
 from __future__ import annotations
@@ -20,17 +20,26 @@ _MOVING: Final = {(ConditionType.PODS_READY.value, "False"), (ConditionType.ADMI
 
 
 def spare(plan: Plan, before: Mapping[str, Any], memory: JobMemory, now: float) -> Plan:
-    """The plan without a status that only counts anew, when one was written less than `COUNT_SECONDS` ago."""
-    if plan.status is None or plan.intent is not None or plan.events or not _only_counts(plan.status, before):
+    """The plan without a status that only counts anew, when one was written less than `COUNT_SECONDS` ago.
+
+    The intent that begins an attempt is such a status: what its own plan creates is not worth a second write.
+    """
+    known = plan.intent or before
+    if plan.status is None or (plan.events and plan.intent is None) or not _only_counts(plan.status, known):
         return plan
-    if any(c["reason"] == Reason.PODS_CREATED for c in plan.status.get("conditions") or ()):
-        memory.created_attempt = plan.status["attempt"]
-    left = memory.counted_at + COUNT_SECONDS - now
+    left = COUNT_SECONDS if plan.begins else memory.counted_at + COUNT_SECONDS - now
     if left <= 0:
         memory.counted_at = now
         return plan
     again = left if plan.requeue_after is None else min(left, plan.requeue_after)
     return replace(plan, status=None, requeue_after=again)
+
+
+def created(plan: Plan, memory: JobMemory) -> None:
+    """Remember of a plan, spared or not, that was applied whole whether all pods of the attempt are created."""
+    status = plan.status or {}
+    if any(c["reason"] == Reason.PODS_CREATED for c in status.get("conditions") or ()):
+        memory.created_attempt = status["attempt"]
 
 
 def _only_counts(after: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

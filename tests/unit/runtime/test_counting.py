@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from drumline.core.training.decide import decide
-from drumline.runtime.counting import COUNT_SECONDS, spare
+from drumline.core.training.observation import Granted
+from drumline.runtime.counting import COUNT_SECONDS, created, spare
 from drumline.runtime.world import JobMemory
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
@@ -58,7 +59,23 @@ def test_that_all_pods_are_created_is_remembered_while_its_status_waits():
     memory = JobMemory(counted_at=NOW)
     plan = decide(observation, NOW + 1)
     assert spare(plan, observation.status.to_json(), memory, NOW + 1).status is None
+    assert memory.created_attempt == -1  # not before the plan was applied
+    created(plan, memory)
     assert memory.created_attempt == 1
     left = dict(list(observation.pods.items())[1:])
     seen = replace(observation, pods=left, created_attempt=memory.created_attempt)
     assert decide(seen, NOW + 2).intent["attempts"][-1]["cause"] == "Unknown"
+
+
+def test_an_attempt_begins_with_one_status_write():
+    observation = jobs.job()
+    observation = replace(observation, admission=Granted(jobs.placement(observation)))
+    plan = decide(observation, NOW)
+    assert plan.intent is not None
+    assert [c["reason"] for c in plan.status["conditions"] if c["type"] == "Admitted"] == ["PodsCreated"]
+    memory = JobMemory()
+    spared = spare(plan, observation.status.to_json(), memory, NOW)
+    assert (spared.intent, spared.actions, spared.status) == (plan.intent, plan.actions, None)
+    assert spared.requeue_after == COUNT_SECONDS
+    created(plan, memory)
+    assert memory.created_attempt == 1
