@@ -100,7 +100,10 @@ def _kept_placement(view: View) -> Placement | None:
 
 
 def _begin(view: View, placement: Placement) -> View:
-    """Write the revision, then the intent; pods follow in the same plan, after both."""
+    """Write the revision, then the intent; pods follow in the same plan, after both.
+
+    No event says so: the condition QuotaReserved keeps the very text.
+    """
     job = view.obs.job
     status = begun(view.status, view.now)
     owner = owner_of(job)
@@ -116,7 +119,6 @@ def _begin(view: View, placement: Placement) -> View:
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
-    view = view.event("Normal", Reason.PLACED, text)
     view = replace(
         view,
         prepare=tuple(Create("controllerrevisions", m, replace=True) for m in revisions),
