@@ -76,7 +76,7 @@ def test_troubleshooting_explains_every_condition() -> None:
     assert rows == [str(c) for c in ConditionType]
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md", "docs/progress.md"])
 def test_yaml_in_documents_is_yaml(document: str) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
     assert blocks

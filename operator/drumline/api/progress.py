@@ -79,8 +79,8 @@ class Progress(ApiModel):
         default=None,
         min_length=1,
         max_length=1024,
-        description="Regular expression (Python) for a line that ends a step, with the named group `step`, and if "
-        "there are any `tokens`, `seconds` and `flops`. Goes before the preset.",
+        description="Regular expression (Python) for a line that ends a step, with the named group `step`, and "
+        "any of `tokens`, `seconds`, `flops` and `loss`. Goes before the preset.",
         examples=[r"step=(?P<step>\d+) tokens=(?P<tokens>\d+)"],
     )
     commit_pattern: str | None = Field(

@@ -17,6 +17,7 @@ class ConditionType(StrEnum):
     ADMITTED = "Admitted"
     PODS_READY = "PodsReady"
     RESTARTING = "Restarting"
+    PROGRESS_REPORTED = "ProgressReported"
     COMPLETE = "Complete"
     FAILED = "Failed"
 
@@ -57,6 +58,12 @@ class Reason(StrEnum):
     RECOVERED = "Recovered"
     SUSPENDED = "SuspendedBySpec"
     RESUMED = "Resumed"
+    # what is known of steps
+    NO_REPORTS = "NoReports"
+    LAUNCHER_NOT_APPLIED = "LauncherNotApplied"
+    REPORTS_RECEIVED = "ReportsReceived"
+    LOG_FOLLOWED = "LogFollowed"
+    SCRAPED = "Scraped"
     # ended
     COMPLETE = "Completed"
     MAX_RESTARTS = "MaxRestartsExceeded"

@@ -21,6 +21,7 @@ from drumline.api.environment import BY_FRAMEWORK, TPU
 from drumline.api.meta import ENV_PREFIX
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
+from drumline.api.rules_progress import MODEL, PROGRESS
 from drumline.api.validation import MAX_PODS
 
 Rule = dict[str, Any]  # one of x-kubernetes-validations
@@ -222,12 +223,14 @@ def rules() -> Mapping[str, list[Rule]]:
         "spec.failurePolicy.backoff": failure_policy_rules(),
         "spec.scheduling.placement": placement_rules(),
         "spec.helpers": helper_rules(),
+        "spec.model": [rule(*parts) for parts in MODEL],
         **{f"spec.{name}": [rule("self == oldSelf", _IMMUTABLE)] for name in FROZEN},
         **{f"spec.template.spec.{n}": [rule("self == oldSelf", _IMMUTABLE_EVER)] for n in FIXED_OF_POD},
     }
     for name in FROZEN_OPTIONAL:
         by_path.setdefault(f"spec.{name}", []).append(rule("self == oldSelf", _IMMUTABLE))
     by_path["spec.accelerator"] += accelerator_rules()
+    by_path["spec.progress"] += [rule(*parts) for parts in PROGRESS]
     for pod in ("spec.template.spec", "spec.helpers[].template.spec"):
         for name in OPERATOR_FIELDS:
             by_path[f"{pod}.{name}"] = [rule("false", "field is the operator's to set; allowed: absent")]
