@@ -56,7 +56,7 @@ class Role:
 
     `env` are variables that every pod of the role has in the same form. `tolerations` are keys of taints
     to tolerate. `limit` is a resource and how much of it one pod needs, filled in where the template does
-    not name the resource.
+    not name the resource. `leading` are init containers of ours, as they are, before the template's.
     """
 
     template: Mapping[str, Any]  # v1.PodTemplateSpec
@@ -66,6 +66,7 @@ class Role:
     node_selector: Mapping[str, str] | None = None
     tolerations: Sequence[str] = ()
     limit: tuple[str, int] | None = None
+    leading: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class PreparedPod:
     labels: Mapping[str, str]
     spec: PodSpec
     containers: tuple[tuple[str, tuple[PreparedContainer, ...]], ...]  # by field of the pod spec
+    leading: Sequence[Mapping[str, Any]] = ()
 
     def render(
         self, name: str, hostname: str, labels: Mapping[str, str], env: Sequence[EnvVar], node: str | None
@@ -98,6 +100,8 @@ class PreparedPod:
         spec: dict[str, Any] = {**self.spec, "hostname": hostname}
         for key, containers in self.containers:
             spec[key] = [container.render(env) for container in containers]
+        if self.leading:
+            spec["initContainers"] = [*self.leading, *(spec.get("initContainers") or ())]
         if node is not None:
             spec["affinity"] = pinned(self.spec.get("affinity"), node)
         metadata = {"name": name, "labels": {**self.labels, **labels}, **self.metadata}
@@ -115,7 +119,7 @@ def prepare(owner: Owner, role: Role, settings: PodSettings) -> PreparedPod:
     )
     own = {key: value for key, value in role.labels.items() if key.startswith(f"{GROUP}/")}
     labels = {**role.labels, **(metadata.get("labels") or {}), **own}
-    return PreparedPod(_shared_metadata(owner, metadata), labels, spec, containers)
+    return PreparedPod(_shared_metadata(owner, metadata), labels, spec, containers, role.leading)
 
 
 def pod_priority_class(name: str | None, preemption_policy: str | None) -> str:

@@ -64,8 +64,10 @@ def _job(gang: GangFacts) -> list[EnvVar]:
     return variables(
         [
             ("DRUMLINE_JOB", gang.job),
+            ("DRUMLINE_JOB_NAMESPACE", gang.namespace),
             ("DRUMLINE_JOB_UID", gang.job_uid),
             ("DRUMLINE_ATTEMPT", gang.attempt),
+            ("DRUMLINE_EPOCH", 0),  # of the pod's first processes
             ("DRUMLINE_SLICES", gang.slices),
             ("DRUMLINE_WORKERS_PER_SLICE", gang.workers_per_slice),
             ("DRUMLINE_PROCESSES_PER_WORKER", gang.processes_per_worker),

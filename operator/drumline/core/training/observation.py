@@ -42,6 +42,8 @@ class Settings:
     node_loss_seconds: int = 30  # how long a pod stays on a node that is not ready or unreachable
     survivor_grace_seconds: float = 30.0  # what still runs after success gets this long
     creates_per_plan: int = 2000  # so that one big gang never blinds its own reconciliation for long
+    report_url: str = ""  # where workers report to; "" = nowhere
+    launcher_image: str = ""  # where the launcher comes from; "" = nowhere
 
 
 @dataclass(frozen=True, slots=True)

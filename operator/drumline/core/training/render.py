@@ -11,7 +11,7 @@ first and the last worker, the first pod of every helper, and the ConfigMaps, al
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -26,10 +26,11 @@ from drumline.core.gang.names import DEFAULT_CLUSTER_DOMAIN, Owner
 from drumline.core.gang.plan import Apply
 from drumline.core.gang.pods import Pod, PodSettings, PreparedPod, Role, prepare
 from drumline.core.gang.types import Placement
-from drumline.core.training import env_tpu, environment
+from drumline.core.training import env_tpu, environment, progress_render
 from drumline.core.training.environment_facts import GangFacts, WorkerFacts
 from drumline.core.training.members import Roster, roster
 from drumline.core.training.observation import JobMeta
+from drumline.core.training.progress_render import Reporting
 from drumline.core.training.view import owner_of
 
 Manifest = dict[str, Any]
@@ -45,6 +46,7 @@ class RenderSettings:
 
     pods: PodSettings = field(default_factory=PodSettings)
     cluster_domain: str = DEFAULT_CLUSTER_DOMAIN
+    reporting: Reporting = field(default_factory=Reporting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def prepare_gang(
     shape = resolve_shape(spec, catalog)
     owner = owner_of(job)
     facts = _facts(job, shape, attempt, settings)
-    worker = _worker_role(owner, spec, catalog, shape, facts)
+    worker = _reporting(_worker_role(owner, spec, catalog, shape, facts), spec, settings.reporting)
     return PreparedGang(
         owner=owner,
         roster=roster(job.name, spec, shape.workers_per_slice),
@@ -188,6 +190,16 @@ def _worker_role(
         node_selector=entry.node_selector(spec.accelerator.topology),
         tolerations=(shape.resource,) if chips else (),
         limit=(shape.resource, shape.chips_per_worker) if chips else None,
+    )
+
+
+def _reporting(role: Role, spec: TrainingJobSpec, reporting: Reporting) -> Role:
+    """The workers' role with what reporting adds."""
+    return replace(
+        role,
+        template=progress_render.instrumented(spec, reporting),
+        env=[*role.env, *progress_render.progress_env(spec, reporting)],
+        leading=progress_render.leading_containers(spec, reporting),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from drumline.core.gang.pods import PodSettings
-from drumline.core.training.observation import Observation
+from drumline.core.training.observation import Observation, Settings
+from drumline.core.training.progress_render import Reporting
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
 from drumline.core.training.view import View
 
@@ -13,7 +14,14 @@ def render_settings(obs: Observation) -> RenderSettings:
     pods = PodSettings(
         node_loss_seconds=obs.settings.node_loss_seconds, priority_class=obs.pod_priority_class
     )
-    return RenderSettings(pods=pods, cluster_domain=obs.settings.cluster_domain)
+    return RenderSettings(
+        pods=pods, cluster_domain=obs.settings.cluster_domain, reporting=reporting(obs.settings)
+    )
+
+
+def reporting(settings: Settings) -> Reporting:
+    """What the configuration says of reporting."""
+    return Reporting(settings.report_url, settings.launcher_image)
 
 
 def prepared(view: View, attempt: int) -> PreparedGang:

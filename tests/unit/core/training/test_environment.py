@@ -35,8 +35,10 @@ def environment(manifest: dict[str, Any], rank: int) -> dict[str, str]:
 def ours(slices: int, per_slice: int, processes: int, rank: int) -> dict[str, str]:
     return {
         "DRUMLINE_JOB": "llama",
+        "DRUMLINE_JOB_NAMESPACE": "ml",
         "DRUMLINE_JOB_UID": "uid-1",
         "DRUMLINE_ATTEMPT": "2",
+        "DRUMLINE_EPOCH": "0",
         "DRUMLINE_SLICES": str(slices),
         "DRUMLINE_WORKERS_PER_SLICE": str(per_slice),
         "DRUMLINE_PROCESSES_PER_WORKER": str(processes),

@@ -18,8 +18,9 @@ from drumline.core.training import conditions
 from drumline.core.training.attempts import begun, fail, released
 from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.observation import Granted
+from drumline.core.training.progress_condition import silent
 from drumline.core.training.render import placement_hash
-from drumline.core.training.rendering import prepared, render_settings
+from drumline.core.training.rendering import prepared, render_settings, reporting
 from drumline.core.training.request import gang_request
 from drumline.core.training.view import View, owner_of
 
@@ -119,12 +120,20 @@ def _begin(view: View, placement: Placement) -> View:
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
+    view = _unreported(view)
     view = replace(
         view,
         prepare=tuple(Create("controllerrevisions", m, replace=True) for m in revisions),
         intent=view.status,
     )
     return view.act(*_old_revisions(view, {m["metadata"]["name"] for m in revisions}))
+
+
+def _unreported(view: View) -> View:
+    known = silent(view.spec, reporting(view.obs.settings), view.status.attempt)
+    if known is None:
+        return view
+    return view.condition(ConditionType.PROGRESS_REPORTED, known.value, known.reason, known.message)
 
 
 def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
