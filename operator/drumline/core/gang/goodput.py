@@ -1,0 +1,91 @@
+"""`status.goodput` of a job, from its ledger's figures and what else is known of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from drumline.api.goodput import GoodputStatus, State, StateTime
+from drumline.core.gang.goodput_ratios import Facts, ratios_of
+from drumline.core.gang.ledger.summary import Summary
+
+__all__ = ["Facts", "status_of", "tokens_per_second"]
+
+MS_PER_HOUR: Final = 3_600_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def status_of(found: Summary, facts: Facts, at_ms: int, resume: str = "") -> GoodputStatus:
+    """The status as of `at_ms` (Unix milliseconds), with `resume` as the ledger's resume point."""
+    return GoodputStatus(
+        at=_time(at_ms),
+        started_at=_time(found.started_at),
+        lanes=found.lanes,
+        chips_per_lane=found.weight,
+        source=found.source.value,
+        elapsed_ms=found.elapsed_ms,
+        held_ms=found.held_ms,
+        gang_ready_ms=found.gang_ready_ms,
+        provisional_ms=found.provisional_ms,
+        states=tuple(_states(found)),
+        step=found.step,
+        committed_step=found.committed_step,
+        lost_steps=found.lost_steps,
+        tokens=found.tokens,
+        last_progress_at=_time_or_none(found.last_progress_at),
+        last_checkpoint_at=_time_or_none(found.last_checkpoint_at),
+        hangs=found.hangs,
+        step_times=found.step_times,
+        checkpoint_saves=found.checkpoint_saves,
+        checkpoint_restores=found.checkpoint_restores,
+        stragglers=found.stragglers,
+        tokens_per_second=tokens_per_second(found, facts),
+        ratios=ratios_of(found, facts),
+        cost_dollars=_dollars(found.held_ms, facts),
+        badput_dollars=_dollars(_badput_ms(found), facts),
+        energy_joules=_joules(found.held_ms, facts),
+        timeline=found.timeline,
+        resume=resume,
+    )
+
+
+def tokens_per_second(found: Summary, facts: Facts) -> str | None:
+    """Tokens a second of the latest steps, one place: as reported, else by the tokens stated for a step."""
+    recent = found.recent
+    stated = facts.model.tokens_per_step if facts.model else None
+    tokens = recent.tokens or recent.count * (stated or 0)
+    return f"{1000 * tokens / recent.wall_ms:.1f}" if tokens and recent.wall_ms else None
+
+
+def _states(found: Summary) -> Iterator[StateTime]:
+    """In the order of the ledger's states."""
+    for state in State:
+        if ms := found.totals.get(state, 0):
+            yield StateTime(state=state.value, ms=ms, restart_ms=found.restart.get(state, 0))
+
+
+def _badput_ms(found: Summary) -> int:
+    """Held time that was not productive, and will not turn out to be."""
+    return max(0, found.held_ms - found.totals.get(State.PRODUCTIVE, 0) - found.provisional_ms)
+
+
+def _dollars(chip_ms: int, facts: Facts) -> str | None:
+    """Its price on demand; None where the catalogue gives none."""
+    price = facts.accelerator.price if facts.accelerator else None
+    return None if price is None else f"{chip_ms / MS_PER_HOUR * price.usd_per_chip_hour:.4f}"
+
+
+def _joules(chip_ms: int, facts: Facts) -> int | None:
+    """Energy at the board's rated power; None where the catalogue gives none. Hosts and cooling are not in it."""
+    watts = facts.accelerator.watts if facts.accelerator else None
+    return None if watts is None else round(chip_ms / 1000 * watts)
+
+
+def _time(ms: int) -> str:
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def _time_or_none(ms: int | None) -> str | None:
+    return None if ms is None else _time(ms)
