@@ -59,6 +59,8 @@ class Config:
     head_wait: float = 300.0  # backfill until the head of the queue has waited this long
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
+    report_url: str = ""  # where workers send reports; "" = nowhere, and they get nothing to report with
+    launcher_image: str = ""  # the operator's own image, from which workers get the launcher; "" = no launcher
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
@@ -100,6 +102,8 @@ _HELP: Final[Mapping[str, str]] = {
     "namespace": "look after TrainingJobs of this namespace only (default: all)",
     "metrics_port": "port of /metrics, /healthz and /readyz",
     "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
+    "report_url": "HTTPS URL that workers send progress reports to (default: no reports)",
+    "launcher_image": "image that puts the launcher into workers: the operator's own (default: no launcher)",
     "catalog": "YAML file that overrides the accelerator catalogue",
     "catalog_config_map": "ConfigMap of the operator's own namespace that overrides it, followed live",
 }

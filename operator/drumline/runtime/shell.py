@@ -99,6 +99,8 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         head_wait_seconds=config.head_wait,
         exclude_seconds=config.exclude,
         cluster_domain=config.cluster_domain,
+        report_url=config.report_url,
+        launcher_image=config.launcher_image,
     )
     clocks = Clocks(now=now, monotonic=monotonic)
     controller = Controller(client, queue, catalogue, settings, clocks, config.namespace)
