@@ -59,6 +59,8 @@ def test_the_charts_settings_are_the_operators() -> None:
         "metricsPort",
         "catalog",
         "catalogConfigMap",
+        "reportUrl",
+        "launcherImage",
     }
     assert set(values["settings"]) == names - elsewhere
 

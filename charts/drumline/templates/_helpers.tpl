@@ -35,6 +35,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- define "drumline.reportUrl" -}}
+{{- printf "https://%s-ingest.%s.svc:%d/v1/report" (include "drumline.fullname" .) .Release.Namespace (int (default 8443 .Values.ingest.port)) -}}
+{{- end -}}
+
 {{- /* Names of cluster-scoped objects carry the namespace, so that two releases never share one. */ -}}
 {{- define "drumline.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "drumline.fullname" .) -}}
