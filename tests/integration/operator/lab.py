@@ -113,6 +113,16 @@ class Lab:
             name, lambda j: j.get("status", {}).get("phase") == phase, f"not {phase}", seconds
         )
 
+    async def until_pods(self, holds: Callable[[set[str]], bool], seconds: float = SECONDS) -> set[str]:
+        """Names of the namespace's pods once they are as wanted; AssertionError when they never are."""
+        deadline = time.monotonic() + seconds
+        while True:
+            names = {p["metadata"]["name"] for p in await self.pods()}
+            if holds(names):
+                return names
+            assert time.monotonic() < deadline, f"within {seconds} s: {sorted(names)}"
+            await asyncio.sleep(0.1)
+
     async def settle(self, name: str, seconds: float = 2.0) -> Manifest:
         """The job after its status has stayed the same for a while."""
         last, since = await self.get(name), time.monotonic()
