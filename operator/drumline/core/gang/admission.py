@@ -21,7 +21,7 @@ the head fits. Only gangs ahead of it in the order, a finite number, can be serv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.capacity_index import ROOT, ShapeIndex
@@ -63,7 +63,7 @@ def admit(
     """
     turn = _Turn(capacity, now, head_wait_seconds)
     undecided: tuple[GangRequest, ...] = ()
-    order = sorted(pending, key=_order)
+    order = sorted((_told_apart(request, capacity) for request in pending), key=_order)
     try:
         for position, request in enumerate(order):
             answer = place(request, capacity)
@@ -136,6 +136,12 @@ def target_of(request: GangRequest, capacity: Capacity, hope: Placement) -> froz
     return best | frozenset(hope.nodes[request.workers :])
 
 
+def _told_apart(request: GangRequest, capacity: Capacity) -> GangRequest:
+    """The request with the nodes whose pods keep it off."""
+    repelled = capacity.repelling(request)
+    return request if repelled == request.repelled else replace(request, repelled=repelled)
+
+
 def _order(request: GangRequest) -> tuple[int, float, str]:
     return -request.priority, request.queued_at, request.uid
 
@@ -147,7 +153,7 @@ def _node_sets(request: GangRequest, now: ShapeIndex, later: ShapeIndex) -> Iter
             n for n in later.copies if later.copies[n] and later.chains[n][-1][0][: len(domain)] == domain
         )
         usable = sorted(
-            (n for n in inside if n not in request.excluded), key=lambda n: (-_room(now, n), later.order(n))
+            (n for n in inside if n not in request.avoided), key=lambda n: (-_room(now, n), later.order(n))
         )
         left, nodes = request.workers, []
         for node in usable:

@@ -24,8 +24,18 @@ from typing import Final
 from drumline.core.gang.capacity_index import ShapeIndex
 from drumline.core.gang.feasibility import charge_of
 from drumline.core.gang.projection_requests import Requests
+from drumline.core.gang.repulsion import repels
 from drumline.core.gang.topology import Hierarchy, Topology
-from drumline.core.gang.types import EMPTY, GangRequest, Node, Placement, Pod, PodShape, Resources
+from drumline.core.gang.types import (
+    EMPTY,
+    GangRequest,
+    Node,
+    Placement,
+    Pod,
+    PodShape,
+    Repulsion,
+    Resources,
+)
 
 MAX_INDEXES: Final = 32  # shapes remembered by a view; the least recently asked for goes first
 
@@ -131,6 +141,8 @@ class Capacity:
         self._holders: dict[str, set[str]] = {}  # node → gangs
         self._spread: dict[str, set[str]] = {}  # gang → nodes
         self._labels: Counter[str] = Counter()
+        self._repelling: dict[Repulsion, Counter[str]] = {}  # → node → pods there that have it
+        self._repels: dict[tuple[str, str], tuple[str, tuple[Repulsion, ...]]] = {}  # pod → node, what it has
 
     def set_node(self, node: Node) -> None:
         """A node came or changed."""
@@ -155,6 +167,7 @@ class Capacity:
     def set_pod(self, pod: Pod) -> None:
         """A pod came or changed."""
         key = (pod.namespace, pod.name)
+        self._set_repulsions(key, "" if pod.terminal else pod.node, pod.repels)
         if not pod.node or pod.terminal:
             self._drop(key)
             return
@@ -167,6 +180,7 @@ class Capacity:
 
     def remove_pod(self, namespace: str, name: str) -> None:
         """A pod went."""
+        self._set_repulsions((namespace, name), "", ())
         self._drop((namespace, name))
 
     def reserve(self, request: GangRequest, placement: Placement) -> None:
@@ -184,6 +198,15 @@ class Capacity:
     def reserved(self, uid: str) -> bool:
         """Whether a gang holds a reservation."""
         return uid in self._reserved
+
+    def repelling(self, request: GangRequest) -> frozenset[str]:
+        """Nodes with a pod whose required anti-affinity keeps pods of this gang off."""
+        matching = (
+            nodes
+            for repulsion, nodes in self._repelling.items()
+            if any(repels(repulsion, request.namespace, labels) for labels in request.labels)
+        )
+        return frozenset().union(*matching)
 
     def holders(self, node: str) -> frozenset[str]:
         """Uids of the gangs with a reservation or a pod on a node."""
@@ -204,6 +227,23 @@ class Capacity:
         finally:
             for node, charge in charges.items():
                 self.now.recharge(node, EMPTY, charge)
+
+    def _set_repulsions(self, key: tuple[str, str], node: str, after: tuple[Repulsion, ...]) -> None:
+        """Keep count of the anti-affinity terms on nodes; nearly no pod has any."""
+        if not after and key not in self._repels:
+            return
+        where, before = self._repels.pop(key, ("", ()))
+        for repulsion in before:
+            nodes = self._repelling[repulsion]
+            nodes[where] -= 1
+            if not nodes[where]:
+                del nodes[where]
+            if not nodes:
+                del self._repelling[repulsion]
+        if node and after:
+            self._repels[key] = node, after
+            for repulsion in after:
+                self._repelling.setdefault(repulsion, Counter())[node] += 1
 
     def _change_reservation(
         self, uid: str, before: Mapping[str, Resources], after: dict[str, dict[str, int]]

@@ -64,7 +64,7 @@ def hierarchy_for(request: GangRequest, capacity: Capacity) -> Hierarchy | None:
 def _place(request: GangRequest, view: View, hierarchy: Hierarchy) -> Placement | Refusal:
     index = view.index(request.worker, hierarchy)
     with Draft(index) as draft:
-        draft.exclude(sorted(request.excluded))
+        draft.exclude(sorted(request.avoided))
         workers = _pools(request, index) if request.atomic_pool else _workers(request, index)
     if isinstance(workers, Refusal):
         return workers
@@ -109,7 +109,7 @@ def _helpers(
             index = view.index(helper.shape, hierarchy)
             before = [request.preferred_nodes.get(first + i, "") for i in range(helper.count)]
             with Draft(index) as draft:
-                draft.exclude(sorted(request.excluded))
+                draft.exclude(sorted(request.avoided))
                 if index.sums[ROOT] < helper.count:
                     return no_room_for_helper(request, helper, index)
                 nodes = _near(helper, draft, before, workers)

@@ -42,7 +42,7 @@ def whole_pools(request: GangRequest, index: ShapeIndex) -> Iterator[tuple[Path,
         return
     for pool in index.level(depth).sufficient(size):
         nodes = _free_nodes(index, pool)
-        if index.nodes_in[pool] == len(nodes) == size and request.excluded.isdisjoint(nodes):
+        if index.nodes_in[pool] == len(nodes) == size and request.avoided.isdisjoint(nodes):
             yield pool, sorted(nodes, key=index.order)
 
 

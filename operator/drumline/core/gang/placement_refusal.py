@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity_index import KEPT, ROOT, ShapeIndex
 from drumline.core.gang.placement_pools import whole_pools
-from drumline.core.gang.types import GangRequest, PodGroupRequest, Refusal
+from drumline.core.gang.projection_shape import CLAIM_PREFIX
+from drumline.core.gang.types import GangRequest, PodGroupRequest, PodShape, Refusal
 
 
 def unknown_level(level: str, known: tuple[str, ...]) -> Refusal:
@@ -13,6 +16,15 @@ def unknown_level(level: str, known: tuple[str, ...]) -> Refusal:
     return Refusal(
         Reason.TOPOLOGY_UNSATISFIABLE, f"no topology level is called {level!r}; known: {', '.join(known)}"
     )
+
+
+def unmodelled(shapes: Iterable[PodShape]) -> Refusal | None:
+    """What no placement can judge. Claims are left out: what knows their volumes can judge them."""
+    names = {name for s in shapes for name in s.unmodelled if not name.startswith(CLAIM_PREFIX)}
+    if not names:
+        return None
+    text = f"gang placement does not model {', '.join(sorted(names))}; remove it from the template"
+    return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
 
 
 def too_few(request: GangRequest, index: ShapeIndex) -> Refusal:
@@ -72,6 +84,8 @@ def _survey(request: GangRequest, index: ShapeIndex) -> str:
     parts = [f"{count} {obstacle}" for obstacle, count in counts]
     if request.excluded:
         parts.append(f"{len(request.excluded & index.chains.keys())} excluded after failures")
+    if repelled := len(request.repelled & index.chains.keys()):
+        parts.append(f"{repelled} with a pod whose anti-affinity keeps it off")
     usable = sum(1 for copies in index.copies.values() if copies) if index.sums[ROOT] else 0
     return f"{usable}/{_nodes(total)} usable" + (f": {', '.join(parts)}" if parts else "")
 

@@ -17,6 +17,7 @@ from drumline.core.gang.projection_requests import effective_requests, is_sideca
 from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
 from drumline.core.gang.projection_times import pod_times, timestamp
 from drumline.core.gang.quantity import canonical
+from drumline.core.gang.repulsion import repulsions_of
 from drumline.core.gang.types import NO_TIMES, Member, Node, Pod, PodPhase, Taint, Termination
 
 __all__ = ["project_node", "project_pod", "shape_of", "timestamp"]
@@ -48,6 +49,7 @@ def project_pod(raw: Raw) -> Pod:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     facts = _conditions(status.get("conditions") or ())
     node = spec.get("nodeName") or ""
+    expected = node or status.get("nominatedNodeName") or _daemon_node(metadata, spec)
     waiting, waiting_message = _waiting(status)
     member = _member(metadata)
     return Pod(
@@ -55,7 +57,7 @@ def project_pod(raw: Raw) -> Pod:
         name=metadata["name"],
         uid=metadata.get("uid", ""),
         requests=effective_requests(spec, status if facts.resizing else None),
-        node=intern(node or status.get("nominatedNodeName") or ""),
+        node=intern(expected),
         bound=bool(node),
         host_ports=_shared_ports(host_ports(spec)),
         phase=_PHASES.get(status.get("phase") or "Pending", PodPhase.UNKNOWN),
@@ -74,7 +76,17 @@ def project_pod(raw: Raw) -> Pod:
         ips=tuple(ip["ip"] for ip in status.get("podIPs") or ()),
         member=member,
         times=NO_TIMES if member is None else pod_times(metadata, status),
+        repels=repulsions_of(spec, metadata.get("namespace", "")),
     )
+
+
+def _daemon_node(metadata: Raw, spec: Raw) -> str:
+    """The node that a DaemonSet made the pod for, which is as good as taken before it is bound."""
+    if not any(o.get("kind") == "DaemonSet" for o in metadata.get("ownerReferences") or ()):
+        return ""
+    terms = shape_of({"affinity": spec.get("affinity")}).affinity
+    names = {v for term in terms for r in term if r.is_field and r.key == "metadata.name" for v in r.values}
+    return names.pop() if len(names) == 1 else ""
 
 
 class _Facts:

@@ -72,6 +72,14 @@ class PodShape:
     unmodelled: tuple[str, ...] = ()  # names of fields placement does not model, e.g. "affinity.podAffinity"
 
 
+@dataclass(frozen=True, slots=True)
+class Repulsion:
+    """A required anti-affinity term of a pod, which keeps pods that it matches off the pod's node."""
+
+    namespaces: tuple[str, ...]  # ("*",) = every one
+    selector: tuple[Requirement, ...]  # on labels, ANDed; () = every pod
+
+
 class PodPhase(StrEnum):
     """v1 pod phases."""
 
@@ -127,7 +135,7 @@ class Pod:
     name: str
     uid: str
     requests: tuple[tuple[str, int], ...] = ()  # effective, interned; "pods": 1 included
-    node: str = ""  # spec.nodeName, else status.nominatedNodeName
+    node: str = ""  # spec.nodeName, else status.nominatedNodeName, else where a DaemonSet wants it
     bound: bool = False  # spec.nodeName is set
     host_ports: tuple[tuple[str, str, int], ...] = ()
     phase: PodPhase = PodPhase.PENDING
@@ -146,6 +154,7 @@ class Pod:
     ips: tuple[str, ...] = ()
     member: Member | None = None  # None: not a pod of ours
     times: PodTimes = NO_TIMES  # of our pods only
+    repels: tuple[Repulsion, ...] = ()  # what it keeps off its node
 
     @property
     def terminal(self) -> bool:
@@ -188,13 +197,20 @@ class GangRequest:
     accelerator: str = ""  # key of the catalogue, for messages and metrics
     chips_per_worker: int = 0
     atomic_pool: bool = False  # TPU multi-host: a slice takes exactly one whole node pool
-    excluded: frozenset[str] = frozenset()  # nodes not to use
+    excluded: frozenset[str] = frozenset()  # nodes not to use, since they failed it
+    repelled: frozenset[str] = frozenset()  # nodes not to use, since pods there keep it off
+    labels: tuple[Mapping[str, str], ...] = ()  # of each role's pods, workers first
     preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
 
     @property
     def workers(self) -> int:
         """Worker pods in all."""
         return self.slices * self.workers_per_slice
+
+    @property
+    def avoided(self) -> frozenset[str]:
+        """Nodes not to use, for whatever reason."""
+        return self.excluded | self.repelled
 
     @property
     def pods(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.training import TrainingJobSpec
@@ -48,7 +49,16 @@ def gang_request(
         atomic_pool=_atomic_pool(entry, gang),
         excluded=excluded,
         preferred_nodes=preferred_nodes or {},
+        labels=(
+            _labels(gang.worker(0, None)),
+            *(_labels(gang.helper(n, 0, None)) for n in range(len(gang.helpers))),
+        ),
     )
+
+
+def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:
+    labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
+    return labels
 
 
 def _helpers(gang: PreparedGang) -> tuple[PodGroupRequest, ...]:
