@@ -7,13 +7,12 @@ same story is played on fake nodes, where nothing is trained, and the demo says 
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 
 from e2e import demo_fake
 from e2e.cluster import images
 from e2e.cluster.realnode import why_not
-from e2e.demo_site import EXAMPLES, Site, real_site
+from e2e.demo_site import EXAMPLES, Site, real_site, wait_for_interrupt
 from e2e.demo_story import tell
 from e2e.demo_timeline import table
 
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with real_site(images.worker_jax) as site:
             good = play(site)
             if given.keep:
-                keep(site)
+                wait_for_interrupt(site.kubectl.kubeconfig)
             return 0 if good else 1
     except (RuntimeError, OSError) as error:
         print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
@@ -62,16 +61,6 @@ def play(site: Site) -> bool:
     print(_FURTHER)
     whole = story.victim and story.resumed_from and story.accuracy
     return bool(whole) and story.phase == "Succeeded"
-
-
-def keep(site: Site) -> None:
-    """Leave everything running until the user has seen enough."""
-    print(f"\nThe cluster stays until Ctrl-C: export KUBECONFIG={site.kubectl.kubeconfig}", flush=True)
-    try:
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        print()
 
 
 if __name__ == "__main__":

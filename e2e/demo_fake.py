@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,7 +12,7 @@ from e2e.cluster import build, nodes, provider
 from e2e.cluster.embedded import EmbeddedCluster
 from e2e.cluster.operator import install_api, operator_command
 from e2e.cluster.process import Process
-from e2e.demo_site import EXAMPLES, REPOSITORY, Say
+from e2e.demo_site import EXAMPLES, REPOSITORY, Say, wait_for_interrupt
 from e2e.demo_timeline import Mark, table
 from e2e.demo_watch import JobWatch
 from e2e.suites.kubectl import Kubectl, until
@@ -41,7 +40,7 @@ def main(reason: str, *, keep: bool) -> int:
         try:
             good = _play(Kubectl(cluster.kubeconfig), say)
             if keep:
-                _wait_for_interrupt(cluster.kubeconfig)
+                wait_for_interrupt(cluster.kubeconfig)
         finally:
             operator.stop()
     return 0 if good else 1
@@ -81,12 +80,3 @@ def _job() -> dict[str, Any]:
 
 def _headline(mark: Mark) -> str:
     return f"  {mark.phase}, attempt {mark.attempt}" if mark.attempt else f"  {mark.phase}"
-
-
-def _wait_for_interrupt(kubeconfig: Path) -> None:
-    print(f"\nThe cluster stays until Ctrl-C: export KUBECONFIG={kubeconfig}", flush=True)
-    try:
-        while True:
-            time.sleep(1)
-    except KeyboardInterrupt:
-        print()

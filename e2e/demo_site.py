@@ -57,6 +57,15 @@ class Site:
         return kubectl.run("logs", "--selector=app.kubernetes.io/name=drumline", "--tail=-1")
 
 
+def wait_for_interrupt(kubeconfig: Path) -> None:
+    """Leave everything running until the user has seen enough."""
+    print(f"\nThe cluster stays until Ctrl-C: export KUBECONFIG={kubeconfig}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(1)
+    print()
+
+
 @contextlib.contextmanager
 def real_site(*workers: Callable[[], Image]) -> Iterator[Site]:
     """Build what is missing, start a cluster with a real node, load images, install the chart."""

@@ -15,17 +15,16 @@ from typing import Any, Final
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.meta import MANAGED_BY
-from drumline.api.reasons import Reason
 from drumline.api.shape import resolve_shape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import parse_spec, validate_job
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement import place
+from drumline.core.gang.placement_refusal import unmodelled
 from drumline.core.gang.plan import Apply, Create, Plan
 from drumline.core.gang.projection import project_node
-from drumline.core.gang.projection_shape import CLAIM_PREFIX
-from drumline.core.gang.types import GangRequest, Placement, Refusal
+from drumline.core.gang.types import Placement, Refusal
 from drumline.core.training.decide import decide
 from drumline.core.training.members import roster
 from drumline.core.training.observation import Granted, JobMeta, Observation, Settings
@@ -114,20 +113,12 @@ def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:
     for manifest in nodes:
         capacity.set_node(project_node(manifest))
     request = gang_request(job.meta, job.spec, obs.catalog, queued_at=_NOW, settings=render_settings(obs))
-    _refuse_unmodelled(request)
-    answer = place(request, capacity)
+    # of volumes placement could judge, if a cluster said where they are
+    unknown = unmodelled((request.worker, *(helper.shape for helper in request.helpers)))
+    answer = unknown or place(request, capacity)
     if isinstance(answer, Refusal):
         raise RefusedError(answer)
     return answer
-
-
-def _refuse_unmodelled(request: GangRequest) -> None:
-    """What placement can't judge; volumes it could, if a cluster said where they are."""
-    shapes = (request.worker, *(helper.shape for helper in request.helpers))
-    names = {name for s in shapes for name in s.unmodelled if not name.startswith(CLAIM_PREFIX)}
-    if names:
-        text = f"gang placement does not model {', '.join(sorted(names))}; remove it from the template"
-        raise RefusedError(Refusal(Reason.UNSUPPORTED_SCHEDULING, text))
 
 
 def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:

@@ -31,6 +31,7 @@ from drumline.api.meta import (
     LABEL_REVISION,
 )
 from drumline.api.reasons import Reason
+from drumline.core.gang.placement_refusal import unmodelled
 from drumline.core.gang.projection_shape import CLAIM_PREFIX, shape_of
 from drumline.core.gang.quota import Role
 from drumline.core.gang.types import GangRequest, PodShape, Refusal, Requirement
@@ -156,11 +157,7 @@ class Preflight:
                     Reason.NO_FEASIBLE_NODE, f"persistentvolumeclaim {namespace}/{claim} does not exist"
                 )
             shape = replace(shape, affinity=_both(shape.affinity, terms))
-        left = tuple(u for u in shape.unmodelled if not u.startswith(CLAIM_PREFIX))
-        if left:
-            text = f"gang placement does not model {', '.join(left)}; remove it from the template"
-            return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
-        return replace(shape, unmodelled=())
+        return unmodelled((shape,)) or replace(shape, unmodelled=())
 
     async def _volume_terms(self, namespace: str, claim: str) -> tuple[tuple[Requirement, ...], ...]:
         found = await self._client.request("GET", resource_path("persistentvolumeclaims", namespace, claim))
