@@ -24,7 +24,7 @@ from typing import Final
 from drumline.core.gang.capacity_index import ShapeIndex
 from drumline.core.gang.feasibility import charge_of
 from drumline.core.gang.projection_requests import Requests
-from drumline.core.gang.repulsion import repels
+from drumline.core.gang.repulsion import EVERYWHERE, repels
 from drumline.core.gang.topology import Hierarchy, Topology
 from drumline.core.gang.types import (
     EMPTY,
@@ -141,7 +141,7 @@ class Capacity:
         self._holders: dict[str, set[str]] = {}  # node → gangs
         self._spread: dict[str, set[str]] = {}  # gang → nodes
         self._labels: Counter[str] = Counter()
-        self._repelling: dict[Repulsion, Counter[str]] = {}  # → node → pods there that have it
+        self._repelling: dict[str, dict[Repulsion, Counter[str]]] = {}  # namespace → … → node → pods with it
         self._repels: dict[tuple[str, str], tuple[str, tuple[Repulsion, ...]]] = {}  # pod → node, what it has
 
     def set_node(self, node: Node) -> None:
@@ -203,7 +203,8 @@ class Capacity:
         """Nodes with a pod whose required anti-affinity keeps pods of this gang off."""
         matching = (
             nodes
-            for repulsion, nodes in self._repelling.items()
+            for namespace in (request.namespace, *EVERYWHERE)
+            for repulsion, nodes in self._repelling.get(namespace, {}).items()
             if any(repels(repulsion, request.namespace, labels) for labels in request.labels)
         )
         return frozenset().union(*matching)
@@ -233,17 +234,18 @@ class Capacity:
         if not after and key not in self._repels:
             return
         where, before = self._repels.pop(key, ("", ()))
-        for repulsion in before:
-            nodes = self._repelling[repulsion]
+        for namespace, repulsion in _each(before):
+            nodes = self._repelling[namespace][repulsion]
             nodes[where] -= 1
             if not nodes[where]:
                 del nodes[where]
             if not nodes:
-                del self._repelling[repulsion]
+                del self._repelling[namespace][repulsion]
         if node and after:
             self._repels[key] = node, after
-            for repulsion in after:
-                self._repelling.setdefault(repulsion, Counter())[node] += 1
+            for namespace, repulsion in _each(after):
+                found = self._repelling.setdefault(namespace, {})
+                found.setdefault(repulsion, Counter())[node] += 1
 
     def _change_reservation(
         self, uid: str, before: Mapping[str, Resources], after: dict[str, dict[str, int]]
@@ -301,6 +303,10 @@ class Capacity:
             self._labels[label] += sign
             if not self._labels[label]:
                 del self._labels[label]
+
+
+def _each(repulsions: Iterable[Repulsion]) -> Iterator[tuple[str, Repulsion]]:
+    return ((namespace, repulsion) for repulsion in repulsions for namespace in repulsion.namespaces)
 
 
 @lru_cache(maxsize=4096)

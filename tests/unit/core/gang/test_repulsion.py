@@ -100,7 +100,7 @@ def test_a_node_is_usable_again_when_the_last_such_pod_is_gone_or_ended(cluster:
     assert cluster.repelling(request) == {"a-host-1"}
     cluster.set_pod(loner("second", "a-host-1", phase="Succeeded"))
     assert cluster.repelling(request) == frozenset()
-    assert len(cluster._repelling) == 1
+    assert len(cluster._repelling["team"]) == 1
     assert cluster._repels.keys() == {("team", "web")}
 
 
