@@ -64,6 +64,14 @@ class Config:
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
+    report_socket: str = ""  # unix socket between the operator and the report ingest; "" = no ingest
+    ingest_host: str = ""  # "" = every address, both families
+    ingest_port: int = 8443  # 0 = any free port
+    ingest_service: str = "drumline-ingest"  # name of its Service, and of the Secret with its certificates
+    ingest_connections: int = 2000  # at once
+    ingest_connections_per_address: int = 64
+    ingest_rate: float = 5.0  # reports a second of one pod; a job may send `JOB_SHARE` times as many
+    ingest_burst: int = 20  # reports of one pod at once after a pause
     shutdown_grace: float = 10.0
     log_level: str = "info"
     log_format: str = "json"
@@ -74,9 +82,10 @@ class Config:
                 raise ConfigError(
                     f"{_flag(name)}: {getattr(self, name)!r} is not one of {', '.join(allowed)}"
                 )
-        for name in ("workers", "write_burst", "writes_in_flight"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{_flag(name)}: must be at least 1")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                least = "more than 0" if _TYPES[name] is float else "at least 1"
+                raise ConfigError(f"{_flag(name)}: must be {least}")
         try:
             self.lease_times  # noqa: B018 - it checks itself
         except ValueError as error:
@@ -94,14 +103,27 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "log_level": LOG_LEVELS,
     "log_format": LOG_FORMATS,
 }
+_POSITIVE: Final = (
+    "workers",
+    "write_burst",
+    "writes_in_flight",
+    "ingest_connections",
+    "ingest_connections_per_address",
+    "ingest_rate",
+    "ingest_burst",
+)
 _TYPES: Final[Mapping[str, type]] = {
     field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Config)
 }
+_COMMANDS: Final = {"run": "Run the operator.", "ingest": "Take workers' reports for the operator."}
 _HELP: Final[Mapping[str, str]] = {
     "kubeconfig": "development only: run outside the cluster with this kubeconfig file",
     "namespace": "look after TrainingJobs of this namespace only (default: all)",
     "metrics_port": "port of /metrics, /healthz and /readyz",
     "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
+    "report_socket": "unix socket on which the report ingest reaches the operator (default: no reports)",
+    "ingest_port": "port on which `drumline ingest` takes reports",
+    "ingest_service": "name of the ingest's Service, and of the Secret that keeps its certificates",
     "report_url": "HTTPS URL that workers send progress reports to (default: no reports)",
     "launcher_image": "image that puts the launcher into workers: the operator's own (default: no launcher)",
     "catalog": "YAML file that overrides the accelerator catalogue",
@@ -109,10 +131,15 @@ _HELP: Final[Mapping[str, str]] = {
 }
 
 
-def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
-    """Settings of one run. Raises ConfigError; argparse exits on unknown flags and ``--help``."""
+def load(arguments: Sequence[str], environment: Mapping[str, str], command: str = "run") -> Config:
+    """Settings of one run of ``drumline COMMAND``.
+
+    Raises ConfigError; argparse exits on unknown flags and ``--help``.
+    """
     flags = {
-        name: value for name, value in vars(_parser().parse_args(arguments)).items() if value is not None
+        name: value
+        for name, value in vars(_parser(command).parse_args(arguments)).items()
+        if value is not None
     }
     path = flags.pop("config", None) or environment.get("DRUMLINE_CONFIG")
     values: dict[str, Any] = _from_file(path) if path else {}
@@ -123,8 +150,8 @@ def load(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     return Config(**{name: _converted(name, value) for name, value in values.items()})
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="drumline run", description="Run the operator.")
+def _parser(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"drumline {command}", description=_COMMANDS[command])
     parser.add_argument("--config", metavar="FILE", help="YAML file with settings in camelCase")
     for name, kind in _TYPES.items():
         text = _HELP.get(name, name.replace("_", " ")) + f" (environment: {_variable(name)})"
