@@ -175,6 +175,42 @@ AT_ADMISSION: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "spec.scheduling.placement",
         "spec.scheduling.placement.level",
     ),
+    "scraping without a port": (
+        "a",
+        {"progress": {"source": "scrape"}},
+        "spec.progress.scrape",
+        "spec.progress.scrape",
+    ),
+    "a port that is not scraped": (
+        "a",
+        {"progress": {"source": "log", "scrape": {"port": 9090, "step": "s"}}},
+        "spec.progress.scrape",
+        "spec.progress.scrape",
+    ),
+    "pattern without a step": (
+        "a",
+        {"progress": {"pattern": "step=(?P<steps>.*)"}},
+        "spec.progress.pattern",
+        "spec.progress.pattern",
+    ),
+    "commit pattern without a step": (
+        "a",
+        {"progress": {"commitPattern": "saved"}},
+        "spec.progress.commitPattern",
+        "spec.progress.commitPattern",
+    ),
+    "more active parameters than there are": (
+        "a",
+        {"model": {"parameters": 1e9, "activeParameters": 2e9}},
+        "spec.model.activeParameters",
+        "spec.model.activeParameters",
+    ),
+    "attention without its heads": (
+        "a",
+        {"model": {"parameters": 1e9, "layers": 2, "headDim": 64, "sequenceLength": 128}},
+        "spec.model",
+        "spec.model.heads",
+    ),
 }
 
 BY_THE_OPERATOR: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -195,6 +231,17 @@ BY_THE_OPERATOR: dict[str, tuple[str, dict[str, Any], str]] = {
         "a",
         {"helpers": [helper("x", "y"), helper("y", "x")]},
         "spec.helpers[0].dependsOn",
+    ),
+    "a pattern that is none": ("a", {"progress": {"pattern": "((?P<step>.*)"}}, "spec.progress.pattern"),
+    "a pattern with groups of its own": (
+        "a",
+        {"progress": {"pattern": "(?P<step>.*) (?P<speed>.*)"}},
+        "spec.progress.pattern",
+    ),
+    "a volume where the operator's goes": (
+        "a",
+        {"template": template(volumes=[{"name": "drumline", "emptyDir": {}}])},
+        "spec.template.spec.volumes[0].name",
     ),
     "another count of accelerators": (
         "a",

@@ -114,3 +114,24 @@ def test_an_attempt_begins_without_it_where_no_reports_are_received() -> None:
 def test_the_phase_does_not_depend_on_it() -> None:
     with_it, without = begun(Settings(report_url=URL)), begun(Settings())
     assert conditions.phase_of(with_it) == conditions.phase_of(without)
+
+
+def test_an_operator_that_begins_to_take_reports_leaves_a_running_gang_alone() -> None:
+    running = jobs.running()
+    plan = decide(replace(running, settings=Settings(report_url=URL, launcher_image="img")), jobs.NOW + 60)
+    assert (plan.actions, plan.prepare, plan.status) == ((), (), None)
+
+
+def test_the_next_attempt_forgets_what_the_last_one_reported() -> None:
+    begun_once = jobs.running(jobs.job(settings=Settings(report_url=URL)))
+    known = from_reports(ReportSource.REPORT, spec("report"), Reporting(URL), 1)
+    kind = ConditionType.PROGRESS_REPORTED
+    status = conditions.set_condition(
+        begun_once.status, kind, known.value, known.reason, known.message, jobs.NOW
+    )
+    failed = jobs.with_pod(replace(begun_once, status=status), 0, jobs.failed)
+    failed = jobs.settled(failed)
+    assert jobs.reason(failed.status, kind) == ("True", "ReportsReceived")
+    again = jobs.begun_again(replace(failed, pods={}), jobs.NOW + 60)
+    assert again.status.attempt == 2
+    assert jobs.reason(again.status, kind) == ("False", "NoReports")
