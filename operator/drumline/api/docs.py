@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from drumline.api import meta
+from drumline.api import meta, mounts
 from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.generate import run
 from drumline.api.rules import FROZEN_WHILE_ACTIVE
@@ -40,7 +40,9 @@ Pods never restart on their own: `restartPolicy` is `Never` or absent. The opera
 `subdomain`, `nodeName`, `schedulingGates` and `ephemeralContainers`, every variable whose name begins with
 `{meta.ENV_PREFIX}`, and the variables of the framework and of TPUs. A template that sets one of them is refused;
 `XLA_FLAGS` and `LIBTPU_INIT_ARGS` are merged. A count of accelerators in the containers' limits must be the
-job's, or absent.
+job's, or absent. Unless `progress.source` is `none`, workers leave to it the volumes `{mounts.REPORT_VOLUME}` and
+`{mounts.LAUNCHER_VOLUME}`, the container name `{mounts.LAUNCHER_CONTAINER}`, and every path below
+`{mounts.REPORT_PATH}` and `{mounts.LAUNCHER_PATH}`: see [progress](progress.md).
 """
 
 
