@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from drumline.api.report import Report
-from drumline.core.gang.ledger.events import Event
+from drumline.core.gang.ledger import attempts
+from drumline.core.gang.ledger.account import advance
+from drumline.core.gang.ledger.events import (
+    AttemptBegan,
+    AttemptEnded,
+    Closed,
+    Event,
+    LanesChanged,
+    LanesResized,
+    Reported,
+)
 from drumline.core.gang.ledger.ledger import Ledger
+from drumline.core.gang.ledger.reports import durable_ms, is_stale, reported
+from drumline.core.gang.ledger.silence import watch
+
+__all__ = ["durable_ms", "fold", "fold_all", "is_stale"]
 
 
 def fold(ledger: Ledger, event: Event) -> Ledger:
@@ -16,16 +29,33 @@ def fold(ledger: Ledger, event: Event) -> Ledger:
 
 def fold_all(ledger: Ledger, events: Iterable[Event]) -> Ledger:
     """The ledger after all of `events`, in their order. Cheaper than one at a time."""
-    raise NotImplementedError
+    if ledger.closed_at >= 0:
+        return ledger
+    after = ledger.copy()
+    for event in events:
+        if after.closed_at >= 0:
+            break
+        advance(after, event.at)
+        attempts.pass_on(after)
+        _happen(after, event)
+        watch(after)
+    return after
 
 
-def is_stale(ledger: Ledger, report: Report) -> bool:
-    """Whether `report` speaks of another attempt or epoch than the current one, so that folding ignores it."""
-    raise NotImplementedError
-
-
-def durable_ms(ledger: Ledger, report: Report) -> int:
-    """Up to when on its own clock the sender of `report` is in `ledger`: `Receipt.durable_ms`, once `ledger` is
-    written down. 0 for a reporter that it does not know.
-    """
-    raise NotImplementedError
+def _happen(ledger: Ledger, event: Event) -> None:
+    match event:
+        case LanesChanged():
+            for lane, state in event.states.items():
+                ledger.lanes.set(lane, state)
+        case LanesResized():
+            ledger.lanes.resize(event.lanes, event.state)
+        case AttemptBegan():
+            attempts.began(ledger, event)
+        case AttemptEnded():
+            attempts.ended(ledger, event)
+        case Reported():
+            reported(ledger, event)
+        case Closed():
+            attempts.closed(ledger, event)
+        case _:
+            pass  # time passed, and that was all

@@ -8,9 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from drumline.api.goodput import Source, State, StepTimes, Straggler
-from drumline.core.gang.ledger.ledger import Ledger
+from drumline.core.gang.ledger.codes import (
+    LOST_PROGRESS,
+    NOT_HELD_CODES,
+    PRODUCTIVE,
+    STATES,
+    UNKNOWN,
+    UP,
+    label,
+)
+from drumline.core.gang.ledger.events import Ticked
+from drumline.core.gang.ledger.fold import fold
+from drumline.core.gang.ledger.ledger import Ledger, Record
+from drumline.core.gang.ledger.silence import under_way
+from drumline.core.gang.ledger.steps import Steps, mad_of, median_of
+
+MAX_PHASES: Final = 16  # of `AttemptStatus.recovery`, the total among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +97,112 @@ def summary(ledger: Ledger, at: int) -> Summary:
     Publish only figures of a ledger in which time up to `at` was folded: a later event may otherwise be
     accounted earlier than what was shown.
     """
-    raise NotImplementedError
+    if at > ledger.at:
+        ledger = fold(ledger, Ticked(at))
+    totals = ledger.totals
+    return Summary(
+        at=ledger.at,
+        started_at=ledger.started_at,
+        ended_at=_known(ledger.closed_at),
+        lanes=len(ledger.lanes),
+        weight=ledger.weight,
+        source=_source(ledger),
+        attempt=ledger.attempt,
+        epoch=ledger.epoch,
+        current=_current(ledger),
+        elapsed_ms=ledger.elapsed_ms,
+        held_ms=ledger.elapsed_ms - sum(totals[c] for c in NOT_HELD_CODES),
+        gang_ready_ms=ledger.ready_ms,
+        provisional_ms=ledger.provisional_ms(),
+        totals=_by_state(totals),
+        restart=_by_state(ledger.restart),
+        step=ledger.step,
+        committed_step=ledger.committed,
+        lost_steps=ledger.lost_steps,
+        tokens=ledger.tokens,
+        flops=ledger.flops,
+        seen_tokens=ledger.seen_tokens,
+        seen_flops=ledger.seen_flops,
+        seen_step_ms=ledger.seen_step_ms,
+        last_progress_at=_known(ledger.progress_at),
+        last_checkpoint_at=_known(ledger.checkpoint_at),
+        checkpoint_saves=ledger.saves,
+        checkpoint_restores=ledger.restores,
+        commits=ledger.commits,
+        commit_gap_ms=ledger.gap_ms // ledger.gaps if ledger.gaps else 0,
+        failures=ledger.failures,
+        hangs=ledger.hangs,
+        hanging_since=ledger.frontier if ledger.hanging else None,
+        step_times=_step_times(ledger.steps),
+        recent=_recent(ledger.steps),
+        stragglers=tuple(Straggler(lane=lane, median_ms=ms) for lane, ms in ledger.stragglers.items()),
+        timeline=ledger.chart.texts(),
+        attempts=tuple(_figures(attempt, ledger.records[attempt]) for attempt in sorted(ledger.records)),
+    )
+
+
+def _known(value: int) -> int | None:
+    return value if value >= 0 else None
+
+
+def _by_state(totals: list[int]) -> Mapping[State, int]:
+    return {STATES[code]: ms for code, ms in enumerate(totals) if ms}
+
+
+def _source(ledger: Ledger) -> Source:
+    if ledger.reported:
+        return Source.REPORTED
+    guessed = ledger.totals[PRODUCTIVE] or ledger.totals[LOST_PROGRESS] or ledger.up.runs
+    return Source.ESTIMATED if guessed else Source.OBSERVED
+
+
+def _current(ledger: Ledger) -> str:
+    code = ledger.lanes.most() if len(ledger.lanes) else UNKNOWN
+    if code != UP:
+        return label(code)
+    if not ledger.running:
+        return State.DRAINING
+    if ledger.hanging:
+        return State.HANG
+    reporter = under_way(ledger)
+    if reporter is not None:
+        return label(reporter.open_code)
+    return State.COMPILE if ledger.told and not ledger.stepped else label(UP)
+
+
+def _step_times(steps: Steps) -> StepTimes:
+    ordered = sorted(ms for ms, _, _ in steps.recent)
+    return StepTimes(
+        count=steps.count,
+        sum_ms=steps.sum_ms,
+        median_ms=median_of(ordered),
+        mad_ms=mad_of(ordered),
+        p90_ms=_rank(ordered, 90),
+        p99_ms=_rank(ordered, 99),
+        buckets=tuple(steps.histogram),
+    )
+
+
+def _rank(ordered: list[int], percent: int) -> int:
+    """Percentile by nearest rank."""
+    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else 0
+
+
+def _recent(steps: Steps) -> RecentSteps:
+    if not steps.recent:
+        return RecentSteps()
+    wall, tokens, flops = map(sum, zip(*steps.recent, strict=True))
+    return RecentSteps(len(steps.recent), wall, tokens, flops)
+
+
+def _figures(attempt: int, record: Record) -> AttemptFigures:
+    """Longest phase first. Of more than `AttemptStatus` holds the shortest are `unknown` together."""
+    longest = sorted(record.recovery, key=lambda phase: -phase[1])
+    phases: dict[str, int] = {}
+    for i, (code, ms) in enumerate(longest):
+        name = label(code) if i < MAX_PHASES - 2 else str(State.UNKNOWN)
+        phases[name] = phases.get(name, 0) + ms
+    if phases:
+        phases["total"] = sum(phases.values())
+    lost = record.lost_steps if record.lost_steps >= 0 else None
+    return AttemptFigures(attempt, lost, tuple(phases.items()))
