@@ -1,12 +1,13 @@
 """Prometheus metrics of the operator. The only module that imports `prometheus_client`.
 
 Labels are closed sets, but for a job's name on its restarts: those series go with the job, and beyond
-`census.MAX_JOBS` jobs they are added up by namespace.
+`census.MAX_JOBS` jobs they are added up by namespace. What is exported of each job's ledger is rendered
+elsewhere (`metrics_series`) and joined to the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client import (
@@ -19,6 +20,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from drumline import __version__
@@ -39,6 +41,7 @@ class Metrics:
     def __init__(self, kind: str = "TrainingJob") -> None:
         self.registry = CollectorRegistry()
         self._kind = kind
+        self._lines: Callable[[], Iterable[str]] = tuple
         self._reconciles = Histogram(
             "drumline_reconcile_duration_seconds",
             "Time to observe, decide and act for one object.",
@@ -95,9 +98,20 @@ class Metrics:
         """Count jobs and accelerators at each scrape."""
         self.registry.register(_Jobs(census))
 
+    def follow_lines(self, lines: Callable[[], Iterable[str]]) -> None:
+        """Text to export beside the registry's, asked for at each scrape."""
+        self._lines = lines
+
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + "".join(self._lines()).encode()
+
+
+def read_samples(text: str) -> Iterator[tuple[str, float]]:
+    """(name, value) of every sample of a text that somebody else exports. ValueError when it is malformed."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield sample.name, sample.value
 
 
 class _Jobs(Collector):

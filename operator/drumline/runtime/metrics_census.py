@@ -42,8 +42,13 @@ def take_census(jobs: Collection[JobRecord], pods_of: Callable[[str], Iterable[P
         accelerator = job.spec.accelerator.type
         wanted = phase not in ENDED and not job.spec.suspend
         requested[accelerator] += job.shape.chips if wanted else 0
-        held[accelerator] += job.shape.chips_per_worker * _bound_workers(pods_of(job.meta.uid))
+        held[accelerator] += bound_chips(job, pods_of(job.meta.uid))
     return Census(phases, held, requested, restarts)
+
+
+def bound_chips(job: JobRecord, pods: Iterable[Pod]) -> int:
+    """Chips of a job's pods that are bound to a node."""
+    return job.shape.chips_per_worker * _bound_workers(pods) if job.shape is not None else 0
 
 
 def _bound_workers(pods: Iterable[Pod]) -> int:

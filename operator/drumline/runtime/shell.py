@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ import yaml
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import GROUP, TRAINING_JOBS, VERSION
+from drumline.core.gang.types import Pod
 from drumline.core.training.observation import Settings
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.config import Config, ConfigError, load
@@ -34,6 +36,8 @@ from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import DrumlineError
 from drumline.runtime.kube import Client, Credentials
 from drumline.runtime.metrics_census import Census, take_census
+from drumline.runtime.metrics_events import EventMetrics
+from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.shell_life import Built, Key, Process, Queue, Replica
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -103,13 +107,18 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         launcher_image=config.launcher_image,
     )
     clocks = Clocks(now=now, monotonic=monotonic)
+    events = EventMetrics()
     controller = Controller(client, queue, catalogue, settings, clocks, config.namespace)
     world = controller.world
 
-    def census() -> Census:
-        return take_census(world.jobs.store.values(), lambda uid: world.pods.store.by("job", uid).values())
+    def pods_of(uid: str) -> Iterable[Pod]:
+        return world.pods.store.by("job", uid).values()
 
-    return Built(controller, census)
+    def census() -> Census:
+        return take_census(world.jobs.store.values(), pods_of)
+
+    series = JobSeries(world.jobs.store.values, pods_of, now)
+    return Built(controller, census, lambda: chain(series.lines(), events.lines()))
 
 
 class KopfThread:

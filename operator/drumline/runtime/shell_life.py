@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -50,10 +50,11 @@ class Controller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A controller, and how to count its jobs."""
+    """A controller, how to count its jobs, and what else the leader exports of them."""
 
     controller: Controller
     census: Callable[[], Census]
+    lines: Callable[[], Iterable[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ class Replica:
             depth=lambda: len(self.queue), delayed=lambda: self.queue.delayed, leader=lambda: lease.held
         )
         self.metrics.follow_jobs(built.census)
+        self.metrics.follow_lines(lambda: built.lines() if lease.held else ())
 
     def _is_ready(self) -> bool:
         return self._mirrored

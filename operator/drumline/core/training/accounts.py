@@ -1,0 +1,135 @@
+"""A job's status and lanes, told to its ledger; and the ledger's figures, told to the status.
+
+What happened to attempts is read off the status, so that a ledger which lags behind it (the operator was away,
+an answer was lost) is told what it missed; a ledger told twice of the same end or beginning does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from drumline.api.goodput import NOT_HELD, GoodputStatus
+from drumline.api.progress import ProgressSource
+from drumline.api.reasons import Cause, ConditionType
+from drumline.api.status import AttemptStatus, PhaseTime, TrainingJobStatus
+from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed, Event
+from drumline.core.gang.ledger.ledger import Ledger, begin
+from drumline.core.gang.ledger.settings import LedgerSettings
+from drumline.core.gang.ledger.summary import AttemptFigures
+from drumline.core.training import conditions
+from drumline.core.training.clock import unix
+from drumline.core.training.lanes import LaneChanges, Milestone, lane_changes, lane_histories, millis
+from drumline.core.training.observation import Observation
+from drumline.core.training.progress_condition import ProgressReported
+
+# An attempt with one of these causes gave its nodes back: what follows is a wait, not a recovery.
+_NOT_FAILURES: Final = frozenset({Cause.GANG_TIMEOUT.value})
+
+
+def settings_of(spec: TrainingJobSpec) -> LedgerSettings:
+    """The rules of attribution that a spec asks for."""
+    interval = spec.checkpoint.interval_seconds if spec.checkpoint is not None else None
+    return LedgerSettings(
+        checkpoint_interval_ms=interval * 1000 if interval is not None else None,
+        expects_reports=spec.progress.source is not ProgressSource.NONE,
+    )
+
+
+def new_ledger(obs: Observation) -> Ledger:
+    """The ledger of a job that nobody has accounted for yet. ValueError without a valid spec."""
+    if obs.spec is None or obs.shape is None:
+        raise ValueError("a job without a valid spec has no ledger")
+    weight = max(1, obs.shape.chips_per_worker)
+    return begin(millis(obs.job.created_at), obs.shape.workers, weight, settings_of(obs.spec))
+
+
+def lane_news(
+    obs: Observation, after: TrainingJobStatus, known: Sequence[Milestone], floor: int, now: float
+) -> LaneChanges:
+    """What lanes did, see `lane_changes`; nothing for a job without a valid spec.
+
+    `after` is the status as it will be. One that ends the job frees its nodes, which is no change of lanes any
+    more: they are then told as of the status before it.
+    """
+    if obs.spec is None or obs.roster is None:
+        return LaneChanges((), tuple(known))
+    status = obs.status if conditions.is_finished(after) else after
+    return lane_changes(known, lane_histories(obs, status, now), floor)
+
+
+def attempt_events(status: TrainingJobStatus, ledger: Ledger, ended: int, now: float) -> list[Event]:
+    """What `ledger` has not heard of attempts. `ended`: the last attempt whose end it was told of."""
+    events: list[Event] = []
+    earlier: list[AttemptStatus] = []
+    for attempt in status.attempts:
+        number = attempt.attempt
+        if number > ledger.attempt:
+            epoch = 0 if attempt is not status.attempts[-1] else status.epoch
+            began = millis(unix(attempt.started_at, now))
+            events.append(AttemptBegan(began, number, epoch, restart=_follows_failure(earlier)))
+        if attempt.finished_at is not None and number >= max(ledger.attempt, ended + 1):
+            events.append(
+                AttemptEnded(millis(unix(attempt.finished_at, now)), number, failed=has_failed(attempt))
+            )
+        earlier.append(attempt)
+    if status.attempt == ledger.attempt and status.epoch > ledger.epoch:
+        events.append(AttemptBegan(millis(now), status.attempt, status.epoch, restart=True))
+    return events
+
+
+def closing(status: TrainingJobStatus, now: float) -> list[Event]:
+    """The end of the job, when `status` says that it is over."""
+    if not conditions.is_finished(status):
+        return []
+    success = conditions.is_true(status, ConditionType.COMPLETE)
+    return [Closed(millis(unix(status.completion_time, now)), success)]
+
+
+def in_time(events: Iterable[Event]) -> list[Event]:
+    """Events in the order of their times; of the same instant in the order given."""
+    return sorted(events, key=lambda e: e.at)
+
+
+def has_failed(attempt: AttemptStatus) -> bool:
+    """Whether an attempt ended by a failure; not by a suspension, a success or a requeue."""
+    return attempt.cause is not None and attempt.cause not in _NOT_FAILURES
+
+
+def _follows_failure(earlier: Sequence[AttemptStatus]) -> bool:
+    """Attempts that timed out on their way are part of the recovery they were begun for."""
+    latest = next((a for a in reversed(earlier) if a.cause not in _NOT_FAILURES), None)
+    return latest is not None and has_failed(latest)
+
+
+def holds(lanes: Sequence[Milestone]) -> bool:
+    """Whether any lane holds accelerators."""
+    return any(state not in NOT_HELD for _, state in lanes)
+
+
+def told(
+    status: TrainingJobStatus,
+    goodput: GoodputStatus,
+    figures: Sequence[AttemptFigures],
+    reported: ProgressReported | None,
+    now: float,
+) -> TrainingJobStatus:
+    """A status with the ledger's figures in it, the attempts' among them, and how steps are known."""
+    by_number = {f.attempt: f for f in figures}
+    attempts = tuple(_with_figures(a, by_number.get(a.attempt)) for a in status.attempts)
+    status = status.model_copy(update={"attempts": attempts, "goodput": goodput})
+    if reported is None:
+        return status
+    kind = ConditionType.PROGRESS_REPORTED
+    return conditions.set_condition(status, kind, reported.value, reported.reason, reported.message, now)
+
+
+def _with_figures(attempt: AttemptStatus, figures: AttemptFigures | None) -> AttemptStatus:
+    """What the ledger does not know (any more) leaves standing what was written."""
+    found: dict[str, Any] = {}
+    if figures is not None and figures.lost_steps is not None:
+        found["lost_steps"] = figures.lost_steps
+    if figures is not None and figures.recovery:
+        found["recovery"] = tuple(PhaseTime(phase=p, ms=ms) for p, ms in figures.recovery)
+    return attempt.model_copy(update=found) if found else attempt

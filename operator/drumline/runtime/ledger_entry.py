@@ -1,0 +1,72 @@
+"""What the keeper remembers of one job, and what is under way to its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from drumline.api.report import ReportSource
+from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.ledger.events import Reported
+from drumline.core.gang.ledger.fold import fold_all
+from drumline.core.gang.ledger.ledger import Ledger
+from drumline.core.gang.plan import Plan
+from drumline.core.training.lanes import Milestone
+
+BEST_FIRST = (ReportSource.REPORT, ReportSource.LAUNCHER, ReportSource.SCRAPE, ReportSource.LOG)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One job's ledger. Times are Unix seconds unless they say otherwise."""
+
+    ledger: Ledger
+    written: Ledger  # as the last status that was written has it
+    written_at: float  # when that was, or when this replica first saw the job
+    lanes: tuple[Milestone, ...] = ()  # as the ledger was last told
+    ended: int = 0  # the last attempt whose end it was told
+    source: tuple[int, ReportSource] | None = None  # (attempt, the best way its steps come)
+    exits: dict[int, str] = field(default_factory=dict)  # attempt → how its process ended, as reported
+    writing: bool = False
+    late: list[Reported] = field(default_factory=list)  # came while a status was being written
+
+    def hear(self, event: Reported) -> None:
+        """Fold a report, into what is being written too once that is settled."""
+        self.ledger = fold_all(self.ledger, (event,))
+        if self.writing:
+            self.late.append(event)
+
+    def known_source(self, attempt: int) -> ReportSource | None:
+        """How steps of that attempt come; None when none has."""
+        return self.source[1] if self.source is not None and self.source[0] == attempt else None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan with the ledger's figures in it, and what becomes of the entry if it is written."""
+
+    plan: Plan
+    entry: Entry | None = None  # None: nothing of the ledger is in the plan
+    ledger: Ledger | None = None
+    lanes: tuple[Milestone, ...] = ()
+    ended: int = 0
+    before: TrainingJobStatus | None = None
+    after: TrainingJobStatus | None = None
+
+    def begin(self) -> None:
+        """The plan is about to be applied."""
+        if self.entry is not None:
+            self.entry.writing = True
+            self.entry.late = []
+
+    def end(self, *, written: bool, now: float) -> None:
+        """The plan was applied; whether a status of it was written decides what holds."""
+        entry, ledger = self.entry, self.ledger
+        if entry is None or ledger is None:
+            return
+        late: Sequence[Reported] = entry.late
+        entry.writing, entry.late = False, []
+        if written:
+            entry.ledger = fold_all(ledger, late) if late else ledger
+            entry.written, entry.written_at = ledger, now
+            entry.lanes, entry.ended = self.lanes, self.ended

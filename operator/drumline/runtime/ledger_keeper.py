@@ -1,0 +1,241 @@
+"""Keeps the ledger of every job: tells it what is seen and reported, and puts its figures into the status.
+
+A status that is written anyway carries the figures along; on its own they are written at most every
+`HELD_SECONDS` while a job holds accelerators, and every `WAITING_SECONDS` while it waits. What a plan is about
+to say of attempts holds for the ledger only once it is written, since another plan may take its place.
+After a restart the ledger goes on from `status.goodput.resume`; what happened meanwhile is told by the
+pods' own times. A reporter's receipt covers what the last written status holds, so that a report is sent
+again until it can't be lost any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from drumline.api.goodput import GoodputStatus
+from drumline.api.meta import ROLE_WORKER
+from drumline.api.progress import ProgressSource
+from drumline.api.report import Receipt, Report, Span, SpanKind
+from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.goodput import Facts, status_of
+from drumline.core.gang.ledger.events import Event, Reported, Ticked
+from drumline.core.gang.ledger.fold import durable_ms, fold_all, is_stale
+from drumline.core.gang.ledger.ledger import Ledger
+from drumline.core.gang.ledger.resume import from_resume, to_resume
+from drumline.core.gang.ledger.summary import summary
+from drumline.core.gang.plan import Plan
+from drumline.core.gang.types import Member
+from drumline.core.training import accounts, conditions
+from drumline.core.training.clock import unix
+from drumline.core.training.lanes import LaneChanges, millis
+from drumline.core.training.observation import Observation
+from drumline.core.training.progress_condition import ProgressReported, from_reports
+from drumline.core.training.progress_render import Reporting
+from drumline.runtime.ingest.binding import judge_binding
+from drumline.runtime.ingest.verdicts import Accepted, Forbidden, Reporter, Stale, Unavailable, Verdict
+from drumline.runtime.ledger_entry import BEST_FIRST, Draft, Entry
+from drumline.runtime.records import JobRecord
+from drumline.runtime.world import World
+
+HELD_SECONDS: Final = 30.0
+WAITING_SECONDS: Final = 300.0
+NOT_YET_SECONDS: Final = 1.0
+_OVER: Final = frozenset({"leave_alone", "finished"})
+
+logger = logging.getLogger(__name__)
+
+
+class Meter(Protocol):
+    """Who counts what happens once."""
+
+    def settled(self, obs: Observation, before: TrainingJobStatus, after: TrainingJobStatus) -> None:
+        """The status of a job was written."""
+
+    def heard(self, namespace: str, spans: list[Span]) -> None:
+        """Spans that no report before had."""
+
+
+class LedgerKeeper:
+    """The ledgers of the jobs of `world`. `now` gives Unix seconds."""
+
+    def __init__(self, world: World, meter: Meter, now: Callable[[], float]) -> None:
+        self._world = world
+        self._meter = meter
+        self._now = now
+        self._entries: dict[str, Entry] = {}  # by job uid
+
+    def forget(self, uid: str) -> None:
+        """The job is over or gone."""
+        self._entries.pop(uid, None)
+
+    def draft(self, obs: Observation, whole: Plan, plan: Plan) -> Draft:
+        """`plan` with the figures in its statuses, or with a status of its own when that is due.
+
+        `whole` is the plan as decided; `plan` may have been spared its status. A ledger that fails costs its job
+        the account, never the plan.
+        """
+        if whole.metadata.get("policy") in _OVER or conditions.is_finished(obs.status):
+            self.forget(obs.job.uid)
+            return Draft(plan)
+        try:
+            return self._draft(obs, whole, plan)
+        except Exception:
+            logger.exception("no account of %s/%s", obs.job.namespace, obs.job.name)
+            return Draft(plan)
+
+    def _draft(self, obs: Observation, whole: Plan, plan: Plan) -> Draft:
+        now = self._now()
+        entry = self._entry(obs, now)
+        if entry is None:
+            return Draft(plan)
+        after = _after(obs, plan)
+        news = accounts.lane_news(obs, after, entry.lanes, entry.ledger.at, now)
+        attempts = accounts.attempt_events(after, entry.ledger, entry.ended, now)
+        events = accounts.in_time([*attempts, *news.events])
+        ledger = fold_all(entry.ledger, events) if events else entry.ledger
+        ended = max((a.attempt for a in after.attempts if a.finished_at), default=0)
+        if plan.status is None and plan.intent is None:
+            due = entry.written_at + (HELD_SECONDS if accounts.holds(news.lanes) else WAITING_SECONDS)
+            if now < due or not obs.status.conditions:
+                entry.ledger, entry.lanes, entry.ended = ledger, news.lanes, ended
+                return Draft(_again(plan, max(NOT_YET_SECONDS, due - now)))
+            plan = replace(plan, status=whole.status or obs.status.to_json())
+        return self._drafted(obs, plan, entry, fold_all(ledger, _closing(after, now)), news, ended)
+
+    def _drafted(
+        self, obs: Observation, plan: Plan, entry: Entry, ledger: Ledger, news: LaneChanges, ended: int
+    ) -> Draft:
+        now = self._now()
+        figures = summary(ledger, ledger.at)
+        resume = to_resume(ledger) if figures.ended_at is None else ""
+        goodput = status_of(figures, _facts(obs), figures.at, resume)
+
+        def told(status: Mapping[str, Any] | None) -> TrainingJobStatus | None:
+            if status is None:
+                return None
+            model = TrainingJobStatus.model_validate(status)
+            return accounts.told(model, goodput, figures.attempts, self._reported(obs, model, entry), now)
+
+        intent, status = told(plan.intent), told(plan.status)
+        plan = replace(plan, intent=_json(intent), status=_json(status))
+        if figures.ended_at is None:
+            plan = _again(plan, HELD_SECONDS if accounts.holds(news.lanes) else WAITING_SECONDS)
+        return Draft(plan, entry, ledger, news.lanes, ended, obs.status, status or intent)
+
+    def settle(self, obs: Observation, draft: Draft, *, written: bool) -> None:
+        """A draft's plan was applied: its ledger holds if a status was written, else the one before."""
+        draft.end(written=written, now=self._now())
+        if written and draft.before is not None and draft.after is not None:
+            self._meter.settled(obs, draft.before, draft.after)
+
+    def _entry(self, obs: Observation, now: float) -> Entry | None:
+        """The entry of a job; read from its status after a restart, and when another leader wrote it since."""
+        entry, stored = self._entries.get(obs.job.uid), obs.status.goodput
+        if entry is not None and (stored is None or millis(unix(stored.at)) <= entry.written.at):
+            return entry
+        if obs.spec is None:
+            return None
+        ledger = _resumed(obs, stored) or accounts.new_ledger(obs)
+        written_at = min(now, unix(stored.at)) if stored is not None else now
+        entry = self._entries[obs.job.uid] = Entry(ledger, ledger, written_at)
+        return entry
+
+    def _reported(self, obs: Observation, status: TrainingJobStatus, entry: Entry) -> ProgressReported | None:
+        source = entry.known_source(status.attempt)
+        if source is None or obs.spec is None:
+            return None
+        settings = obs.settings
+        reporting = Reporting(settings.report_url, settings.launcher_image)
+        return from_reports(source, obs.spec, reporting, status.attempt)
+
+    def source_of(self, uid: str, attempt: int) -> tuple[int, bool]:
+        """(rank in `BEST_FIRST` of how steps of an attempt come, whether any came): for who would look them up."""
+        entry = self._entries.get(uid)
+        source = entry.known_source(attempt) if entry is not None else None
+        return (len(BEST_FIRST), False) if source is None else (BEST_FIRST.index(source), True)
+
+    def deliver(self, report: Report, reporter: Reporter) -> Verdict:
+        """Take a report. For `ReportBus.deliver`, and for who reads logs and scrapes in a worker's stead."""
+        record = self._world.jobs.store.get(report.job.namespace, report.job.name)
+        if record is None or record.meta.uid != report.job.uid:
+            return Forbidden(f"there is no job {report.job.namespace}/{report.job.name} of this uid")
+        pod = self._world.pods.store.get(reporter.namespace, reporter.pod)
+        refusal = judge_binding(report, reporter, pod, record.status.attempt)
+        if refusal is not None:
+            return refusal
+        if conditions.is_finished(record.status):
+            return Stale("the job is over")
+        entry = self._entries.get(record.meta.uid)
+        if entry is None or report.attempt > entry.ledger.attempt:
+            return Unavailable("the operator has not looked at this attempt yet", NOT_YET_SECONDS)
+        if is_stale(entry.ledger, report):
+            return Stale(f"epoch {report.epoch} of attempt {report.attempt} is over")
+        return Accepted(self._take(record, entry, report, pod.member if pod is not None else None))
+
+    def _take(self, record: JobRecord, entry: Entry, report: Report, member: Member | None) -> Receipt:
+        """Fold a report, unless its steps come a better way: then it need not be sent again."""
+        wanted = record.spec is None or record.spec.progress.source is not ProgressSource.NONE
+        if not wanted or not _is_best(entry, report):
+            return Receipt(durable_ms=report.sent_ms)
+        if not _leads(member):
+            report = report.model_copy(update={"spans": (), "commits": (), "open": None})
+        if report.exit:
+            entry.exits[report.attempt] = report.exit
+        if any(span.kind is SpanKind.STEP for span in report.spans):
+            entry.source = (report.attempt, report.source)
+        position = durable_ms(entry.ledger, report)
+        entry.hear(Reported(millis(self._now()), report))
+        self._meter.heard(
+            record.meta.namespace, [s for s in report.spans if s.start_ms + s.duration_ms > position]
+        )
+        return Receipt(durable_ms=durable_ms(entry.written, report))
+
+
+def _is_best(entry: Entry, report: Report) -> bool:
+    known = entry.known_source(report.attempt)
+    return known is None or BEST_FIRST.index(report.source) <= BEST_FIRST.index(known)
+
+
+def _leads(member: Member | None) -> bool:
+    """Whether it is rank 0, which speaks for the whole gang: what others say of time would count twice."""
+    return member is not None and (member.role, member.slice, member.worker) == (ROLE_WORKER, 0, 0)
+
+
+def _after(obs: Observation, plan: Plan) -> TrainingJobStatus:
+    """The job's status once the plan is applied."""
+    written = plan.status or plan.intent
+    return obs.status if written is None else TrainingJobStatus.model_validate(written)
+
+
+def _facts(obs: Observation) -> Facts:
+    """What ratios rest on beside the ledger."""
+    if obs.spec is None:
+        return Facts()
+    accelerator = obs.catalog.get(obs.spec.accelerator.type)
+    return Facts(model=obs.spec.model, checkpoint=obs.spec.checkpoint, accelerator=accelerator)
+
+
+def _json(status: TrainingJobStatus | None) -> dict[str, Any] | None:
+    return status.to_json() if status is not None else None
+
+
+def _closing(after: TrainingJobStatus, now: float) -> list[Event]:
+    return [Ticked(millis(now)), *accounts.closing(after, now)]
+
+
+def _resumed(obs: Observation, stored: GoodputStatus | None) -> Ledger | None:
+    if stored is None or not stored.resume or obs.spec is None:
+        return None
+    try:
+        return from_resume(stored.resume, accounts.settings_of(obs.spec))
+    except ValueError as error:
+        logger.error("the ledger of %s/%s begins anew: %s", obs.job.namespace, obs.job.name, error)  # noqa: TRY400 - the message says it all
+        return None
+
+
+def _again(plan: Plan, seconds: float) -> Plan:
+    after = seconds if plan.requeue_after is None else min(seconds, plan.requeue_after)
+    return replace(plan, requeue_after=after)
