@@ -11,6 +11,7 @@ from drumline.api import crd
 from drumline.cli import plan
 
 _RUN = "run the operator (its own options: drumline run --help)"
+_INGEST = "take workers' reports for the operator (its own options: drumline ingest --help)"
 _CRDS = "print the custom resource definitions"
 
 
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # its options are the shell's, and so is the time it takes to import
     if given[:1] == ["run"]:
         return _run(given[1:])
+    if given[:1] == ["ingest"]:
+        return _ingest(given[1:])
     args = _parser().parse_args(given)
     code: int = args.action(args)
     return code
@@ -30,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_parser("run", help=_RUN, add_help=False)
+    commands.add_parser("ingest", help=_INGEST, add_help=False)
     commands.add_parser("crds", help=_CRDS, description=_CRDS).set_defaults(action=_crds)
     plan.add_arguments(commands.add_parser("plan", help=plan.HELP, description=plan.HELP))
     return top
@@ -44,6 +48,12 @@ def _run(arguments: Sequence[str]) -> int:
     from drumline.runtime.shell import main as run  # noqa: PLC0415 - plan and crds need no kopf
 
     return run(arguments)
+
+
+def _ingest(arguments: Sequence[str]) -> int:
+    from drumline.runtime.ingest.process import main as ingest  # noqa: PLC0415 - nothing else serves HTTPS
+
+    return ingest(arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""How much anybody may send: rates by key, and memory for what is on its way.
+
+A rate is a token bucket kept as one number, the theoretical arrival time of the key's next request (the
+generic cell rate algorithm): a request may come once that time is at most ``(burst - 1) / rate`` ahead.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+MOST_KEYS: Final = 50_000
+
+
+class Buckets:
+    """A bucket for each key: `rate` a second on average, `burst` at once. Full buckets need no memory."""
+
+    def __init__(self, rate: float, burst: int, most: int = MOST_KEYS) -> None:
+        if rate <= 0 or burst < 1:
+            raise ValueError(f"bad rate: {rate} a second, {burst} at once")
+        self._interval = 1.0 / rate
+        self._slack = self._interval * (burst - 1)
+        self._most = most
+        self._next: OrderedDict[Hashable, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._next)
+
+    def take(self, key: Hashable, now: float) -> float:
+        """0.0 when one more may come at `now` (seconds), which then counts; else how many seconds too early."""
+        due = max(self._next.get(key, now), now)
+        if (early := due - self._slack - now) > 0:
+            return early
+        self._next[key] = due + self._interval
+        self._next.move_to_end(key)
+        self._forget(now)
+        return 0.0
+
+    def _forget(self, now: float) -> None:
+        """Drop the longest unused key if its bucket is full again, and whatever is beyond the limit."""
+        oldest = next(iter(self._next))
+        if self._next[oldest] <= now or len(self._next) > self._most:
+            del self._next[oldest]
+
+
+class Budget:
+    """So many bytes may be held at once."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[bool]:
+        """Hold `size` bytes for a while; False, and nothing is held, when so much is not left."""
+        if size > self.left:
+            yield False
+            return
+        self.left -= size
+        try:
+            yield True
+        finally:
+            self.left += size

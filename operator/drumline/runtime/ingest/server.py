@@ -1,0 +1,245 @@
+"""``POST /v1/report`` and ``GET /healthz``.
+
+A report passes, in this order, what costs the least first: token known or reviewed, the pod's rate, the body's
+size and pace, its form, the job's rate, then the operator. Until the operator has accepted a report of a pod,
+the pod's namespace stands for its job, since what a report says of itself is worth nothing yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from drumline.api.report import MAX_REPORT_BYTES, REPORT_PATH, Report
+from drumline.runtime.errors import ApiError
+from drumline.runtime.ingest.fair import Waiting
+from drumline.runtime.ingest.limits import Buckets, Budget
+from drumline.runtime.ingest.link import Link
+from drumline.runtime.ingest.listener import Guard
+from drumline.runtime.ingest.tokens import CrowdedError, DeniedError, Tokens
+from drumline.runtime.ingest.verdicts import (
+    Accepted,
+    Forbidden,
+    NotLeader,
+    Outcome,
+    Reporter,
+    Stale,
+    Unavailable,
+    Verdict,
+)
+
+BODY_SECONDS: Final = 5.0
+BODIES_BYTES: Final = 64 * 2**20  # of all requests together
+JOB_SHARE: Final = 4  # a job may send so many times what one pod may
+MOST_JOBS: Final = 50_000
+BEARER: Final = "bearer "
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, no error of ours
+    """The answer to a report that does not reach the operator, or that the operator refuses."""
+
+    def __init__(
+        self, status: int, outcome: Outcome, message: str, retry_after: float = 0.0, *, close: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.outcome = outcome
+        self.message = message
+        self.retry_after = retry_after  # seconds; 0 = nothing to say
+        self.close = close  # the connection is of no more use
+
+
+@dataclass(slots=True)
+class Connections:
+    """What the server must know of connections."""
+
+    guard: Callable[[Any], Guard | None]
+    crowded: Callable[[], bool]
+
+
+class Server:
+    """Answers requests. `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        link: Link,
+        clock: Callable[[], float],
+        *,
+        rate: float,
+        burst: int,
+    ) -> None:
+        self._tokens = tokens
+        self._link = link
+        self._clock = clock
+        self._pods = Buckets(rate, burst)
+        self._jobs = Buckets(rate * JOB_SHARE, burst * JOB_SHARE)
+        self._bodies = Budget(BODIES_BYTES)
+        self._job_of: OrderedDict[str, str] = OrderedDict()  # pod uid → job uid, as the operator confirmed
+        self.connections = Connections(lambda _transport: None, lambda: False)
+
+    def application(self) -> web.Application:
+        """The HTTP application."""
+        made = web.Application(middlewares=[self._watched], client_max_size=MAX_REPORT_BYTES)
+        made.router.add_post(REPORT_PATH, self._report)
+        made.router.add_get("/healthz", _healthy)
+        return made
+
+    @web.middleware
+    async def _watched(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Tell the connection's guard when to look away."""
+        guard = self.connections.guard(request.transport)
+        if guard is not None:
+            guard.busy()
+        try:
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as error:
+            response = _json(error.status, {"error": error.reason})
+        finally:
+            if guard is not None:
+                guard.idle()
+        if self.connections.crowded():
+            response.force_close()
+        return response
+
+    async def _report(self, request: web.Request) -> web.Response:
+        try:
+            receipt = await self._judged(request)
+        except Refusal as refusal:
+            return self._refused(refusal)
+        self._link.count(Outcome.ACCEPTED)
+        return web.Response(body=receipt, content_type="application/json")
+
+    async def _judged(self, request: web.Request) -> bytes:
+        """The receipt. Raises Refusal."""
+        reporter = await self._reporter(request)
+        if early := self._pods.take(reporter.uid, self._clock()):
+            raise _limited("this pod reports too often", early)
+        size = request.content_length
+        with self._bodies.hold(MAX_REPORT_BYTES if size is None else min(size, MAX_REPORT_BYTES)) as held:
+            if not held:
+                raise _limited("too many reports at once", 1.0)
+            report = _parsed(await _body(request))
+            lane = self._lane(report, reporter)
+            return self._answer(await self._ask(report, reporter, lane), report, reporter)
+
+    async def _reporter(self, request: web.Request) -> Reporter:
+        header = request.headers.get("Authorization", "")
+        if header[: len(BEARER)].lower() != BEARER:
+            raise Refusal(401, Outcome.FORBIDDEN, "a bearer token is needed", close=True)
+        try:
+            return await self._tokens.reporter(header[len(BEARER) :].strip(), request.remote or "")
+        except DeniedError as error:
+            raise Refusal(401, Outcome.FORBIDDEN, str(error), close=True) from error
+        except CrowdedError as error:
+            raise _limited(str(error), error.retry_after) from error
+        except ApiError as error:
+            raise Refusal(503, Outcome.UNAVAILABLE, "the token could not be reviewed", 2.0) from error
+
+    def _lane(self, report: Report, reporter: Reporter) -> str:
+        """What the report takes turns as."""
+        if report.job.namespace != reporter.namespace:
+            raise Refusal(403, Outcome.FORBIDDEN, f"pod {reporter.pod} is of another namespace")
+        job = self._job_of.get(reporter.uid)
+        if job is None:
+            return f"namespace {reporter.namespace}"
+        if job != report.job.uid:
+            raise Refusal(403, Outcome.FORBIDDEN, f"pod {reporter.pod} is of another job")
+        if early := self._jobs.take(job, self._clock()):
+            raise _limited("this job reports too often", early)
+        return job
+
+    async def _ask(self, report: Report, reporter: Reporter, lane: str) -> Verdict:
+        raw = report.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        source = (reporter.uid, report.attempt, report.epoch, report.origin, report.slice, report.worker)
+        return await self._link.submit(lane, source, Waiting(reporter, report.sequence, raw, verdict))
+
+    def _answer(self, verdict: Verdict, report: Report, reporter: Reporter) -> bytes:
+        match verdict:
+            case Accepted(receipt):
+                self._confirm(reporter.uid, report.job.uid)
+                return orjson.dumps(receipt.to_json())
+            case Stale(message):
+                raise Refusal(409, Outcome.STALE, message)
+            case Forbidden(message, gone):
+                if gone:
+                    self._tokens.forget(reporter.uid)
+                    self._job_of.pop(reporter.uid, None)
+                raise Refusal(403, Outcome.FORBIDDEN, message)
+            case NotLeader(retry_after):
+                # a new connection may reach the replica that leads
+                raise Refusal(503, Outcome.NOT_LEADER, "this replica does not lead", retry_after, close=True)
+            case Unavailable(message, retry_after):
+                raise Refusal(503, Outcome.UNAVAILABLE, message, retry_after)
+
+    def _confirm(self, pod: str, job: str) -> None:
+        self._job_of[pod] = job
+        self._job_of.move_to_end(pod)
+        if len(self._job_of) > MOST_JOBS:
+            self._job_of.popitem(last=False)
+
+    def _refused(self, refusal: Refusal) -> web.Response:
+        self._link.count(refusal.outcome)
+        response = _json(refusal.status, {"error": refusal.message})
+        if refusal.retry_after:
+            response.headers["Retry-After"] = str(max(1, -int(-refusal.retry_after // 1)))
+        if refusal.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        if refusal.close:
+            response.force_close()
+        return response
+
+
+async def _healthy(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _body(request: web.Request) -> bytes:
+    """The whole body. Raises Refusal when it is too large, too slow, or compressed."""
+    too_large = Refusal(413, Outcome.INVALID, f"a report has at most {MAX_REPORT_BYTES} bytes", close=True)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refusal(415, Outcome.INVALID, "a report is not compressed", close=True)
+    if (request.content_length or 0) > MAX_REPORT_BYTES:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_REPORT_BYTES:
+                    raise too_large
+    except TimeoutError as error:
+        message = f"the body did not arrive within {BODY_SECONDS:.0f} s"
+        raise Refusal(408, Outcome.INVALID, message, close=True) from error
+    except (ConnectionError, web.PayloadAccessError) as error:
+        raise Refusal(400, Outcome.INVALID, "the body broke off", close=True) from error
+    return b"".join(parts)
+
+
+def _parsed(body: bytes) -> Report:
+    """The report. Raises Refusal that names the first field that is wrong."""
+    try:
+        return Report.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        message = f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
+        raise Refusal(400, Outcome.INVALID, message) from error
+
+
+def _limited(message: str, retry_after: float) -> Refusal:
+    return Refusal(429, Outcome.LIMITED, message, retry_after)
+
+
+def _json(status: int, document: object) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(document), content_type="application/json")
