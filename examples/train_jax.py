@@ -3,12 +3,15 @@
 Drumline tells each process where the others are: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
 JAX_PROCESS_ID. Every process computes the gradient of its share of the global batch; JAX averages them. All
 processes save a checkpoint together every few steps, and after a restart all of them go on from the last one.
+The first process tells Drumline what it does, through the worker library that comes with the launcher.
 
 What may be set: STEPS, BATCH, CHECKPOINT_EVERY, CHECKPOINT_PATH, and SECONDS_PER_STEP, the least time that a
 step takes, which leaves time to watch a run and to break it.
 """
 
+import contextlib
 import os
+import sys
 import time
 
 import jax
@@ -18,6 +21,12 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from sklearn.datasets import load_digits
+
+sys.path.append("/drumline/launcher.pyz")
+try:
+    from drumline import worker
+except ImportError:
+    worker = None  # outside of Drumline there is nobody to tell
 
 STEPS = int(os.environ.get("STEPS", "300"))
 BATCH = int(os.environ.get("BATCH", "256"))
@@ -30,33 +39,72 @@ LEARNING_RATE, MOMENTUM = 0.05, 0.9
 
 
 def main():
-    join_the_others()
+    with phase("device_init"):
+        join_the_others()
+        mesh = Mesh(np.array(jax.devices()), ("data",))
     say(f"{jax.process_count()} processes, {jax.device_count()} devices in all")
-    mesh = Mesh(np.array(jax.devices()), ("data",))
     images, labels = load_digits(return_X_y=True)
     images = images.astype(np.float32) / 16
     train, test = slice(TEST_SAMPLES, None), slice(None, TEST_SAMPLES)
 
     state = new_state(mesh)
     with ocp.CheckpointManager(CHECKPOINT_PATH, options=checkpoint_options()) as checkpoints:
-        first = 0
-        if (latest := checkpoints.latest_step()) is not None:
-            state = checkpoints.restore(latest, args=ocp.args.StandardRestore(state))
-            first = latest
-            say(f"resumed from step {first}")
+        state, first = resumed(checkpoints, state)
+        durable = first
         for step in range(first + 1, STEPS + 1):
             started = time.monotonic()
             batch = global_batch(mesh, images[train], labels[train], step)
             state, loss = train_step(state, *batch)
-            if step % 10 == 0:
-                say(f"step {step} loss {float(loss):.4f}")
+            loss = float(loss)  # waits for the devices, so that a step's time is its own
             if step % CHECKPOINT_EVERY == 0 or step == STEPS:
-                checkpoints.save(step, args=ocp.args.StandardSave(state))
+                save(checkpoints, step, state)
             time.sleep(max(0.0, SECONDS_PER_STEP - (time.monotonic() - started)))
+            if worker:
+                worker.report_step(step)
+            if step % 10 == 0:
+                say(f"step {step} loss {loss:.4f}")
+            durable = committed(checkpoints, durable)
         checkpoints.wait_until_finished()
+        committed(checkpoints, durable)
 
     correct = jnp.argmax(logits(state["parameters"], images[test]), axis=1) == labels[test]
     say(f"test accuracy {100 * float(correct.mean()):.1f} %")
+
+
+def phase(name):
+    """What goes on until the block ends, for Drumline's account."""
+    return worker.phase(name) if worker else contextlib.nullcontext()
+
+
+def resumed(checkpoints, state):
+    """The state to go on with and the last step it has seen."""
+    latest = checkpoints.latest_step()
+    if latest is None:
+        return state, 0
+    with phase("checkpoint_restore"):
+        state = checkpoints.restore(latest, args=ocp.args.StandardRestore(state))
+    if worker:
+        worker.resumed_from(latest)
+    say(f"resumed from step {latest}")
+    return state, latest
+
+
+def save(checkpoints, step, state):
+    """Begin to save; only what blocks the training counts as saving."""
+    began = time.monotonic()
+    with phase("checkpoint_save"):
+        checkpoints.save(step, args=ocp.args.StandardSave(state))
+    say(f"save blocked {time.monotonic() - began:.3f} s")
+
+
+def committed(checkpoints, known):
+    """The latest checkpoint that is whole on disk; a new one is told."""
+    latest = max(checkpoints.all_steps(read=True), default=0)
+    if latest > known:
+        say(f"checkpoint {latest} is durable")
+        if worker:
+            worker.checkpoint_committed(latest)
+    return max(latest, known)
 
 
 def join_the_others():

@@ -91,6 +91,7 @@ def save(model, optimizer, step):
     if dist.get_rank() == 0:
         shutil.rmtree(CHECKPOINT_PATH / f"step-{step}", ignore_errors=True)
         partial.rename(CHECKPOINT_PATH / f"step-{step}")
+        say(f"checkpoint {step} is durable")
         for old in saved_steps()[:-2]:
             shutil.rmtree(CHECKPOINT_PATH / f"step-{old}")
 
