@@ -23,10 +23,12 @@ class RawClient:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def request(self, method: str, path: str, body: Any = None) -> Any:
+    async def request(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json"
+    ) -> Any:
         """One JSON request; raises RuntimeError for a refusal other than 404 and 409."""
         data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": content_type}
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             content = await answer.read()
             if answer.status >= 400 and answer.status not in (404, 409):

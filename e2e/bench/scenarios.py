@@ -100,7 +100,7 @@ async def measured(rig: Rig, scenario: str, pods: int, act: Callable[[], Awaitab
         raise RuntimeError("no operator runs")
     before = usage(rig.operator.pid)
     writes, everyone = await operator_writes(rig.metrics_url), await all_writes(rig.client)
-    wall = await _unless_ended(rig, act)
+    wall = await unless_ended(rig, act)
     await asyncio.sleep(SETTLE_SECONDS)
     after = usage(rig.operator.pid)
     return {
@@ -114,7 +114,7 @@ async def measured(rig: Rig, scenario: str, pods: int, act: Callable[[], Awaitab
     }
 
 
-async def _unless_ended(rig: Rig, act: Callable[[], Awaitable[float]]) -> float:
+async def unless_ended(rig: Rig, act: Callable[[], Awaitable[float]]) -> float:
     """Run `act`; RuntimeError as soon as the operator's process ends."""
     task = asyncio.ensure_future(act())
     while not (await asyncio.wait({task}, timeout=1.0))[0]:
