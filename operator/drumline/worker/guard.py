@@ -1,0 +1,152 @@
+"""Matching with a limit of time, for patterns that somebody else wrote.
+
+Python's `re` cannot be stopped from within its process: a pattern such as ``(a+)+$`` holds it for ages. So a
+pattern is matched in a small process of its own, started when the first line comes. A line that takes longer
+than `LIMIT_SECONDS` costs that process its life; after `STRIKES` such lines the pattern is switched off, and
+that is said once. The process ends by itself when its input ends.
+
+Each call waits at most the limit (the first one, and one after a timeout, `START_SECONDS`). An event loop
+calls it from a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from drumline.worker.patterns import AUTO, LineReader
+
+LIMIT_SECONDS: Final = 0.2
+START_SECONDS: Final = 5.0
+STRIKES: Final = 3
+_MAX_ANSWER: Final = 65_536
+
+_PROGRAM: Final = """
+import json, re, sys
+pattern = re.compile(json.loads(sys.argv[1]))
+out = sys.stdout
+out.write("null\\n"); out.flush()
+for line in sys.stdin:
+    found = pattern.search(json.loads(line))
+    out.write(json.dumps(found.groupdict() if found else None) + "\\n"); out.flush()
+"""
+
+
+def say(text: str) -> None:
+    """Onto stderr."""
+    with contextlib.suppress(Exception):
+        sys.stderr.write(f"drumline: {text}\n")
+
+
+class GuardedSearch:
+    """A pattern in a process of its own. Thread-safe. Raises re.error for a pattern that is none."""
+
+    def __init__(
+        self, pattern: str, limit: float = LIMIT_SECONDS, notify: Callable[[str], None] = say
+    ) -> None:
+        re.compile(pattern)
+        self._pattern = pattern
+        self._limit = limit
+        self._notify = notify
+        self._strikes = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def off(self) -> bool:
+        """Whether it was switched off."""
+        return self._strikes >= STRIKES
+
+    def __call__(self, line: str) -> Mapping[str, str | None] | None:
+        """The named groups; None when the line does not match, or took too long."""
+        with self._lock:
+            if self.off:
+                return None
+            try:
+                return self._ask(line)
+            except (OSError, ValueError):
+                self._strike("its process ended")
+            except TooSlowError:
+                self._strike(f"a line took more than {self._limit} s")
+            return None
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
+            with contextlib.suppress(OSError):
+                process.wait()
+
+    def _ask(self, line: str) -> Mapping[str, str | None] | None:
+        if self._process is None:
+            self._process = _spawned(self._pattern)
+            _answer(self._process, START_SECONDS)
+        stdin = self._process.stdin
+        if stdin is None:
+            raise OSError("no pipe")
+        stdin.write(json.dumps(line).encode() + b"\n")
+        stdin.flush()
+        found = _answer(self._process, self._limit)
+        return found if isinstance(found, dict) else None
+
+    def _strike(self, why: str) -> None:
+        self.close()
+        self._strikes += 1
+        if self.off:
+            self._notify(f"pattern {self._pattern!r} is switched off: {why}, {STRIKES} times")
+
+
+class TooSlowError(Exception):
+    """No answer in time."""
+
+
+def guarded(
+    preset: str = AUTO,
+    pattern: str | None = None,
+    commit_pattern: str | None = None,
+    devices: int = 0,
+    notify: Callable[[str], None] = say,
+) -> LineReader:
+    """A reader whose user's patterns cannot hold the caller. Raises like LineReader."""
+    return LineReader(
+        preset, pattern, commit_pattern, devices, search=lambda text: GuardedSearch(text, notify=notify)
+    )
+
+
+def _spawned(pattern: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(pattern)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+
+
+def _answer(process: subprocess.Popen[bytes], seconds: float) -> Any:
+    if process.stdout is None:
+        raise OSError("no pipe")
+    descriptor = process.stdout.fileno()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    text = b""
+    while not text.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise TooSlowError
+        piece = os.read(descriptor, _MAX_ANSWER)
+        if not piece:
+            raise OSError("it ended")
+        text += piece
+    return json.loads(text)
