@@ -9,7 +9,7 @@ from drumline.api.goodput import Source
 from drumline.api.status import AttemptStatus
 from drumline.cli import goodput_words as words
 from drumline.cli.goodput_view import MS_PER_HOUR, JobView
-from drumline.cli.terminal import Terminal, bar, paint, stacked, swatch, table
+from drumline.cli.terminal import Terminal, apportion, bar, paint, stacked, swatch, table
 
 _BAR: Final = 24  # columns of a row's own bar
 _INDENT: Final = "  "
@@ -94,15 +94,18 @@ def _over_time(view: JobView, terminal: Terminal) -> Iterator[str]:
     if not whole:
         return
     yield f"Over {words.duration(whole)} of wall time; below, where attempts begin"
-    yield stacked([(s.state, s.ms) for s in view.timeline], terminal, terminal.width)
+    parts = [(segment.state, segment.ms) for segment in view.timeline]
+    yield stacked(parts, terminal, terminal.width)
+    widths = apportion([ms for _, ms in parts], terminal.width)
     marks = [" "] * terminal.width
-    attempt = 0
-    for segment in view.timeline:
+    at, attempt = 0, 0
+    for segment, width in zip(view.timeline, widths, strict=True):
         if segment.attempt > attempt:
             attempt = segment.attempt
             label = f"^{attempt}"
-            at = min(terminal.width * segment.start_ms // whole, terminal.width - len(label))
-            marks[at : at + len(label)] = label
+            left = min(at, terminal.width - len(label))
+            marks[left : left + len(label)] = label
+        at += width
     yield "".join(marks).rstrip()
 
 

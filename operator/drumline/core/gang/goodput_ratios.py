@@ -154,9 +154,9 @@ def _recent_flops(found: Summary, model: ModelSpec | None) -> Figure | None:
 
 
 def _data_stall(found: Summary) -> Figure | None:
-    if found.source is not Source.REPORTED:
-        return None
-    return Figure(found.totals.get(State.DATA_STALL, 0), Source.REPORTED).over(found.gang_ready_ms)
+    """Absent where there is none: most reporters can't tell, and theirs is not 0."""
+    stalled = found.totals.get(State.DATA_STALL, 0)
+    return Figure(stalled, Source.REPORTED).over(found.gang_ready_ms) if stalled else None
 
 
 def _predicted_ettr(found: Summary, facts: Facts) -> Figure | None:

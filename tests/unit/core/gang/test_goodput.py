@@ -71,9 +71,9 @@ def test_ettr_and_held_goodput() -> None:
     assert ratio("held", day()) == ("0.7429", "reported")  # 208 / 280
 
 
-def test_data_stall_is_for_reporters_only() -> None:
+def test_data_stall_is_absent_where_nobody_told_of_any() -> None:
     assert ratio("data_stall", day()) == ("0.0588", "reported")  # 16 / 272
-    assert ratio("data_stall", day(source=Source.ESTIMATED)) is None
+    assert ratio("data_stall", figures({State.PRODUCTIVE: HOUR})) is None
 
 
 def test_program_goodput_and_mpg() -> None:
