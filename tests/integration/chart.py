@@ -55,6 +55,20 @@ class Helm:
         if self.namespace in self("list", "--short").split():
             self("uninstall", self.namespace, "--wait")
 
+    def kubeconfig(self) -> dict[str, Any]:
+        """For whoever runs beside the cluster with the rights of the release's service account."""
+        token = self.cluster.kubectl("create", "token", "op", "-n", self.namespace).strip()
+        view = self.cluster.kubectl("config", "view", "--minify", "--flatten", "--raw", "-o", "json")
+        cluster = json.loads(view)["clusters"][0]["cluster"]
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "op",
+            "contexts": [{"name": "op", "context": {"cluster": "it", "user": "op"}}],
+            "clusters": [{"name": "it", "cluster": cluster}],
+            "users": [{"name": "op", "user": {"token": token}}],
+        }
+
     def _shared(self) -> dict[str, Any]:
         """The cluster's PriorityClass may be another release's already."""
         classes = {c["metadata"]["name"] for c in self.cluster.get("priorityclasses")["items"]}

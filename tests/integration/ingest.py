@@ -70,7 +70,9 @@ class Desk:
 class IngestLab:
     """One ingest process, its desk, and the pods of one namespace."""
 
-    def __init__(self, cluster: Cluster, client: Client, namespace: str, folder: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, client: Client, namespace: str, folder: Path, operator: Client | None = None
+    ) -> None:
         self.cluster = cluster
         self.client = client
         self.namespace = namespace
@@ -81,23 +83,25 @@ class IngestLab:
         self.bus = ReportBus(self.socket, self.desk.deliver, self.desk.count)
         self.process: asyncio.subprocess.Process | None = None
         self.tls: ssl.SSLContext = ssl.create_default_context()
-        self._store = certificate_store(self.config, client, namespace)
+        self._operator = operator or client
+        self._store = certificate_store(self.config, self._operator, namespace)
 
     @property
     def config(self) -> Config:
         return Config(lease_namespace=self.namespace, ingest_service=SERVICE)
 
-    async def start(self, *extra: str) -> None:
+    async def start(self, kubeconfig: Path | None = None) -> None:
         """Start the process and wait until it serves what the published authority vouches for."""
         await self.bus.start()
-        arguments = ["--kubeconfig", str(self.cluster.kubeconfig), "--report-socket", str(self.socket)]
+        arguments = ["--kubeconfig", str(kubeconfig or self.cluster.kubeconfig)]
+        arguments += ["--report-socket", str(self.socket)]
         arguments += ["--ingest-host", "127.0.0.1", "--ingest-port", str(self.port)]
         arguments += ["--ingest-service", SERVICE, "--lease-namespace", self.namespace]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "drumline", "ingest", *arguments, *extra, stdout=log, stderr=log
+                sys.executable, "-m", "drumline", "ingest", *arguments, stdout=log, stderr=log
             )
-        await CaPublisher(self.client, self._store, time.monotonic).ensure(self.namespace)
+        await CaPublisher(self._operator, self._store, time.monotonic).ensure(self.namespace)
         path = resource_path("configmaps", self.namespace, "drumline-ca")
         bundle = (await self.client.request("GET", path))["data"]["ca.crt"]
         self.tls = ssl.create_default_context(cadata=bundle)
@@ -205,12 +209,20 @@ class IngestLab:
 
 @asynccontextmanager
 async def ingest_lab(
-    cluster: Cluster, client: Client, namespace: str, folder: Path, *extra: str
+    cluster: Cluster,
+    client: Client,
+    namespace: str,
+    folder: Path,
+    kubeconfig: Path | None = None,
+    operator: Client | None = None,
 ) -> AsyncIterator[IngestLab]:
-    """A running ingest; its log is shown when it fails."""
-    lab = IngestLab(cluster, client, namespace, folder)
+    """A running ingest with the rights of `kubeconfig`, the operator's part done by `operator`.
+
+    Where these are not given, an administrator's.
+    """
+    lab = IngestLab(cluster, client, namespace, folder, operator)
     try:
-        await lab.start(*extra)
+        await lab.start(kubeconfig)
         yield lab
         log = lab.log.read_text()
         assert "Traceback" not in log, log

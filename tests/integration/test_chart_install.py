@@ -51,7 +51,7 @@ def installed(helm: Helm) -> str:
     return helm.namespace
 
 
-def eventually(look: Callable[[], list[Manifest]], what: str, seconds: float = 30) -> list[Manifest]:
+def eventually(look: Callable[[], list[Manifest]], what: str, seconds: float = 120) -> list[Manifest]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := look():
@@ -113,8 +113,8 @@ def test_uninstalling_leaves_crd_jobs_and_their_pods(cluster: Cluster, helm: Hel
     assert cluster.get("trainingjob", "kept", "-n", installed)["metadata"]["uid"] == uid
     pod = cluster.get("pod", "kept-1-0-0", "-n", installed)
     assert "deletionTimestamp" not in pod["metadata"]
-    left = cluster.get("deployments,serviceaccounts,roles", "-n", installed)["items"]
-    assert "op" not in {item["metadata"]["name"] for item in left}
+    left = cluster.get("deployments,serviceaccounts,roles,services,secrets", "-n", installed)["items"]
+    assert not {"op", "op-ingest"} & {item["metadata"]["name"] for item in left}
 
 
 def worker(uid: str) -> Manifest:

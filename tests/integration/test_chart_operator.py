@@ -25,7 +25,7 @@ from tests.integration.chart import Helm
 pytestmark = pytest.mark.cluster
 
 Manifest = dict[str, Any]
-FAST = ("--lease-duration", "3", "--lease-renew-deadline", "2", "--lease-retry", "0.5")
+FAST = ("--lease-duration", "12", "--lease-renew-deadline", "9", "--lease-retry", "0.5")
 LARGE_SLICE = "4x8x8"  # 64 workers, whose host list goes through a ConfigMap
 
 
@@ -46,7 +46,9 @@ def helm(own_cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -
     limited = request.param == "one namespace"
     name = f"chart-{'one' if limited else 'all'}"
     own_cluster.kubectl("create", "namespace", name)
-    own_cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
+    own_cluster.kubectl(
+        "wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=120s", seconds=150
+    )
     helm = Helm(own_cluster, name, tmp_path)
     helm.install({"replicas": 0, "namespace": name if limited else ""})
     yield helm
@@ -58,9 +60,10 @@ def helm(own_cluster: Cluster, request: pytest.FixtureRequest, tmp_path: Path) -
 def operator(helm: Helm, folder: Path) -> Iterator[str]:
     """The operator with the token and the settings of the release; yields the URL of its metrics."""
     kubeconfig, config = folder / "kubeconfig", folder / "config.yaml"
-    kubeconfig.write_text(json.dumps(_kubeconfig(helm)))
+    kubeconfig.write_text(json.dumps(helm.kubeconfig()))
     config.write_text(helm.cluster.get("configmap", "op", "-n", helm.namespace)["data"]["config.yaml"])
     settings = ("--config", str(config), "--discovery", "Endpoints", *FAST)
+    settings += ("--report-socket", str(folder / "reports.sock"))
     command, url = operator_command(kubeconfig, *settings)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log)
@@ -69,20 +72,6 @@ def operator(helm: Helm, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def _kubeconfig(helm: Helm) -> Manifest:
-    token = helm.cluster.kubectl("create", "token", "op", "-n", helm.namespace).strip()
-    view = helm.cluster.kubectl("config", "view", "--minify", "--flatten", "--raw", "-o", "json")
-    cluster = json.loads(view)["clusters"][0]["cluster"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "op",
-        "contexts": [{"name": "op", "context": {"cluster": "it", "user": "op"}}],
-        "clusters": [{"name": "it", "cluster": cluster}],
-        "users": [{"name": "op", "user": {"token": token}}],
-    }
 
 
 def job(name: str, annotations: Manifest, accelerator: Manifest, **spec: Any) -> Manifest:
@@ -99,7 +88,7 @@ def job(name: str, annotations: Manifest, accelerator: Manifest, **spec: Any) ->
     }
 
 
-def until(look: Callable[[], Any], what: Callable[[], str], seconds: float = 90) -> Any:
+def until(look: Callable[[], Any], what: Callable[[], str], seconds: float = 180) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := look():
@@ -155,7 +144,7 @@ def test_a_jobs_whole_life_under_the_charts_rights(helm: Helm, tmp_path: Path) -
 
 def refused(url: str) -> dict[str, float]:
     """Requests that the API server forbade, by the labels of their series."""
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     found = [
         re.fullmatch(r'drumline_api_requests_total\{(.*code="40[13]".*)\} (\S+)', line) for line in lines

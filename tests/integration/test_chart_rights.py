@@ -34,6 +34,7 @@ MAY = [
     *rights(CORE, "nodes pods", "get list watch", EVERYWHERE),
     *rights("scheduling.k8s.io", "priorityclasses", "list watch", EVERYWHERE),
     *rights(CORE, "persistentvolumes", "get", EVERYWHERE),
+    *rights("authentication.k8s.io", "tokenreviews", "create", EVERYWHERE),
     *rights(OURS, "trainingjobs", "get list watch delete"),
     *rights(OURS, "trainingjobs/status", "patch"),
     *rights(CORE, "pods", "create delete"),
@@ -47,11 +48,14 @@ MAY = [
     *rights(LEASES, "leases", "create", HERE),
     *rights(LEASES, "leases", "get update", HERE, "op"),
     *rights(CORE, "configmaps", "get list watch", HERE, "op-catalog"),
+    *rights(CORE, "secrets", "get update", HERE, "op-ingest"),
     *rights(CORE, "events", "create", HERE),
 ]
 MAY_NOT = [
     *rights(CORE, "secrets", "get list watch create delete", HERE),
-    *rights(CORE, "secrets", "get list"),
+    *rights(CORE, "secrets", "get list update"),
+    *rights(CORE, "secrets", "list watch delete patch", HERE, "op-ingest"),
+    *rights(CORE, "secrets", "get update", HERE, "another"),
     *rights(CORE, "pods/exec pods/attach pods/portforward pods/ephemeralcontainers pods/binding", "create"),
     *rights(CORE, "pods/log", "get"),
     *rights(CORE, "pods", "patch update deletecollection"),
@@ -158,7 +162,7 @@ def test_lease_requests_go_through_the_charts_flow_schema(
     def matched() -> str:
         return flow_schema_of(cluster, f"{path}?dryRun=All", token, lease)
 
-    end = time.monotonic() + 20  # the API server takes a new schema up within a moment
+    end = time.monotonic() + 120  # the API server takes a new schema up within a moment
     while matched() != schema["metadata"]["uid"] and time.monotonic() < end:
         time.sleep(0.2)
     assert matched() == schema["metadata"]["uid"]
@@ -169,5 +173,5 @@ def flow_schema_of(cluster: Cluster, path: str, token: str, body: dict[str, Any]
     context = ssl.create_default_context(cadata=cluster.ca.decode())
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(cluster.url + path, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+    with urllib.request.urlopen(request, timeout=60, context=context) as answer:
         return str(answer.headers["X-Kubernetes-PF-FlowSchema-UID"])

@@ -35,8 +35,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Its Service, and the Secret with its certificates. */ -}}
+{{- define "drumline.ingestName" -}}
+{{- printf "%s-ingest" (include "drumline.fullname" .) -}}
+{{- end -}}
+
 {{- define "drumline.reportUrl" -}}
-{{- printf "https://%s-ingest.%s.svc:%d/v1/report" (include "drumline.fullname" .) .Release.Namespace (int (default 8443 .Values.ingest.port)) -}}
+{{- printf "https://%s.%s.svc:%d/v1/report" (include "drumline.ingestName" .) .Release.Namespace (int .Values.ingest.port) -}}
 {{- end -}}
 
 {{- /* Names of cluster-scoped objects carry the namespace, so that two releases never share one. */ -}}

@@ -15,6 +15,12 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
 - apiGroups: [scheduling.k8s.io]
   resources: [priorityclasses]
   verbs: [get, list, watch]
+{{- if .Values.ingest.enabled }}
+# whose a report's token is
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+{{- end }}
 {{- end -}}
 
 {{- define "drumline.jobRules" -}}
@@ -39,7 +45,7 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch, create, patch]
-# long host lists
+# long host lists; the authority that the report ingest's certificate is signed by
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch]

@@ -10,6 +10,7 @@ import yaml
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.api.report import REPORT_PATH
 from drumline.runtime import config
 from tests.unit.charts.conftest import NAMESPACE, Manifest, Render, every, one
 
@@ -56,7 +57,41 @@ def test_probes_and_metrics_share_the_named_port(default: list[Manifest]) -> Non
     ):
         assert container[probe]["httpGet"] == {"path": path, "port": "metrics"}
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
-    assert one(default, "Service")["spec"]["ports"][0]["targetPort"] == "metrics"
+    service = one(default, "Service", "drumline-metrics")
+    assert service["spec"]["ports"][0]["targetPort"] == "metrics"
+
+
+def test_the_ingest_is_a_container_beside_the_operator(render: Render, tmp_path: Any) -> None:
+    manifests = render({"ingest": {"port": 9443}})
+    operator, ingest = pod_of(manifests)["spec"]["containers"]
+    assert ingest["image"] == operator["image"]
+    assert ingest["args"][0] == "ingest"
+    assert ingest["ports"] == [{"name": "reports", "containerPort": 9443}]
+    for probe in ("livenessProbe", "startupProbe"):
+        assert ingest[probe]["httpGet"] == {"path": "/healthz", "port": "reports", "scheme": "HTTPS"}
+    loaded = load(manifests, tmp_path)
+    (port,) = one(manifests, "Service", loaded.ingest_service)["spec"]["ports"]
+    assert (port["port"], port["targetPort"], loaded.ingest_port) == (9443, "reports", 9443)
+    folder = loaded.report_socket.rpartition("/")[0]
+    shared = {"name": "reports", "mountPath": folder}
+    assert shared in operator["volumeMounts"]
+    assert shared in ingest["volumeMounts"]
+    assert loaded.report_url == f"https://{loaded.ingest_service}.{NAMESPACE}.svc:9443{REPORT_PATH}"
+
+
+def test_without_the_ingest_nothing_of_it_is_there(render: Render, tmp_path: Any) -> None:
+    manifests = render({"ingest": {"enabled": False}, "networkPolicy": {"enabled": True}})
+    assert [c["name"] for c in pod_of(manifests)["spec"]["containers"]] == ["operator"]
+    assert not [m for m in manifests if "ingest" in m["metadata"]["name"]]
+    loaded = load(manifests, tmp_path)
+    assert (loaded.report_socket, loaded.report_url) == ("", "")
+    assert len(one(manifests, "NetworkPolicy")["spec"]["ingress"]) == 1
+
+
+def test_the_secret_comes_empty(default: list[Manifest], tmp_path: Any) -> None:
+    secret = one(default, "Secret")
+    assert secret["metadata"]["name"] == load(default, tmp_path).ingest_service
+    assert not secret.keys() & {"data", "stringData"}
 
 
 def test_no_service_of_the_namespace_sets_the_operators_environment(default: list[Manifest]) -> None:
@@ -68,13 +103,14 @@ def test_selectors_match_the_pod(default: list[Manifest]) -> None:
     labels = pod_of(default)["metadata"]["labels"].items()
     selector = one(default, "Deployment")["spec"]["selector"]["matchLabels"]
     assert selector.items() <= labels
-    assert one(default, "Service")["spec"]["selector"] == selector
+    assert [s["spec"]["selector"] for s in every(default, "Service")] == [selector, selector]
     assert not [k for k in selector if "version" in k or "chart" in k]
 
 
 def test_the_operator_reads_the_settings_of_the_chart(default: list[Manifest], tmp_path: Any) -> None:
     loaded = load(default, tmp_path)
     ours = {"namespace", "lease_namespace", "lease_name", "metrics_port", "kubeconfig", "catalog_config_map"}
+    ours |= {"report_socket", "report_url", "launcher_image"}
     for field in fields(config.Config):
         if field.name not in ours:
             assert getattr(loaded, field.name) == field.default, field.name
@@ -138,7 +174,10 @@ def test_workers_never_preempt(default: list[Manifest]) -> None:
         ({"priorityClass": {"create": False}}, "PriorityClass", 0),
         ({"priorityClass": {"value": 1_000_000}}, "PriorityClass", 1),
         ({"flowSchema": {"enabled": False}}, "FlowSchema", 0),
-        ({"metrics": {"service": False}}, "Service", 0),
+        ({}, "Service", 2),
+        ({"metrics": {"service": False}}, "Service", 1),
+        ({"metrics": {"service": False}, "ingest": {"enabled": False}}, "Service", 0),
+        ({"ingest": {"enabled": False}}, "Secret", 0),
         ({}, "PodMonitor", 0),
         ({"metrics": {"podMonitor": {"enabled": True}}}, "PodMonitor", 1),
         ({}, "NetworkPolicy", 0),
@@ -165,11 +204,15 @@ def test_lease_requests_have_their_own_flow(default: list[Manifest]) -> None:
     assert rule["resourceRules"][0]["resources"] == ["leases"]
 
 
-def test_a_network_policy_lets_only_metrics_in(render: Render) -> None:
-    peer = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
-    spec = one(render({"networkPolicy": {"enabled": True, "metricsFrom": [peer]}}), "NetworkPolicy")["spec"]
+def test_a_network_policy_lets_only_metrics_and_reports_in(render: Render) -> None:
+    peer, jobs = ({"namespaceSelector": {"matchLabels": {"name": name}}} for name in ("monitoring", "jobs"))
+    values = {"enabled": True, "metricsFrom": [peer], "reportsFrom": [jobs]}
+    spec = one(render({"networkPolicy": values}), "NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress"]
-    assert spec["ingress"] == [{"ports": [{"port": "metrics"}], "from": [peer]}]
+    assert spec["ingress"] == [
+        {"ports": [{"port": "metrics"}], "from": [peer]},
+        {"ports": [{"port": "reports"}], "from": [jobs]},
+    ]
     open_ = {"networkPolicy": {"enabled": True, "egress": [{"ports": [{"port": 443}]}]}}
     spec = one(render(open_), "NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]

@@ -14,6 +14,7 @@ READ = {
     "nodes": {"get", "list", "watch"},
     "persistentvolumes": {"get"},
     "priorityclasses.scheduling.k8s.io": {"get", "list", "watch"},
+    "tokenreviews.authentication.k8s.io": {"create"},
 }
 WRITE = {
     "trainingjobs.drumline.dev": {"get", "list", "watch", "delete"},
@@ -54,7 +55,15 @@ def test_no_secrets_no_exec_no_wildcards_no_escalation(render: Render, values: d
         for rule in role["rules"]:
             assert "nonResourceURLs" not in rule
             words = {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
-            assert not words & {"*", "secrets", "escalate", "bind", "impersonate", "deletecollection"}
+            own = role["metadata"]["name"] == "drumline-ingest"
+            assert not words & {
+                "*",
+                *(() if own else ("secrets",)),
+                "escalate",
+                "bind",
+                "impersonate",
+                "deletecollection",
+            }
             subresources = {r.partition("/")[2] for r in rule["resources"]} - {""}
             assert subresources <= {"status", "finalizers"}
             assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
@@ -92,6 +101,25 @@ def test_leases_only_in_its_own_namespace_and_by_name(default: list[Manifest]) -
     assert hold["resourceNames"] == ["drumline"]
     assert hold["verbs"] == ["get", "update"]
     assert granted(role).keys() == {"leases.coordination.k8s.io"}
+
+
+def test_one_secret_in_its_own_namespace_and_by_name(default: list[Manifest]) -> None:
+    role = one(default, "Role", "drumline-ingest")
+    assert role["metadata"]["namespace"] == NAMESPACE
+    (rule,) = role["rules"]
+    assert (rule["resources"], rule["resourceNames"]) == (
+        ["secrets"],
+        [one(default, "Secret")["metadata"]["name"]],
+    )
+    assert rule["verbs"] == ["get", "update"]
+
+
+def test_without_the_ingest_no_secret_and_no_review(render: Render) -> None:
+    manifests = render({"ingest": {"enabled": False}})
+    roles = every(manifests, "ClusterRole") + every(manifests, "Role")
+    assert not {"secrets", "tokenreviews.authentication.k8s.io"} & {
+        r for role in roles for r in granted(role)
+    }
 
 
 def test_rbac_can_be_left_to_others(render: Render) -> None:

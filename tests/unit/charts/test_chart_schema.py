@@ -21,6 +21,8 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"headwait": 1}}, "headwait"),
     ({"settings": {"writesInFlight": 0}}, "/settings/writesInFlight"),
     ({"metrics": {"port": 80}}, "/metrics/port"),
+    ({"ingest": {"port": 443}}, "/ingest/port"),
+    ({"settings": {"ingestRate": 0}}, "/settings/ingestRate"),
     ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
     ({"catalog": {"my-chip": "fast"}}, "/catalog/my-chip"),
     ({"tolerations": {}}, "/tolerations"),
