@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
@@ -31,6 +31,8 @@ from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, 
 from drumline.runtime.executor import Executor, Outcome, Owner
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
+from drumline.runtime.ledger_entry import Draft
+from drumline.runtime.ledger_keeper import NO_METER, LedgerKeeper, Meter
 from drumline.runtime.observe import observe
 from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
@@ -57,6 +59,13 @@ class Clocks:
     monotonic: Clock
 
 
+class Authority(Protocol):
+    """Gives a namespace what its workers need to trust the report ingest."""
+
+    async def ensure(self, namespace: str) -> None:
+        """Before pods are created there; never raises for its own sake."""
+
+
 class Controller:
     """Keeps every TrainingJob on its way. One `reconcile` a key at a time; keys run concurrently."""
 
@@ -68,6 +77,8 @@ class Controller:
         settings: Settings,
         clocks: Clocks,
         namespace: str = "",
+        meter: Meter = NO_METER,
+        authority: Authority | None = None,
     ) -> None:
         self._queue = queue
         self._catalogue = catalogue
@@ -79,6 +90,8 @@ class Controller:
         self.admitter = Admitter(
             self.world.capacity, self._preflight, queue.add, clocks.now, settings.head_wait_seconds
         )
+        self.keeper = LedgerKeeper(self.world, meter, clocks.now)
+        self._authority = authority
         self._executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -119,9 +132,10 @@ class Controller:
         self._hold(record, observation)
         whole = self._decide(observation)
         memory = self.world.remember(uid)
-        plan = spare(whole, record.status.to_json(), memory, self._now())
+        draft = self.keeper.draft(observation, whole, self._spared(record, whole))
+        plan = draft.plan
         self._ask(uid, plan)
-        outcome = await self._executor.apply(_owner(record), plan)
+        outcome = await self._apply(record, observation, draft)
         if uid not in self.world.keys:
             self.job_gone(uid)
             return None
@@ -129,6 +143,22 @@ class Controller:
             created(whole, memory)
         self._learn(record, plan, outcome)
         return self._again(record, plan, outcome)
+
+    def _spared(self, record: JobRecord, whole: Plan) -> Plan:
+        before = record.status.to_json() if whole.status is not None else {}
+        return spare(whole, before, self.world.remember(record.meta.uid), self._now())
+
+    async def _apply(self, record: JobRecord, observation: Observation, draft: Draft) -> Outcome:
+        """Apply a plan; whatever became of it, the ledger is told."""
+        outcome = Outcome()
+        draft.begin()
+        try:
+            if self._authority is not None and _creates_pods(draft.plan):
+                await self._authority.ensure(record.meta.namespace)
+            outcome = await self._executor.apply(_owner(record), draft.plan)
+        finally:
+            self.keeper.settle(observation, draft, written=bool(outcome.resource_version))
+        return outcome
 
     def _judged(self, record: JobRecord) -> JobRecord:
         """The job by the catalogue in force; what admission was asked, or said, by another one is void."""
@@ -286,6 +316,7 @@ class Controller:
     def job_gone(self, uid: str) -> None:
         """A job was deleted: nothing of it is remembered, queued or held."""
         self.admitter.drop(uid)
+        self.keeper.forget(uid)
         self.world.forget(uid)
         self.capacity_changed()
 
@@ -311,6 +342,10 @@ def _creates(plan: Plan, what: str) -> bool:
         if isinstance(a, Create) and a.resource == "pods"
     )
     return what.startswith("pods/") and what.removeprefix("pods/") in names
+
+
+def _creates_pods(plan: Plan) -> bool:
+    return any(isinstance(a, Create) and a.resource == "pods" for stage in plan.actions for a in stage)
 
 
 def _applied(plan: Plan, resource: str, name: str) -> Mapping[str, Any]:

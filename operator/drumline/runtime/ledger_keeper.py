@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from drumline.api.goodput import GoodputStatus
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.progress import ProgressSource
-from drumline.api.report import Receipt, Report, Span, SpanKind
+from drumline.api.report import Receipt, Report, ReportSource, Span, SpanKind
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.goodput import Facts, status_of
 from drumline.core.gang.ledger.events import Event, Reported, Ticked
@@ -56,6 +56,19 @@ class Meter(Protocol):
 
     def heard(self, namespace: str, spans: list[Span]) -> None:
         """Spans that no report before had."""
+
+
+class _NoMeter:
+    """Counts nothing."""
+
+    def settled(self, obs: Observation, before: TrainingJobStatus, after: TrainingJobStatus) -> None:
+        """Not counted."""
+
+    def heard(self, namespace: str, spans: list[Span]) -> None:
+        """Not counted."""
+
+
+NO_METER: Final = _NoMeter()
 
 
 class LedgerKeeper:
@@ -101,7 +114,7 @@ class LedgerKeeper:
             due = entry.written_at + (HELD_SECONDS if accounts.holds(news.lanes) else WAITING_SECONDS)
             if now < due or not obs.status.conditions:
                 entry.ledger, entry.lanes, entry.ended = ledger, news.lanes, ended
-                return Draft(_again(plan, max(NOT_YET_SECONDS, due - now)))
+                return Draft(_again(plan, due - now if now < due else WAITING_SECONDS))
             plan = replace(plan, status=whole.status or obs.status.to_json())
         return self._drafted(obs, plan, entry, fold_all(ledger, _closing(after, now)), news, ended)
 
@@ -151,11 +164,10 @@ class LedgerKeeper:
         reporting = Reporting(settings.report_url, settings.launcher_image)
         return from_reports(source, obs.spec, reporting, status.attempt)
 
-    def source_of(self, uid: str, attempt: int) -> tuple[int, bool]:
-        """(rank in `BEST_FIRST` of how steps of an attempt come, whether any came): for who would look them up."""
+    def source_of(self, uid: str, attempt: int) -> ReportSource | None:
+        """The best way in which steps of an attempt have come; None when none has."""
         entry = self._entries.get(uid)
-        source = entry.known_source(attempt) if entry is not None else None
-        return (len(BEST_FIRST), False) if source is None else (BEST_FIRST.index(source), True)
+        return entry.known_source(attempt) if entry is not None else None
 
     def deliver(self, report: Report, reporter: Reporter) -> Verdict:
         """Take a report. For `ReportBus.deliver`, and for who reads logs and scrapes in a worker's stead."""

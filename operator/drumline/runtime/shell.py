@@ -108,7 +108,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     )
     clocks = Clocks(now=now, monotonic=monotonic)
     events = EventMetrics()
-    controller = Controller(client, queue, catalogue, settings, clocks, config.namespace)
+    controller = Controller(client, queue, catalogue, settings, clocks, config.namespace, events)
     world = controller.world
 
     def pods_of(uid: str) -> Iterable[Pod]:
