@@ -124,19 +124,19 @@ def _attempts(view: JobView) -> Iterator[str]:
         "Lost steps",
         "Way back to it",
     ]
-    rows = [[escape(cell) for cell in _attempt(attempt)] for attempt in view.attempts]
+    rows = [[escape(cell) for cell in _attempt(attempt, view)] for attempt in view.attempts]
     yield _table(header, rows, numbers=(0, 5, 6))
     for attempt in view.attempts:
         if attempt.message:
             yield f'<p class="faint">Attempt {attempt.attempt}: {escape(attempt.message)}</p>'
 
 
-def _attempt(attempt: AttemptStatus) -> _Cells:
+def _attempt(attempt: AttemptStatus, view: JobView) -> _Cells:
     return (
         str(attempt.attempt),
         attempt.started_at,
         attempt.finished_at or "",
-        words.outcome(attempt),
+        words.outcome(attempt, view.status),
         attempt.pod or "",
         "" if attempt.exit_code is None else str(attempt.exit_code),
         "" if attempt.lost_steps is None else str(attempt.lost_steps),

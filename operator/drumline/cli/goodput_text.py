@@ -144,19 +144,19 @@ def _attempts(view: JobView) -> Iterator[str]:
     if not view.attempts:
         return
     header = ["ATTEMPT", "BEGAN", "ENDED", "OUTCOME", "FIRST FAILED POD", "EXIT", "LOST STEPS"]
-    rows = [_attempt_cells(attempt) for attempt in view.attempts]
+    rows = [_attempt_cells(attempt, view) for attempt in view.attempts]
     yield from table(header, rows, right=(0, 5, 6))
     for attempt in view.attempts:
         if attempt.recovery:
             yield f"{_INDENT}way back to attempt {attempt.attempt}: {words.recovery(attempt)}"
 
 
-def _attempt_cells(attempt: AttemptStatus) -> list[str]:
+def _attempt_cells(attempt: AttemptStatus, view: JobView) -> list[str]:
     return [
         str(attempt.attempt),
         attempt.started_at,
         attempt.finished_at or "-",
-        words.outcome(attempt),
+        words.outcome(attempt, view.status),
         attempt.pod or "-",
         "-" if attempt.exit_code is None else str(attempt.exit_code),
         "-" if attempt.lost_steps is None else str(attempt.lost_steps),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from drumline.api.status import AttemptStatus
+from drumline.api.status import AttemptStatus, TrainingJobStatus
 
 RATIOS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(  # name → (what it is called, of what it is)
     {
@@ -67,11 +67,14 @@ def energy(joules: int) -> str:
     return f"{joules / 3.6e6:,.1f} kWh" if joules >= 360_000 else f"{joules:,} J"
 
 
-def outcome(attempt: AttemptStatus) -> str:
-    """How an attempt ended."""
+def outcome(attempt: AttemptStatus, status: TrainingJobStatus) -> str:
+    """How an attempt ended: a failure's cause, else the job's own end if it is the last."""
     if attempt.cause:
         return attempt.cause
-    return "ended" if attempt.finished_at else "running"
+    if not attempt.finished_at:
+        return "running"
+    last = attempt.attempt == max(a.attempt for a in status.attempts)
+    return status.phase if last and status.phase in ("Succeeded", "Suspended") else "ended"
 
 
 def recovery(attempt: AttemptStatus) -> str:

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drumline.api.goodput import State
+from drumline.api.status import TrainingJobStatus
 from drumline.cli.goodput_text import breakdown
 from drumline.cli.goodput_view import view_of
-from drumline.cli.goodput_words import as_percent, dollars, duration, energy, seconds
+from drumline.cli.goodput_words import as_percent, dollars, duration, energy, outcome, seconds
 from drumline.cli.palette import LOOKS, PROVISIONAL, ansi256, look, rgb
 from drumline.cli.terminal import Terminal, apportion, bar, stacked, terminal_of
 from tests.unit.cli.goodput_sample import job
@@ -135,6 +136,24 @@ def test_terminal_colours() -> None:
 )
 def test_durations(ms: int, text: str) -> None:
     assert duration(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("ended", "phase", "text"),
+    [
+        ({}, "Running", "running"),
+        ({"finishedAt": "t"}, "Succeeded", "Succeeded"),
+        ({"finishedAt": "t"}, "Running", "ended"),
+        ({"finishedAt": "t", "cause": "NodeLost"}, "Failed", "NodeLost"),
+    ],
+)
+def test_outcomes(ended: dict[str, str], phase: str, text: str) -> None:
+    attempts = [
+        {"attempt": 1, "startedAt": "s", "finishedAt": "t"},
+        {"attempt": 2, "startedAt": "s", **ended},
+    ]
+    status = TrainingJobStatus.model_validate({"phase": phase, "attempts": attempts})
+    assert [outcome(attempt, status) for attempt in status.attempts] == ["ended", text]
 
 
 def test_figures() -> None:
