@@ -15,7 +15,7 @@ from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.plan import Plan
 from drumline.runtime.world import JobMemory
 
-COUNT_SECONDS: Final = 5.0
+COUNT_SECONDS: Final = 10.0
 _MOVING: Final = {(ConditionType.PODS_READY.value, "False"), (ConditionType.ADMITTED.value, "True")}
 
 

@@ -9,7 +9,9 @@ changes, so a write touches only the slices that changed. A slice that has no me
 deleted: it goes with its owner.
 
 Pace. Published at once: rank 0 (peers must not cache its absence), and an empty set (the fence that stands
-before the next attempt's pods exist). Everything else is written at most once a second.
+before the next attempt's pods exist). Everything else is written at most once a second, and while some pod
+has no address yet, at most every three; before rank 0 has one, nobody is published. The gang can't work
+before it is whole, and a small one then takes two writes, or one.
 
 CoreDNS leaves out endpoints that are not ready, so ``ready`` is always true. kube-dns reads only the old
 Endpoints object: where it serves, one such object (at most 1000 addresses, rank 0 first) is written too.
@@ -19,7 +21,7 @@ is not to be seen any more (its pods may be about to come back), mode EndpointSl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -30,6 +32,7 @@ from drumline.core.gang.plan import Action, Apply
 
 MAX_ENDPOINTS: Final = 1000  # per EndpointSlice, and in an Endpoints object
 INTERVAL_SECONDS: Final = 1.0
+COMING_SECONDS: Final = 3.0  # the same, while more is to come
 
 Published = tuple[tuple[str, tuple[str, ...]], ...]  # (host name, addresses), as an object holds them
 
@@ -77,11 +80,13 @@ def plan_discovery(
     now: float,
     *,
     mode: str = "Auto",
+    coming: Collection[int] = (),
 ) -> tuple[tuple[Action, ...], float | None]:
     """What to write so that `endpoints` (the whole gang, in rank order) resolve, and seconds to the next look.
 
     No endpoints at all empties what is published, at once. `mode` is Auto, EndpointSlice or Endpoints.
-    Nothing is written beside a Service that is not ours.
+    `coming` are the members whose pod is there and has no address yet. Nothing is written beside a Service that is
+    not ours.
     """
     if observed.service is not None and not observed.service.ours:
         return (), None
@@ -92,9 +97,12 @@ def plan_discovery(
     if mode == "Endpoints" or (mode == "Auto" and observed.kube_dns) or observed.endpoints is not None:
         wanted = () if mode == "EndpointSlice" else endpoints
         changes += _endpoints_change(owner, service, wanted, observed)
-    wait = observed.last_written_at + INTERVAL_SECONDS - now
+    if 0 in coming and not observed.published:
+        return tuple(actions), None
+    interval = COMING_SECONDS if coming else INTERVAL_SECONDS
+    wait = observed.last_written_at + interval - now
     if changes and wait > 0 and not _urgent(endpoints, observed):
-        return tuple(actions), min(wait, INTERVAL_SECONDS)
+        return tuple(actions), min(wait, interval)
     return (*actions, *changes), None
 
 

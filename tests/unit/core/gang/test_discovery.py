@@ -90,6 +90,25 @@ def test_the_rest_is_published_at_most_once_a_second() -> None:
     assert wait is None
 
 
+def test_while_pods_are_coming_the_rest_waits_three_seconds() -> None:
+    observed = published(
+        plan_discovery(OWNER, "llama", gang(4, ready=1), ObservedDiscovery(OURS), 100.0)[0], 100.0
+    )
+    assert plan_discovery(OWNER, "llama", gang(4, ready=3), observed, 101.5, coming=[3]) == ((), 1.5)
+    assert len(plan_discovery(OWNER, "llama", gang(4, ready=3), observed, 103.0, coming=[3])[0]) == 1
+    whole, wait = plan_discovery(OWNER, "llama", gang(4), observed, 101.5)
+    assert (len(content(applied(whole, "endpointslices")["llama-ipv4-0"])), wait) == (4, None)
+
+
+def test_nobody_is_published_before_rank_0_while_it_is_coming() -> None:
+    others = [Endpoint("llama-0-0"), *gang(4)[1:]]
+    empty = ObservedDiscovery(OURS)
+    assert plan_discovery(OWNER, "llama", others, empty, 100.0, coming=[0]) == ((), None)
+    assert len(plan_discovery(OWNER, "llama", others, empty, 100.0)[0]) == 1
+    actions, _ = plan_discovery(OWNER, "llama", gang(4), empty, 100.0)
+    assert len(content(applied(actions, "endpointslices")["llama-ipv4-0"])) == 4
+
+
 def test_a_clock_that_jumped_back_delays_by_one_interval_only() -> None:
     first, _ = plan_discovery(OWNER, "llama", gang(4, ready=1), ObservedDiscovery(OURS), 100.0)
     assert plan_discovery(OWNER, "llama", gang(4), published(first, 100.0), 10.0) == ((), 1.0)

@@ -30,9 +30,19 @@ def publish(view: View, pods: Mapping[int, Pod]) -> View:
         endpoints = []
     job = view.obs.job
     actions, wait = plan_discovery(
-        owner_of(job), job.name, endpoints, view.obs.discovery, view.now, mode=view.obs.settings.discovery
+        owner_of(job),
+        job.name,
+        endpoints,
+        view.obs.discovery,
+        view.now,
+        mode=view.obs.settings.discovery,
+        coming=[index for index, pod in pods.items() if _is_coming(pod)],
     )
     return view.act(*actions).again_in(wait)
+
+
+def _is_coming(pod: Pod) -> bool:
+    return not (pod.ips or pod.terminal or pod.deleting)
 
 
 def _addresses(pod: Pod | None) -> tuple[str, ...]:
