@@ -34,6 +34,7 @@ MIN_INTERVAL: Final = 0.5
 MAX_INTERVAL: Final = 300.0
 MAX_BACKOFF: Final = 60.0
 EXIT_SECONDS: Final = 3.0
+FINAL_TRIES: Final = 5
 MAX_BYTES: Final = 250_000
 MAX_EXIT: Final = 4096
 _FAULTY: Final = frozenset((400, 413, 422))
@@ -110,9 +111,9 @@ class Reporter:
         """Training goes on from that step, which it need not run again."""
         self._do(lambda: self._timeline.resume(step))
 
-    def change(self, change: Callable[[Timeline], None]) -> None:
-        """Let somebody who knows better write into the timeline."""
-        self._do(lambda: change(self._timeline))
+    def write(self, at: int, change: Callable[[Timeline, int], None]) -> None:
+        """Let `change` write into the timeline what happened at `at` ms of the clock given to us."""
+        self._do(lambda: change(self._timeline, max(0, at - self._began)))
 
     # -- life -----------------------------------------------------------------------------------------------
 
@@ -218,12 +219,20 @@ class Reporter:
                 self._wake.wait(delay)
                 if not self._closing:
                     delay = self._tried(final=False)
-            if not self._stopped:
-                self._tried(final=True)
+            self._end()
         finally:
             with contextlib.suppress(Exception):
                 self._sender.close()
             self._done.set()
+
+    def _end(self) -> None:
+        for _ in range(FINAL_TRIES):
+            if self._stopped:
+                return
+            self._tried(final=True)
+            if not self._failures:
+                return
+            self._done.wait(MIN_INTERVAL)
 
     def _tried(self, *, final: bool) -> float:
         try:

@@ -154,11 +154,11 @@ class Timeline:
         self._open = None
         self._close_phase(kind, start, max(now, start))
 
-    def step(self, step: int, now: int, tokens: int = 0, flops: float = 0.0) -> None:
-        """A step ends; if steps since the last one were not reported, these with it."""
+    def step(self, step: int, now: int, tokens: int = 0, flops: float = 0.0, count: int = 0) -> None:
+        """A step ends; if steps since the last one were not reported, these with it: `count`, 0 = find out."""
         step = min(max(int(step), -1), MAX_STEP)
         start, end = self._boundary, max(now, self._boundary)
-        span = Span(STEP, start, end - start, step, self._steps_since_last(step))
+        span = Span(STEP, start, end - start, step, count or self._steps_since_last(step))
         span.tokens = min(max(int(tokens), 0), MAX_TOKENS)
         span.flops = _flops(flops)
         self._take_parts(span)

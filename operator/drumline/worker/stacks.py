@@ -1,0 +1,119 @@
+"""Python stacks of a program and its descendants, on request.
+
+Every Python process under the launcher that has loaded `drumline.worker.hook` has a file, named by its pid. The
+signal goes only to processes that have such a file, or descend from one that has (a forked child shares it), and
+that handle the signal: to any other it would be deadly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+SIGNAL: Final = int(getattr(signal, "SIGRTMAX", 64)) - 3
+MAX_BYTES: Final = 65_536
+SETTLE_SECONDS: Final = 0.2
+LIMIT_SECONDS: Final = 3.0
+
+
+def environment(hooks: Path, folder: Path, python_path: str) -> dict[str, str]:
+    """What a child's environment needs for it."""
+    parts = [str(hooks), *(part for part in python_path.split(os.pathsep) if part)]
+    return {
+        "DRUMLINE_STACKS": str(folder),
+        "DRUMLINE_STACKS_SIGNAL": str(SIGNAL),
+        "PYTHONPATH": os.pathsep.join(parts),
+    }
+
+
+def collect(folder: Path, root: int, sleep: Callable[[float], None] = time.sleep) -> str:
+    """Ask the process `root` and its descendants for their stacks; "" when none can answer."""
+    parents = _parents()
+    files = {int(path.name): path for path in _listed(folder) if path.name.isdigit()}
+    family = _descendants(root, parents)
+    asked = [pid for pid in family if _shares(pid, files, parents) and handles(pid)]
+    before = {pid: _size(files[pid]) for pid in files}
+    for pid in asked:
+        with contextlib.suppress(OSError):
+            os.kill(pid, SIGNAL)
+    if not asked:
+        return ""
+    _settle(files.values(), sleep)
+    texts = ((pid, _since(path, before[pid])) for pid, path in sorted(files.items()))
+    return "\n".join(f"process {pid}:\n{text}" for pid, text in texts if text)
+
+
+def handles(pid: int) -> bool:
+    """Whether the process catches the signal."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (SIGNAL - 1) & 1)
+    return False
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208 -- a name is enough
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                stat = Path(f"/proc/{name}/stat").read_text(encoding="ascii", errors="replace")
+                parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
+    return parents
+
+
+def _descendants(root: int, parents: dict[int, int]) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo.extend(children.get(pid, ()))
+    return sorted(found)
+
+
+def _shares(pid: int, files: dict[int, Path], parents: dict[int, int]) -> bool:
+    for _ in range(len(parents) + 1):
+        if pid in files:
+            return True
+        if pid not in parents:
+            return False
+        pid = parents[pid]
+    return False
+
+
+def _settle(paths: Iterable[Path], sleep: Callable[[float], None]) -> None:
+    files = list(paths)
+    last = -1
+    for _ in range(int(LIMIT_SECONDS / SETTLE_SECONDS)):
+        sleep(SETTLE_SECONDS)
+        size = sum(_size(path) for path in files)
+        if size == last:
+            return
+        last = size
+
+
+def _listed(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _since(path: Path, start: int) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        file.seek(start)
+        return file.read(MAX_BYTES).decode("utf-8", "replace")
+    return ""
