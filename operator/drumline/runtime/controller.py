@@ -65,6 +65,9 @@ class Authority(Protocol):
     async def ensure(self, namespace: str) -> None:
         """Before pods are created there; never raises for its own sake."""
 
+    async def run(self) -> None:
+        """Keep it up to date, for as long as this replica leads."""
+
 
 class Controller:
     """Keeps every TrainingJob on its way. One `reconcile` a key at a time; keys run concurrently."""
@@ -109,6 +112,8 @@ class Controller:
             self._hold_at_start(record)
         self._tasks.append(asyncio.create_task(self.admitter.run()))
         self._tasks.append(asyncio.create_task(self._catalogue.tell()))
+        if self._authority is not None:
+            self._tasks.append(asyncio.create_task(self._authority.run()))
         for key in list(self.world.jobs.store):
             self._queue.add(key)
 

@@ -34,11 +34,14 @@ from drumline.runtime.config import Config, ConfigError, load
 from drumline.runtime.config_logging import configure
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import DrumlineError
+from drumline.runtime.ingest.certificates import CaPublisher
+from drumline.runtime.ingest.process import certificate_store
 from drumline.runtime.kube import Client, Credentials
 from drumline.runtime.metrics_census import Census, take_census
 from drumline.runtime.metrics_events import EventMetrics
 from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.shell_life import Built, Key, Process, Queue, Replica
+from drumline.runtime.trust import Trust
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LOGIN_LIFETIME: Final = timedelta(minutes=10)  # mounted tokens rotate
@@ -108,7 +111,13 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     )
     clocks = Clocks(now=now, monotonic=monotonic)
     events = EventMetrics()
-    controller = Controller(client, queue, catalogue, settings, clocks, config.namespace, events)
+    authority = None
+    if config.report_socket:
+        store = certificate_store(config, client, _own_namespace())
+        authority = Trust(CaPublisher(client, store, monotonic))
+    controller = Controller(
+        client, queue, catalogue, settings, clocks, config.namespace, meter=events, authority=authority
+    )
     world = controller.world
 
     def pods_of(uid: str) -> Iterable[Pod]:
@@ -118,7 +127,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         return take_census(world.jobs.store.values(), pods_of)
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
-    return Built(controller, census, lambda: chain(series.lines(), events.lines()))
+    return Built(controller, census, lambda: chain(series.lines(), events.lines()), controller.keeper.deliver)
 
 
 class KopfThread:

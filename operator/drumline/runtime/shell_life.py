@@ -14,11 +14,13 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from drumline.runtime.config import Config
 from drumline.runtime.config_logging import about
 from drumline.runtime.health import HealthServer
+from drumline.runtime.ingest.bus import Deliver, ReportBus, not_leading
 from drumline.runtime.kube import Client, connect
 from drumline.runtime.lease import Lease
 from drumline.runtime.limiter import Limiter
@@ -50,11 +52,12 @@ class Controller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A controller, how to count its jobs, and what else the leader exports of them."""
+    """A controller, how to count its jobs, what else the leader exports of them, and who takes reports."""
 
     controller: Controller
     census: Callable[[], Census]
     lines: Callable[[], Iterable[str]] = tuple
+    deliver: Deliver = not_leading
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class Replica:
         self.queue: Queue = WorkQueue()
         self.metrics = Metrics()
         self.health = HealthServer(self.metrics.render, self._is_ready)
+        self.bus = (
+            ReportBus(Path(config.report_socket), count=self.metrics.reported)
+            if config.report_socket
+            else None
+        )
         self._build = build
         self._mirrored = False
 
@@ -95,11 +103,15 @@ class Replica:
             self._measure(built, lease)
             await self.health.start(self.config.metrics_host, self.config.metrics_port)
             stack.push_async_callback(self.health.stop)
-            await self._live(built.controller, lease)
+            if self.bus is not None:
+                await self.bus.start()
+                stack.push_async_callback(self.bus.stop)
+            await self._live(built, lease)
 
-    async def _live(self, controller: Controller, lease: Lease) -> None:
+    async def _live(self, built: Built, lease: Lease) -> None:
         """Work until told to stop, then end in good order."""
-        life = asyncio.create_task(self._lead(controller, lease))
+        controller = built.controller
+        life = asyncio.create_task(self._lead(built, lease))
         stop = asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -110,6 +122,7 @@ class Replica:
                 logger.warning("some work was cut off after %.0f s", self.config.shutdown_grace)
         finally:
             self._mirrored = False
+            self._take_reports(not_leading)
             await self.queue.stop(0)
             for task in (life, stop):
                 task.cancel()
@@ -117,7 +130,8 @@ class Replica:
             await controller.stop()
             await lease.release()
 
-    async def _lead(self, controller: Controller, lease: Lease) -> None:
+    async def _lead(self, built: Built, lease: Lease) -> None:
+        controller = built.controller
         await controller.mirror()
         self._mirrored = True
         logger.info("the cluster is mirrored; waiting for the lease")
@@ -127,10 +141,15 @@ class Replica:
         try:
             await controller.start()
             self.queue.start(lambda key: self._reconcile(controller, key), self.config.workers)
+            self._take_reports(built.deliver)
             await holding
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
+
+    def _take_reports(self, deliver: Deliver) -> None:
+        if self.bus is not None:
+            self.bus.deliver = deliver
 
     async def _reconcile(self, controller: Controller, key: Key) -> float | None:
         began = self.process.monotonic()

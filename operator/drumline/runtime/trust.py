@@ -1,0 +1,40 @@
+"""Sees to it that workers can verify the report ingest, without ever holding up their pods.
+
+A worker that lacks the authority can't report yet; its pod mounts the ConfigMap as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from drumline.runtime.errors import ApiError
+from drumline.runtime.ingest.certificates import CaPublisher
+
+REFRESH_SECONDS: Final = 300.0
+
+logger = logging.getLogger(__name__)
+
+
+class Trust:
+    """The authority of the ingest in every namespace with jobs: the `controller.Authority`."""
+
+    def __init__(self, publisher: CaPublisher) -> None:
+        self._publisher = publisher
+
+    async def ensure(self, namespace: str) -> None:
+        """Before pods are created there. What goes wrong is logged and tried again with the next pods."""
+        try:
+            await self._publisher.ensure(namespace)
+        except ApiError as error:
+            logger.warning(
+                "workers of namespace %s cannot verify the report ingest yet: %s", namespace, error
+            )
+
+    async def run(self) -> None:
+        """Keep every namespace up to date."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            for error in await self._publisher.refresh():
+                logger.warning("an authority of the report ingest was not renewed: %s", error)
