@@ -61,6 +61,10 @@ def test_the_charts_settings_are_the_operators() -> None:
         "catalogConfigMap",
         "reportUrl",
         "launcherImage",
+        "reportSocket",
+        "ingestHost",
+        "ingestPort",
+        "ingestService",
     }
     assert set(values["settings"]) == names - elsewhere
 

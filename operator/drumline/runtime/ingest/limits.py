@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 MOST_KEYS: Final = 50_000
+ROUNDING: Final = 1e-5  # seconds: Unix time in a float is good for no more
 
 
 class Buckets:
@@ -31,7 +32,7 @@ class Buckets:
     def take(self, key: Hashable, now: float) -> float:
         """0.0 when one more may come at `now` (seconds), which then counts; else how many seconds too early."""
         due = max(self._next.get(key, now), now)
-        if (early := due - self._slack - now) > 0:
+        if (early := due - self._slack - now) > ROUNDING:
             return early
         self._next[key] = due + self._interval
         self._next.move_to_end(key)

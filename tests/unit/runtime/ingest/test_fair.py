@@ -1,0 +1,62 @@
+"""Turns between jobs, and one waiting report for each reporter."""
+
+from __future__ import annotations
+
+import asyncio
+
+from drumline.runtime.ingest.fair import FairQueue, Waiting
+from drumline.runtime.ingest.verdicts import NotLeader, Reporter
+
+
+def waiting(raw: bytes = b"", sequence: int = 0) -> Waiting:
+    future = asyncio.get_running_loop().create_future()
+    return Waiting(Reporter("ns", "pod", "uid"), sequence, raw, future)
+
+
+async def test_jobs_take_turns() -> None:
+    queue = FairQueue()
+    for i in range(1000):
+        queue.put("flood", i, waiting(b"flood"))
+    for job in ("a", "b"):
+        for i in range(2):
+            queue.put(job, i, waiting(job.encode()))
+    got = [(await queue.get()).raw for _ in range(7)]
+    assert got == [b"flood", b"a", b"b", b"flood", b"a", b"b", b"flood"]
+    assert len(queue) == 997
+
+
+async def test_a_newer_report_takes_the_older_ones_place() -> None:
+    queue = FairQueue()
+    queue.put("a", "first", waiting())
+    verdict = queue.put("a", "second", waiting(b"old", 1))
+    assert queue.put("a", "second", waiting(b"new", 2)) is verdict
+    assert queue.put("a", "second", waiting(b"older", 0)) is verdict
+    assert len(queue) == 2
+    await queue.get()
+    got = await queue.get()
+    assert (got.raw, got.verdict) == (b"new", verdict)
+
+
+async def test_who_was_answered_is_passed_over() -> None:
+    queue = FairQueue()
+    queue.put("a", 1, waiting()).set_result(NotLeader())
+    queue.put("a", 2, waiting(b"kept"))
+    assert (await queue.get()).raw == b"kept"
+    assert len(queue) == 0
+
+
+async def test_getting_waits_for_something() -> None:
+    queue = FairQueue()
+    task = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not task.done()
+    queue.put("a", 1, waiting(b"x"))
+    assert (await task).raw == b"x"
+
+
+async def test_draining_takes_everything() -> None:
+    queue = FairQueue()
+    for job in "ab":
+        queue.put(job, 1, waiting(job.encode()))
+    assert [w.raw for w in queue.drain()] == [b"a", b"b"]
+    assert len(queue) == 0

@@ -1,0 +1,83 @@
+"""Frames survive the socket, and what is no frame is an error."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from drumline.api.report import Receipt
+from drumline.runtime.ingest import wire
+from drumline.runtime.ingest.verdicts import (
+    Accepted,
+    Forbidden,
+    NotLeader,
+    Reporter,
+    Stale,
+    Unavailable,
+    Verdict,
+)
+
+
+async def through(data: bytes) -> tuple[bytes, bytes]:
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await wire.read_frame(reader)
+
+
+async def test_a_report_arrives_as_sent() -> None:
+    reporter = Reporter("ns", "pod-é", "uid")
+    kind, payload = await through(wire.report_frame(2**32 - 1, reporter, b'{"x": 1}'))
+    assert kind == wire.REPORT
+    assert wire.read_report(payload) == (2**32 - 1, reporter, b'{"x": 1}')
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Accepted(Receipt(durable_ms=7, interval_seconds=2.5)),
+        Stale(),
+        Forbidden("no", gone=True),
+        NotLeader(3.0),
+        Unavailable("why", 1.0),
+    ],
+)
+async def test_a_verdict_arrives_as_sent(verdict: Verdict) -> None:
+    kind, payload = await through(wire.verdict_frame(5, verdict))
+    assert kind == wire.VERDICT
+    assert wire.read_verdict(payload) == (5, verdict)
+
+
+async def test_counts_arrive_as_sent() -> None:
+    kind, payload = await through(wire.counts_frame({"accepted": 3}))
+    assert (kind, wire.read_counts(payload)) == (wire.COUNTS, {"accepted": 3})
+
+
+@pytest.mark.parametrize("data", [b"\0\0\0\0", b"\xff\xff\xff\xff", (wire.MAX_FRAME + 1).to_bytes(4, "big")])
+async def test_a_length_without_sense_is_an_error(data: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        await through(data + b"R")
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0\0\0\1\0\2[]", b"\0\0\0\1\0\1{", b"\0\0\0\1\xff\xff"])
+def test_a_report_without_sense_is_an_error(payload: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.read_report(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0\0\0\1{}", b'\0\0\0\1{"as":"accepted"}', b'\0\0\0\1{"as":"?"}'])
+def test_a_verdict_without_sense_is_an_error(payload: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.read_verdict(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b'{"other":1}', b'{"accepted":"x"}'])
+def test_counts_without_sense_are_an_error(payload: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.read_counts(payload)
+
+
+def test_what_is_too_long_is_not_sent() -> None:
+    with pytest.raises(wire.WireError):
+        wire.frame(wire.REPORT, b"x" * wire.MAX_FRAME)
