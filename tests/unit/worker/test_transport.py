@@ -3,80 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from drumline.api.report import Receipt, Report
 from drumline.worker.client import Reporter
 from drumline.worker.identity import Identity
 from drumline.worker.transport import Answer, Transport
 from e2e.cluster.pki import Pki
 
-from .conftest import Clock
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"), datetime.now(UTC) - timedelta(hours=1))  # noqa: TID251
-
-
-class Ingest:
-    """Takes reports as the operator's ingest does; `answers` come first."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.token = "first"
-        self.reports: list[Report] = []
-        self.peers: set[int] = set()
-        self.answers: list[web.Response] = []
-        self.hang = asyncio.Event()
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        self.peers.add(request.transport.get_extra_info("peername")[1])
-        if request.headers.get("Authorization") != f"Bearer {self.token}":
-            return web.json_response({"error": "who are you?"}, status=401)
-        self.reports.append(Report.model_validate_json(await request.read()))
-        if self.answers:
-            return self.answers.pop(0)
-        return web.json_response(Receipt(durable_ms=0, interval_seconds=7).to_json())
-
-    async def never(self, request: web.Request) -> web.StreamResponse:
-        await self.hang.wait()
-        return web.Response()
-
-
-@pytest.fixture
-async def ingest(pki: Pki) -> AsyncIterator[Ingest]:
-    served = Ingest()
-    pair = pki.server("ingest", ["127.0.0.1"])
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(pair.cert, pair.key)
-    application = web.Application()
-    application.router.add_post("/v1/report", served.handle)
-    application.router.add_post("/never", served.never)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    served.url = f"https://127.0.0.1:{runner.addresses[0][1]}/v1/report"
-    yield served
-    served.hang.set()
-    await runner.cleanup()
-
-
-@pytest.fixture
-def token(tmp_path: Path) -> Path:
-    path = tmp_path / "token"
-    path.write_text("first\n")
-    return path
+from .conftest import Clock, Ingest
 
 
 @pytest.fixture
