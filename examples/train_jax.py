@@ -13,6 +13,7 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +62,10 @@ def main():
             time.sleep(max(0.0, SECONDS_PER_STEP - (time.monotonic() - started)))
             if worker:
                 worker.report_step(step)
-            if step % 10 == 0:
-                say(f"step {step} loss {loss:.4f}")
-            durable = committed(checkpoints, durable)
+            say(f"step {step} loss {loss:.4f}")
+            durable = committed(durable)
         checkpoints.wait_until_finished()
-        committed(checkpoints, durable)
+        committed(durable)
 
     correct = jnp.argmax(logits(state["parameters"], images[test]), axis=1) == labels[test]
     say(f"test accuracy {100 * float(correct.mean()):.1f} %")
@@ -97,9 +97,13 @@ def save(checkpoints, step, state):
     say(f"save blocked {time.monotonic() - began:.3f} s")
 
 
-def committed(checkpoints, known):
-    """The latest checkpoint that is whole on disk; a new one is told."""
-    latest = max(checkpoints.all_steps(read=True), default=0)
+def committed(known):
+    """The latest checkpoint that is whole on disk; a new one is told.
+
+    One gets its name when it is whole. Orbax's own list fails while another process deletes an old one.
+    """
+    names = [path.name for path in Path(CHECKPOINT_PATH).iterdir()]
+    latest = max((int(name) for name in names if name.isdecimal()), default=0)
     if latest > known:
         say(f"checkpoint {latest} is durable")
         if worker:
