@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from drumline.api.report import ReportSource
 from drumline.api.status import TrainingJobStatus
@@ -13,7 +14,31 @@ from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.plan import Plan
 from drumline.core.training.lanes import Milestone
 
-BEST_FIRST = (ReportSource.REPORT, ReportSource.LAUNCHER, ReportSource.SCRAPE, ReportSource.LOG)
+BEST_FIRST: Final = (ReportSource.REPORT, ReportSource.LAUNCHER, ReportSource.SCRAPE, ReportSource.LOG)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who tells the steps of an attempt: one worker, in one way. Two would tell of the same time twice."""
+
+    attempt: int
+    source: ReportSource
+    lane: tuple[int, int]  # slice, worker
+
+    @property
+    def order(self) -> tuple[int, tuple[int, int]]:
+        """The least is listened to: the best way, then the first worker."""
+        return BEST_FIRST.index(self.source), self.lane
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Speaker | None:
+        """Who told the steps that a ledger knows of; None when nobody has."""
+        found = [
+            cls(ledger.attempt, ReportSource(r.source), (r.slice, r.worker))
+            for r in ledger.reporters
+            if r.step >= 0
+        ]
+        return min(found, key=lambda speaker: speaker.order, default=None)
 
 
 @dataclass(slots=True)
@@ -25,7 +50,7 @@ class Entry:
     written_at: float  # when that was, or when this replica first saw the job
     lanes: tuple[Milestone, ...] = ()  # as the ledger was last told
     ended: int = 0  # the last attempt whose end it was told
-    source: tuple[int, ReportSource] | None = None  # (attempt, the best way its steps come)
+    speaker: Speaker | None = None
     exits: dict[int, str] = field(default_factory=dict)  # attempt → how its process ended, as reported
     writing: bool = False
     late: list[Reported] = field(default_factory=list)  # came while a status was being written
@@ -36,9 +61,9 @@ class Entry:
         if self.writing:
             self.late.append(event)
 
-    def known_source(self, attempt: int) -> ReportSource | None:
-        """How steps of that attempt come; None when none has."""
-        return self.source[1] if self.source is not None and self.source[0] == attempt else None
+    def speaker_of(self, attempt: int) -> Speaker | None:
+        """Who tells the steps of that attempt; None while nobody does."""
+        return self.speaker if self.speaker is not None and self.speaker.attempt == attempt else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,14 @@ from drumline.core.training.progress_condition import ProgressReported, from_rep
 from drumline.core.training.progress_render import Reporting
 from drumline.runtime.ingest.binding import judge_binding
 from drumline.runtime.ingest.verdicts import Accepted, Forbidden, Reporter, Stale, Unavailable, Verdict
-from drumline.runtime.ledger_entry import BEST_FIRST, Draft, Entry
+from drumline.runtime.ledger_entry import Draft, Entry, Speaker
 from drumline.runtime.records import JobRecord
 from drumline.runtime.world import World
 
 HELD_SECONDS: Final = 30.0
 WAITING_SECONDS: Final = 300.0
 NOT_YET_SECONDS: Final = 1.0
+_RANK_0: Final = (0, 0)
 _OVER: Final = frozenset({"leave_alone", "finished"})
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class LedgerKeeper:
         if entry is None:
             return Draft(plan)
         after = _after(obs, plan)
+        if conditions.is_finished(after):
+            now = unix(after.completion_time, now)  # decided upon a moment ago
         news = accounts.lane_news(obs, after, entry.lanes, entry.ledger.at, now)
         attempts = accounts.attempt_events(after, entry.ledger, entry.ended, now)
         events = accounts.in_time([*attempts, *news.events])
@@ -153,21 +156,27 @@ class LedgerKeeper:
             return None
         ledger = _resumed(obs, stored) or accounts.new_ledger(obs)
         written_at = min(now, unix(stored.at)) if stored is not None else now
-        entry = self._entries[obs.job.uid] = Entry(ledger, ledger, written_at)
+        entry = self._entries[obs.job.uid] = Entry(ledger, ledger, written_at, speaker=Speaker.of(ledger))
         return entry
 
     def _reported(self, obs: Observation, status: TrainingJobStatus, entry: Entry) -> ProgressReported | None:
-        source = entry.known_source(status.attempt)
-        if source is None or obs.spec is None:
+        speaker = entry.speaker_of(status.attempt)
+        if speaker is None or obs.spec is None:
             return None
         settings = obs.settings
         reporting = Reporting(settings.report_url, settings.launcher_image)
-        return from_reports(source, obs.spec, reporting, status.attempt)
+        return from_reports(speaker.source, obs.spec, reporting, status.attempt)
 
     def source_of(self, uid: str, attempt: int) -> ReportSource | None:
         """The best way in which steps of an attempt have come; None when none has."""
         entry = self._entries.get(uid)
-        return entry.known_source(attempt) if entry is not None else None
+        speaker = entry.speaker_of(attempt) if entry is not None else None
+        return speaker.source if speaker is not None else None
+
+    def position_of(self, report: Report) -> int:
+        """Up to when, on its own clock, the ledger has what the sender of `report` said; 0 = nothing."""
+        entry = self._entries.get(report.job.uid)
+        return durable_ms(entry.ledger, report) if entry is not None else 0
 
     def deliver(self, report: Report, reporter: Reporter) -> Verdict:
         """Take a report. For `ReportBus.deliver`, and for who reads logs and scrapes in a worker's stead."""
@@ -188,32 +197,44 @@ class LedgerKeeper:
         return Accepted(self._take(record, entry, report, pod.member if pod is not None else None))
 
     def _take(self, record: JobRecord, entry: Entry, report: Report, member: Member | None) -> Receipt:
-        """Fold a report, unless its steps come a better way: then it need not be sent again."""
+        """Fold a report, unless its steps come a better way or it says nothing: then it need not come again."""
         wanted = record.spec is None or record.spec.progress.source is not ProgressSource.NONE
-        if not wanted or not _is_best(entry, report):
-            return Receipt(durable_ms=report.sent_ms)
-        if not _leads(member):
-            report = report.model_copy(update={"spans": (), "commits": (), "open": None})
+        speaker = _speaker(report, member)
         if report.exit:
             entry.exits[report.attempt] = report.exit
-        if any(span.kind is SpanKind.STEP for span in report.spans):
-            entry.source = (report.attempt, report.source)
+        if not wanted or speaker is None or not _counts(entry.speaker_of(report.attempt), speaker, report):
+            return Receipt(durable_ms=report.sent_ms)
+        if (report.slice, report.worker) != speaker.lane:
+            report = report.model_copy(update={"slice": speaker.lane[0], "worker": speaker.lane[1]})
+        if _has_steps(report):
+            entry.speaker = speaker
         position = durable_ms(entry.ledger, report)
         entry.hear(Reported(millis(self._now()), report))
-        self._meter.heard(
-            record.meta.namespace, [s for s in report.spans if s.start_ms + s.duration_ms > position]
-        )
+        news = [s for s in report.spans if s.start_ms + s.duration_ms > position]
+        self._meter.heard(record.meta.namespace, news)
         return Receipt(durable_ms=durable_ms(entry.written, report))
 
 
-def _is_best(entry: Entry, report: Report) -> bool:
-    known = entry.known_source(report.attempt)
-    return known is None or BEST_FIRST.index(report.source) <= BEST_FIRST.index(known)
+def _speaker(report: Report, member: Member | None) -> Speaker | None:
+    """Only workers speak; which one is told by the pod, not by the report."""
+    if member is None or member.role != ROLE_WORKER:
+        return None
+    return Speaker(report.attempt, report.source, (member.slice, member.worker))
 
 
-def _leads(member: Member | None) -> bool:
-    """Whether it is rank 0, which speaks for the whole gang: what others say of time would count twice."""
-    return member is not None and (member.role, member.slice, member.worker) == (ROLE_WORKER, 0, 0)
+def _counts(known: Speaker | None, speaker: Speaker, report: Report) -> bool:
+    """Whether a report is folded. While nobody tells steps, rank 0 may tell what else it does.
+
+    A report that tells nothing is not: where none tells anything, time is better estimated.
+    """
+    if known is not None:
+        return speaker.order <= known.order
+    told = report.spans or report.commits or report.open is not None or report.resumed_step is not None
+    return bool(told) and (_has_steps(report) or speaker.lane == _RANK_0)
+
+
+def _has_steps(report: Report) -> bool:
+    return any(span.kind is SpanKind.STEP for span in report.spans)
 
 
 def _after(obs: Observation, plan: Plan) -> TrainingJobStatus:

@@ -274,12 +274,37 @@ def test_a_report_that_comes_while_a_status_is_written_is_kept_either_way(runnin
     running.balanced()
 
 
-def test_only_rank_0_speaks_of_the_gangs_time(running):
+def test_one_worker_speaks_of_the_gangs_time(running):
     running.now += 20
-    verdict = running.keeper.deliver(report(*steps(20), sent=20_000), reporter(3))
-    assert isinstance(verdict, Accepted)
+    take = running.keeper.deliver
+    assert take(report(*steps(20), sent=20_000), reporter(3)).receipt.durable_ms == 0
+    assert take(report(*steps(20), sent=20_000, origin="p"), reporter(2)).receipt.durable_ms == 0
+    ignored = take(report(*steps(30), sent=20_000), reporter(3))
+    assert ignored.receipt.durable_ms == 20_000, "the lower rank is listened to"
     running.look(10)
-    assert running.goodput.step == -1
+    assert running.goodput.step == 19
+
+
+def test_who_says_nothing_makes_nothing_known(running):
+    running.now += 20
+    running.keeper.deliver(report(sent=20_000, source=ReportSource.LAUNCHER), reporter())
+    phase = Span(kind=SpanKind.COMPILE, start_ms=0, duration_ms=1000)
+    running.keeper.deliver(report(phase, sent=20_000), reporter(3))
+    running.look(10)
+    assert running.goodput.source != "reported"
+    running.keeper.deliver(report(phase, sent=30_000), reporter())
+    running.look(HELD_SECONDS)
+    assert running.goodput.source == "reported"
+
+
+def test_who_speaks_is_known_after_a_restart(running):
+    running.now += 20
+    running.keeper.deliver(report(*steps(20), sent=20_000), reporter())
+    running.look(10)
+    running.keeper = running.new_keeper()
+    running.look()
+    assert running.keeper.source_of(UID, 1) is ReportSource.REPORT
+    assert running.keeper.position_of(report()) == 20_000
 
 
 def test_the_best_way_to_know_of_steps_wins(running):
