@@ -34,9 +34,10 @@ class Rig:
     operator: subprocess.Popen[bytes] | None = None
     metrics_url: str = ""
 
-    async def start_operator(self) -> None:
-        """Start the operator and wait until it leads."""
-        command, self.metrics_url = operator_command(self.cluster.kubeconfig)
+    async def start_operator(self, *extra: str, instead: tuple[str, ...] = ()) -> None:
+        """Start the operator and wait until it leads. `instead`: how to start it, for ``-m drumline``."""
+        command, self.metrics_url = operator_command(self.cluster.kubeconfig, *extra)
+        command = [*instead, *command[2:]] if instead else command
         with self.log.open("ab") as log:
             self.operator = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log)  # noqa: ASYNC220
         deadline = time.monotonic() + 60

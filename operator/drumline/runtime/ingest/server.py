@@ -37,6 +37,7 @@ from drumline.runtime.ingest.verdicts import (
 
 BODY_SECONDS: Final = 5.0
 BODIES_BYTES: Final = 64 * 2**20  # of all requests together
+LIMITED_SECONDS: Final = 1.0
 JOB_SHARE: Final = 4  # a job may send so many times what one pod may
 MOST_JOBS: Final = 50_000
 BEARER: Final = "bearer "
@@ -113,6 +114,9 @@ class Server:
         try:
             receipt = await self._judged(request)
         except Refusal as refusal:
+            if refusal.outcome is Outcome.LIMITED:
+                # a client that sends again at once is slowed down by what costs nothing here
+                await asyncio.sleep(min(refusal.retry_after, LIMITED_SECONDS))
             return self._refused(refusal)
         self._link.count(Outcome.ACCEPTED)
         return web.Response(body=receipt, content_type="application/json")

@@ -1,0 +1,217 @@
+"""1,000 progress reports a second: what they cost the operator's loop, and whether one job's flood starves others.
+
+``python -m e2e.bench.reports`` on a fresh control plane with 250 running jobs of one pod. Their pods report over
+TLS with tokens of their own while TrainingJobs are changed at a steady rate, each change a reconcile. The time of
+every reconcile is taken three times as long: without reports, with them, without them again.
+
+Then one job sends as fast as it is answered, over as many connections as one address may have, from a process of
+its own, and reports of others are timed from when they were due. Everything shares the machine's cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e.bench import timed_operator
+from e2e.bench.client import RawClient
+from e2e.bench.manifests import training_job
+from e2e.bench.measure import usage
+from e2e.bench.reports_client import Identity, Reporter, Target, flood_settings, steadily
+from e2e.bench.rig import Rig, rig
+from e2e.bench.scenarios import JOBS, PODS, make_namespace, running
+from e2e.cluster import ports
+from e2e.cluster.embedded import ClusterOptions
+
+Row = dict[str, Any]
+JOB_COUNT = 250
+REPORTS_A_SECOND = 1000
+PHASE_SECONDS = 45.0
+CHANGES_A_SECOND = 20.0
+OTHERS = 50
+OTHERS_A_SECOND = 2.0
+FLOOD_CONNECTIONS = 64
+FLOOD_SECONDS = 20.0
+NAMESPACE = "bench-reports"
+OUTPUT = Path("build/bench-reports.json")
+OPTIONS = ClusterOptions(scheduler_qps=1000, scheduler_burst=1000, controller_qps=500, controller_burst=500)
+SECRET = "/api/v1/namespaces/default/secrets/drumline-ingest"
+NAME = "drumline-ingest.default.svc"
+
+
+@dataclass(slots=True)
+class Site:
+    """What runs: the operator, the ingest, jobs and their reporters."""
+
+    rig: Rig
+    ingest: subprocess.Popen[bytes]
+    times: Path
+    target: Target
+    identities: list[Identity]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of time: reconciles in it, and cores that were busy with each process."""
+
+    reconciles: list[float]
+    operator_cores: float
+    ingest_cores: float
+
+
+async def main() -> Row:
+    """Measure; the row."""
+    async with rig(OPTIONS) as made:
+        with tempfile.TemporaryDirectory() as folder:
+            site = await _site(made, Path(folder))
+            try:
+                return await _measured(site)
+            finally:
+                site.ingest.terminate()
+                site.ingest.wait(20)
+                made.stop_operator()
+
+
+async def _site(made: Rig, folder: Path) -> Site:
+    socket, times = folder / "reports.sock", folder / "times"
+    times.touch()
+    timed = ("-m", "e2e.bench.timed_operator", str(times))
+    await made.start_operator("--report-socket", str(socket), instead=(*timed,))
+    port = ports.reserve().number
+    arguments = ["--kubeconfig", str(made.cluster.kubeconfig), "--report-socket", str(socket)]
+    arguments += ["--ingest-host", "127.0.0.1", "--ingest-port", str(port)]
+    with made.log.open("ab") as log:
+        ingest = subprocess.Popen(  # noqa: ASYNC220
+            [sys.executable, "-m", "drumline", "ingest", *arguments], stdout=log, stderr=log
+        )
+    await make_namespace(made.client, NAMESPACE)
+    watch = asyncio.create_task(made.client.watch_pods(NAMESPACE, running(JOB_COUNT), 300.0))
+    path = JOBS.format(NAMESPACE)
+    await made.client.each(("POST", path, training_job(f"job-{i}", NAMESPACE, 1)) for i in range(JOB_COUNT))
+    await watch
+    target = Target(port, NAME, await _authority(made.client))
+    return Site(made, ingest, times, target, await _identities(made.client))
+
+
+async def _authority(client: RawClient) -> str:
+    """The ingest's authority, PEM, once it is there."""
+    for _ in range(300):
+        found = await client.request("GET", SECRET)
+        if "ca.crt" in (found.get("data") or {}):
+            return base64.b64decode(found["data"]["ca.crt"]).decode()
+        await asyncio.sleep(0.1)
+    raise TimeoutError("the ingest has no certificates")
+
+
+async def _identities(client: RawClient) -> list[Identity]:
+    pods = (await client.request("GET", PODS.format(NAMESPACE)))["items"]
+    return [await _identity(client, pod, f"127.0.{1 + i // 250}.{1 + i % 250}") for i, pod in enumerate(pods)]
+
+
+async def _identity(client: RawClient, pod: Any, address: str) -> Identity:
+    metadata = pod["metadata"]
+    owner = metadata["ownerReferences"][0]
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+    spec = {"audiences": ["drumline"], "expirationSeconds": 3600, "boundObjectRef": bound}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default/token"
+    token = (await client.request("POST", path, body))["status"]["token"]
+    return Identity(NAMESPACE, owner["name"], owner["uid"], token, address)
+
+
+async def _measured(site: Site) -> Row:
+    tls = site.target.tls()
+    reporters = [Reporter(site.target, tls, who) for who in site.identities]
+    await steadily(reporters, 1.0, 5.0, warm=True)
+    before = await _phase(site)
+    reporting = asyncio.create_task(steadily(reporters, REPORTS_A_SECOND / JOB_COUNT, PHASE_SECONDS + 2))
+    began = time.monotonic()
+    during = await _phase(site)
+    tally = await reporting
+    took = time.monotonic() - began
+    after = await _phase(site)
+    idle = [percentile(phase.reconciles, 99) for phase in (before, after)]
+    busy = percentile(during.reconciles, 99)
+    row: Row = {
+        "scenario": "reports",
+        "reports_per_s": round(tally.statuses[200] / took),
+        "report_p50_ms": _ms(percentile(tally.seconds, 50)),
+        "report_p99_ms": _ms(percentile(tally.seconds, 99)),
+        "statuses": dict(tally.statuses),
+        "reconciles": [len(p.reconciles) for p in (before, during, after)],
+        "reconcile_p50_ms": [_ms(percentile(p.reconciles, 50)) for p in (before, during, after)],
+        "reconcile_p99_ms": [_ms(idle[0]), _ms(busy), _ms(idle[1])],
+        "reconcile_p99_ratio": round(busy / statistics.mean(idle), 2),
+        "operator_cores": [round(p.operator_cores, 2) for p in (before, during, after)],
+        "ingest_cores": [round(p.ingest_cores, 2) for p in (before, during, after)],
+    }
+    return row | await _flooded(site, reporters)
+
+
+async def _phase(site: Site) -> Phase:
+    """Change jobs for a while and see how long reconciles take."""
+    if site.rig.operator is None:
+        raise RuntimeError("no operator runs")
+    pids = (site.rig.operator.pid, site.ingest.pid)
+    first = len(timed_operator.read(site.times))
+    cpu = [usage(pid).cpu for pid in pids]
+    began = time.monotonic()
+    for i in range(round(PHASE_SECONDS * CHANGES_A_SECOND)):
+        await asyncio.sleep(began + i / CHANGES_A_SECOND - time.monotonic())
+        patch = {"metadata": {"annotations": {"bench": f"{began}-{i}"}}}
+        path = f"{JOBS.format(NAMESPACE)}/job-{i % JOB_COUNT}"
+        await site.rig.client.request("PATCH", path, patch, "application/merge-patch+json")
+    took = time.monotonic() - began
+    operator, ingest = ((usage(pid).cpu - at) / took for pid, at in zip(pids, cpu, strict=True))
+    return Phase(timed_operator.read(site.times, first), operator, ingest)
+
+
+async def _flooded(site: Site, reporters: Sequence[Reporter]) -> Row:
+    others = list(reporters[1 : OTHERS + 1])
+    quiet = await steadily(others, OTHERS_A_SECOND, FLOOD_SECONDS)
+    settings = flood_settings(site.target, site.identities[0], FLOOD_CONNECTIONS, FLOOD_SECONDS + 4)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "e2e.bench.reports_client",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    flooding = asyncio.create_task(process.communicate(settings))
+    await asyncio.sleep(2.0)
+    during = await steadily(others, OTHERS_A_SECOND, FLOOD_SECONDS)
+    sent, _ = await flooding
+    statuses = json.loads(sent)
+    return {
+        "flood_per_s": round(sum(statuses.values()) / (FLOOD_SECONDS + 4)),
+        "flood_statuses": statuses,
+        "others_p99_ms": [_ms(percentile(quiet.seconds, 99)), _ms(percentile(during.seconds, 99))],
+        "others_statuses": dict(during.statuses),
+    }
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The smallest sample that so many percent do not exceed; 0 without samples."""
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
+if __name__ == "__main__":
+    result = asyncio.run(main())
+    print(json.dumps(result, indent=2))
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
