@@ -34,8 +34,11 @@ def shares(amount: Amount, cuts: Iterable[int], whole: int) -> list[Amount]:
     pieces: list[Amount] = []
     done, reached = NOTHING, 0
     for cut in cuts:
+        if not cut:
+            pieces.append(NOTHING)
+            continue
         reached += cut
-        upto = amount.part(reached, whole) if whole else NOTHING
+        upto = amount.part(reached, whole)
         pieces.append(upto.less(done))
         done = upto
     pieces.append(amount.less(done))

@@ -21,7 +21,12 @@ class Work(NamedTuple):
 
     def plus(self, other: Work) -> Work:
         """Both together."""
-        return Work(*map(sum, zip(self, other, strict=True)))
+        return Work(
+            self.ms + other.ms,
+            self.shown + other.shown,
+            self.tokens + other.tokens,
+            self.flops + other.flops,
+        )
 
 
 class Bucket(NamedTuple):

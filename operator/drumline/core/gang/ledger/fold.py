@@ -45,8 +45,7 @@ def fold_all(ledger: Ledger, events: Iterable[Event]) -> Ledger:
 def _happen(ledger: Ledger, event: Event) -> None:
     match event:
         case LanesChanged():
-            for lane, state in event.states.items():
-                ledger.lanes.set(lane, state)
+            ledger.lanes.set(event.states)
         case LanesResized():
             ledger.lanes.resize(event.lanes, event.state)
         case AttemptBegan():

@@ -6,13 +6,13 @@ lane: only counts are looked at. A lane is one byte.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from drumline.api.goodput import State
 from drumline.core.gang.ledger.codes import CODE, IDLE_TAIL, SPARE, UP
 
-
-def code_of(state: State | None) -> int:
-    """The code of a base state; None is up."""
-    return UP if state is None else CODE[state]
+CODE_OF: Final[Mapping[State | None, int]] = dict([*CODE.items(), (None, UP)])
 
 
 class Lanes:
@@ -38,13 +38,15 @@ class Lanes:
         """Lanes that are up."""
         return self.counts[UP]
 
-    def set(self, lane: int, state: State | None) -> None:
-        """`lane` is in `state` from now on; a lane that the gang does not have is no matter."""
-        if 0 <= lane < len(self.codes):
-            code = code_of(state)
-            self.counts[self.codes[lane]] -= 1
-            self.counts[code] += 1
-            self.codes[lane] = code
+    def set(self, states: Mapping[int, State | None]) -> None:
+        """Lanes are in these states from now on; one that the gang does not have is no matter."""
+        codes, counts, lanes = self.codes, self.counts, len(self.codes)
+        for lane, state in states.items():
+            if 0 <= lane < lanes:
+                code = CODE_OF[state]
+                counts[codes[lane]] -= 1
+                counts[code] += 1
+                codes[lane] = code
 
     def resize(self, lanes: int, state: State) -> None:
         """The gang has `lanes` from now on; new ones are in `state`."""
@@ -52,7 +54,7 @@ class Lanes:
         if more < 0:
             del self.codes[lanes:]
         else:
-            self.codes.extend(bytes([code_of(state)]) * more)
+            self.codes.extend(bytes([CODE_OF[state]]) * more)
         self.counts = [self.codes.count(c) for c in range(UP + 1)]
 
     def ready(self) -> bool:

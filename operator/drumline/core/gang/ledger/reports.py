@@ -39,10 +39,11 @@ def reported(ledger: Ledger, event: Reported) -> None:
     reporter = _reporter(ledger, report)
     if reporter is None or reporter.replaced:
         return
-    if reporter.hear(report, event.at, ledger.settings.late_ms) and report.slow:
-        _compare(ledger, report.slow)
-    if report.resumed_step is not None:
-        go_on_from(ledger, report.resumed_step, known=True)
+    if reporter.hear(report, event.at, ledger.settings.late_ms):
+        if report.slow:
+            _compare(ledger, report.slow)
+        if report.resumed_step is not None:
+            go_on_from(ledger, report.resumed_step, known=True)
     commits = iter(report.commits)
     commit = next(commits, None)
     for span in report.spans:

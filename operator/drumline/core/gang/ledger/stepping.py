@@ -59,7 +59,8 @@ def fold_step(ledger: Ledger, piece: Piece, told_before: int) -> None:
             settle_first(ledger)
             ledger.resumed = False
             go_on_from(ledger, piece.step - piece.steps, known=False)
-        _plain(ledger, piece.latter(min(piece.steps, piece.step - ledger.step)))
+        ahead = piece.step - ledger.step
+        _plain(ledger, piece if piece.steps <= ahead else piece.latter(ahead))
 
 
 def go_on_from(ledger: Ledger, step: int, *, known: bool) -> None:
@@ -142,27 +143,33 @@ def _plain(ledger: Ledger, piece: Piece) -> None:
     left = max(0, piece.end - max(piece.start, ledger.frontier))
     amount = take(ledger, piece.end)
     cuts = ledger.steps.split(piece, hang_ms, left, ledger.settings)
-    *parts, rest = shares(amount, cuts, left)
-    for code, part in zip(PARTS, parts, strict=True):
-        book(ledger, code, part.ms, restart=False)
-    if parts[PARTS.index(HANG)].ms:
-        hung(ledger)
+    rest = _without_parts(ledger, amount, cuts, left)
     ledger.hanging = False
     ledger.saves += piece.save > 0
     ledger.seen_step_ms += amount.ms
     see(ledger, piece)
     ledger.steps.add(piece)
-    # the timeline shows a step as what most of it was
-    most = max(range(len(cuts)), key=cuts.__getitem__)
-    if parts[most].wall > rest.wall:
-        ledger.chart.relabel(UP, amount.shown, PARTS[most])
-        rest = rest._replace(shown=0)
-    else:
-        ledger.chart.relabel(UP, amount.shown, PROVISIONAL)
-        rest = rest._replace(shown=amount.shown)
     _keep(ledger, piece, rest)
     if ledger.first and ledger.steps.segment >= NORMAL:
         settle_first(ledger)
+
+
+def _without_parts(ledger: Ledger, amount: Amount, cuts: list[int], left: int) -> Amount:
+    """Settle the parts of a step. The timeline shows all of it as what most of it was."""
+    longest = max(cuts)
+    if not longest:
+        ledger.chart.relabel(UP, amount.shown, PROVISIONAL)
+        return amount
+    *parts, rest = shares(amount, cuts, left)
+    for code, part in zip(PARTS, parts, strict=True):
+        book(ledger, code, part.ms, restart=False)
+    if parts[PARTS.index(HANG)].ms:
+        hung(ledger)
+    if longest > left - sum(cuts):
+        ledger.chart.relabel(UP, amount.shown, PARTS[cuts.index(longest)])
+        return rest._replace(shown=0)
+    ledger.chart.relabel(UP, amount.shown, PROVISIONAL)
+    return rest._replace(shown=amount.shown)
 
 
 def fold_phase(ledger: Ledger, code: int, piece: Piece) -> None:

@@ -63,17 +63,21 @@ def median_of(ordered: list[int]) -> int:
 def mad_of(ordered: list[int]) -> int:
     """Median absolute deviation from the median of sorted numbers."""
     median = median_of(ordered)
-    return median_of(sorted(abs(n - median) for n in ordered))
+    return median_of(sorted([abs(n - median) for n in ordered]))
 
 
 class Steps:
     """Step times of a job."""
 
-    __slots__ = ("baseline", "count", "histogram", "net", "ordered", "recent", "segment", "sum_ms")
+    __slots__ = (
+        *("baseline", "count", "histogram", "net", "normal", "ordered"),
+        *("recent", "segment", "sum_ms"),
+    )
 
     def __init__(self, net: list[int], recent: list[tuple[int, int, int]], histogram: list[int]) -> None:
         self.net = net  # latest of the segment, oldest first
         self.ordered = sorted(net)
+        self.normal = median_of(self.ordered)
         self.recent = recent  # latest of all segments: duration, tokens, FLOPs
         self.histogram = histogram or [0] * (len(STEP_BUCKETS_MS) + 1)
         self.baseline = 0  # median of the segment before; 0 = not known
@@ -85,7 +89,7 @@ class Steps:
         """One of its own."""
         new = object.__new__(Steps)
         new.net, new.ordered, new.recent = self.net[:], self.ordered[:], self.recent[:]
-        new.histogram = self.histogram[:]
+        new.histogram, new.normal = self.histogram[:], self.normal
         new.baseline, new.segment, new.count, new.sum_ms = (
             self.baseline,
             self.segment,
@@ -97,11 +101,11 @@ class Steps:
     def new_segment(self) -> None:
         """Other processes run from now on."""
         self.baseline = self.median()
-        self.net, self.ordered, self.segment = [], [], 0
+        self.net, self.ordered, self.segment, self.normal = [], [], 0, 0
 
     def median(self) -> int:
         """What is normal, ms; 0 = not known."""
-        return median_of(self.ordered) or self.baseline
+        return self.normal or self.baseline
 
     def tally(self, piece: Piece) -> None:
         """Count steps, whatever they were."""
@@ -118,6 +122,7 @@ class Steps:
             insort(self.ordered, piece.net // n)
             if len(self.net) > WINDOW:
                 del self.ordered[bisect_left(self.ordered, self.net.pop(0))]
+        self.normal = median_of(self.ordered)
         self.recent += [(piece.duration // n, piece.tokens // n, piece.flops // n)] * times
         del self.recent[:-WINDOW]
 

@@ -180,3 +180,9 @@ def test_only_the_latest_attempts_are_kept() -> None:
         story.begin(attempt * 1000, attempt, restart=attempt > 1).fail(attempt * 1000 + 500, attempt)
         story.lanes(attempt * 1000 + 600, State.POD_INIT)
     assert [a.attempt for a in story.figures.attempts] == list(range(5, 15))
+
+
+def test_lanes_that_outlive_a_failure_drain_in_the_recovery_too() -> None:
+    story = Story(expects_reports=False).begin(0).fold(AttemptEnded(1000, 1, failed=True))
+    story.lanes(1300, State.QUEUED).begin(2000, 2, restart=True).tick(3000)
+    assert dict(story.figures.attempts[0].recovery) == {"queued": 700, "draining": 300, "total": 1000}
