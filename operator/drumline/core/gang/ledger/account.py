@@ -57,6 +57,8 @@ def advance(ledger: Ledger, to: int) -> None:
         book(ledger, over, lanes.up * weight * passed, restart=ledger.recovering)
         ledger.chart.append(over if most == UP else most, passed, ledger.attempt)
     _recovery_passes(ledger, passed)
+    if passed > ledger.settings.late_ms:
+        ledger.awake_at = to
     ledger.at = to
 
 
@@ -123,6 +125,7 @@ def settle(ledger: Ledger, step: int) -> Work:
 def see(ledger: Ledger, piece: Piece) -> None:
     """Steps were made, whatever becomes of them."""
     ledger.steps.tally(piece)
+    ledger.saves += piece.save > 0
     ledger.seen_tokens += piece.tokens
     ledger.seen_flops += piece.flops
     ledger.step, ledger.step_attempt = piece.step, ledger.attempt

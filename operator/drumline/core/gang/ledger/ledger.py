@@ -81,6 +81,7 @@ class Ledger:
     stepped: bool = False  # this segment has a step
     resumed: bool = False  # it is known from which step this segment went on
     hanging: bool = False
+    awake_at: int = 0  # since then time passed in small steps
 
     step: int = -1
     step_attempt: int = 0  # which attempt made it
@@ -123,4 +124,4 @@ class Ledger:
 def begin(at: int, lanes: int, weight: int, settings: LedgerSettings) -> Ledger:
     """A job that was created at `at` (Unix ms), its lanes queued. `weight`: accelerators of a lane, ≥ 1."""
     queued = Lanes(bytearray([QUEUED]) * lanes)
-    return Ledger(settings, at, started_at=at, frontier=at, weight=weight, lanes=queued)
+    return Ledger(settings, at, started_at=at, frontier=at, awake_at=at, weight=weight, lanes=queued)

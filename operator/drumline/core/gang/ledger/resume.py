@@ -32,7 +32,7 @@ INTEGERS: Final = (
     *("at", "attempt", "epoch", "started_at", "closed_at", "weight", "elapsed_ms", "ready_ms", "frontier"),
     *("ended_at", "step", "step_attempt", "committed", "lost_steps", "tokens", "flops", "seen_tokens"),
     *("seen_flops", "seen_step_ms", "progress_at", "checkpoint_at", "epoch_commit_at", "saves", "restores"),
-    *("commits", "gap_ms", "gaps", "failures", "hangs"),
+    *("commits", "awake_at", "gap_ms", "gaps", "failures", "hangs"),
 )
 FLAGS: Final = (
     *("running", "recovering", "was_recovering", "reported", "told", "stepped", "resumed", "hanging"),

@@ -15,4 +15,4 @@ class LedgerSettings:
     straggler_steps: int = 20  # … once so many steps of the segment are known
     checkpoint_interval_ms: int | None = None  # spec.checkpoint.intervalSeconds; None = not known
     expects_reports: bool = True  # False: progress.source is none, up time is estimated for good
-    late_ms: int = 60_000  # how long after an attempt's end its last report is waited for
+    late_ms: int = 60_000  # how late a report may be; an operator that is there tells of time more often

@@ -2,7 +2,8 @@
 
 The limit is max(floor, factor · median step). While a hang lasts it is shown, counted once, and its time is not
 settled: it begins at the last progress, which is the frontier. It is settled when progress resumes or the
-attempt ends. Before a segment's first step nothing is a hang, since nothing says how long compiling may take.
+attempt ends. It is not noticed within `late_ms` of a leap in time, by which an operator that was away, or a
+clock that was set, shows: reports may still be on their way. Before a segment's first step nothing is a hang, since nothing says how long compiling may take.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def watch(ledger: Ledger) -> None:
     if ledger.hanging:
         ledger.hanging = under_way(ledger) is None
     elif ledger.running and ledger.stepped and ledger.lanes.up:
+        awake = ledger.at - ledger.awake_at >= ledger.settings.late_ms
         silent = ledger.up.total().wall > limit_ms(ledger)
-        if silent and under_way(ledger) is None:
+        if awake and silent and under_way(ledger) is None:
             ledger.hanging = True
             ledger.hangs += 1
 

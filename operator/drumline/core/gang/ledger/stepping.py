@@ -145,7 +145,6 @@ def _plain(ledger: Ledger, piece: Piece) -> None:
     cuts = ledger.steps.split(piece, hang_ms, left, ledger.settings)
     rest = _without_parts(ledger, amount, cuts, left)
     ledger.hanging = False
-    ledger.saves += piece.save > 0
     ledger.seen_step_ms += amount.ms
     see(ledger, piece)
     ledger.steps.add(piece)

@@ -143,8 +143,15 @@ class Story:
     def hear(self, at: int, report: Report) -> Story:
         return self.fold(Reported(at, report))
 
-    def tick(self, at: int) -> Story:
+    def leap(self, at: int) -> Story:
+        """Time passes while nobody looks."""
         return self.fold(Ticked(at))
+
+    def tick(self, at: int) -> Story:
+        """Time passes and the operator is there."""
+        for between in range(self.now + 30_000, at, 30_000):
+            self.leap(between)
+        return self.leap(at)
 
     def fail(self, at: int, attempt: int = 1) -> Story:
         """The attempt fails, and its lanes drain."""

@@ -110,6 +110,17 @@ def test_before_a_normal_step_is_known_the_first_one_says_how_long_a_step_may_ta
     assert story.tick(12 * MINUTE).figures.hangs == 1
 
 
+def test_an_operator_that_was_away_waits_for_reports_first() -> None:
+    story, worker = trained()
+    story.leap(20 * MINUTE).tick(20 * MINUTE + 59_999)
+    assert story.figures.hangs == 0
+    for _ in range(200):
+        worker.steps(6000)
+    story.hear(worker.clock, worker.report()).tick(25 * MINUTE)
+    assert (story.figures.hangs, story.ms(State.HANG)) == (0, 0)
+    assert story.tick(26 * MINUTE).figures.hangs == 1
+
+
 def test_a_clock_set_forward_is_time_but_no_hang() -> None:
     story, worker = trained()
     hour = 60 * MINUTE
