@@ -168,6 +168,8 @@ async def _phase(site: Site) -> Phase:
     began = time.monotonic()
     for i in range(round(PHASE_SECONDS * CHANGES_A_SECOND)):
         await asyncio.sleep(began + i / CHANGES_A_SECOND - time.monotonic())
+        if time.monotonic() > began + PHASE_SECONDS:
+            break
         patch = {"metadata": {"annotations": {"bench": f"{began}-{i}"}}}
         path = f"{JOBS.format(NAMESPACE)}/job-{i % JOB_COUNT}"
         await site.rig.client.request("PATCH", path, patch, "application/merge-patch+json")

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import socket
 import ssl
+from asyncio import sslproto
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,6 +21,7 @@ HEADER_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 30.0
 BACKLOG: Final = 1024
 PAUSE_SECONDS: Final = 0.1
+TLS_BUFFER: Final = 32 * 1024  # bytes; asyncio's own choice is 256 KiB, which each connection fills with zeros
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self.open = 0
         self.refused = 0
+        sslproto.SSLProtocol.max_size = TLS_BUFFER
 
     @property
     def crowded(self) -> bool:

@@ -172,3 +172,10 @@ async def test_every_address_of_both_families() -> None:
     await until(lambda: listener.open == 1)
     writer.transport.abort()
     await listener.stop()
+
+
+async def test_a_connection_holds_little_memory(site: Site) -> None:
+    await site.connect()
+    await until(lambda: bool(site.listener._guards))
+    (transport,) = site.listener._guards
+    assert len(transport._ssl_protocol._ssl_buffer) == listener_module.TLS_BUFFER
