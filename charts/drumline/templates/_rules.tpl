@@ -38,6 +38,12 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
+{{- if .Values.progress.logs }}
+# steps from the log of rank 0
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+{{- end }}
 # a gang's names; writing endpoints redirects traffic, see docs/operations.md
 - apiGroups: [""]
   resources: [services, endpoints]

@@ -60,10 +60,13 @@ class Config:
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
     report_url: str = ""  # where workers send reports; "" = nowhere, and they get nothing to report with
-    launcher_image: str = ""  # the operator's own image, from which workers get the launcher; "" = no launcher
+    launcher_image: str = (
+        ""  # the operator's own image, from which workers get the launcher; "" = no launcher
+    )
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
+    progress_logs: str = "off"  # on or off: whether workers' logs may be followed for their steps
     report_socket: str = ""  # unix socket between the operator and the report ingest; "" = no ingest
     ingest_host: str = ""  # "" = every address, both families
     ingest_port: int = 8443  # 0 = any free port
@@ -100,6 +103,7 @@ class Config:
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery": DISCOVERY_MODES,
     "kopf_events": SWITCH,
+    "progress_logs": SWITCH,
     "log_level": LOG_LEVELS,
     "log_format": LOG_FORMATS,
 }
@@ -121,6 +125,7 @@ _HELP: Final[Mapping[str, str]] = {
     "namespace": "look after TrainingJobs of this namespace only (default: all)",
     "metrics_port": "port of /metrics, /healthz and /readyz",
     "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
+    "progress_logs": "on or off: follow the logs of rank 0 where a job asks for it, or says nothing else",
     "report_socket": "unix socket on which the report ingest reaches the operator (default: no reports)",
     "ingest_port": "port on which `drumline ingest` takes reports",
     "ingest_service": "name of the ingest's Service, and of the Secret that keeps its certificates",

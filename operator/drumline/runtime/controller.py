@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,9 +65,6 @@ class Authority(Protocol):
     async def ensure(self, namespace: str) -> None:
         """Before pods are created there; never raises for its own sake."""
 
-    async def run(self) -> None:
-        """Keep it up to date, for as long as this replica leads."""
-
 
 class Controller:
     """Keeps every TrainingJob on its way. One `reconcile` a key at a time; keys run concurrently."""
@@ -95,6 +92,7 @@ class Controller:
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
         self._authority = authority
+        self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = []  # what else the leader runs
         self._executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -112,8 +110,7 @@ class Controller:
             self._hold_at_start(record)
         self._tasks.append(asyncio.create_task(self.admitter.run()))
         self._tasks.append(asyncio.create_task(self._catalogue.tell()))
-        if self._authority is not None:
-            self._tasks.append(asyncio.create_task(self._authority.run()))
+        self._tasks += [asyncio.create_task(run()) for run in self.companions]
         for key in list(self.world.jobs.store):
             self._queue.add(key)
 

@@ -156,9 +156,17 @@ class Client:
         return await self._limited(call)
 
     async def stream_lines(
-        self, path: str, params: Mapping[str, Any] | None = None, *, inactivity: float = 90.0
+        self,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        inactivity: float = 90.0,
+        longest: int = 0,
     ) -> AsyncGenerator[bytes, None]:
-        """Lines of a watch as they come. Raises RequestTimeout after `inactivity` seconds of silence."""
+        """Lines of a watch or a log as they come; what is beyond `longest` bytes of one is cut off, 0 = nothing.
+
+        Raises RequestTimeout after `inactivity` seconds of silence.
+        """
         call = _Call(
             method="GET",
             url=with_params(path, params),
@@ -170,7 +178,7 @@ class Client:
                 if response.status >= 400:
                     raise await _error(response)
                 self._count(call, str(response.status))
-                async for line in _lines(response.content):
+                async for line in _lines(response.content, longest):
                     yield line
 
     async def _limited(self, call: _Call) -> Any:
@@ -263,14 +271,16 @@ class Client:
             self.observer(*call.labels, code)
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length. A last line without its end is dropped: the stream broke inside it."""
+async def _lines(content: aiohttp.StreamReader, longest: int) -> AsyncIterator[bytes]:
+    """Lines, cut at `longest` bytes unless it is 0. A last line without its end is dropped: the stream broke."""
     tail = b""
     async for chunk in content.iter_any():
         *lines, tail = (tail + chunk).split(b"\n")
         for line in lines:
             if line:
-                yield line
+                yield line[:longest] if longest else line
+        if longest:
+            tail = tail[:longest]
 
 
 async def _error(response: aiohttp.ClientResponse) -> ApiError:

@@ -80,6 +80,7 @@ class LedgerKeeper:
         self._meter = meter
         self._now = now
         self._entries: dict[str, Entry] = {}  # by job uid
+        self.flush: Callable[[str], None] = lambda _uid: None  # asks for what was not delivered yet of a job
 
     def forget(self, uid: str) -> None:
         """The job is over or gone."""
@@ -110,6 +111,8 @@ class LedgerKeeper:
             now = unix(after.completion_time, now)  # decided upon a moment ago
         news = accounts.lane_news(obs, after, entry.lanes, entry.ledger.at, now)
         attempts = accounts.attempt_events(after, entry.ledger, entry.ended, now)
+        if attempts:
+            self.flush(obs.job.uid)
         events = accounts.in_time([*attempts, *news.events])
         ledger = fold_all(entry.ledger, events) if events else entry.ledger
         ended = max((a.attempt for a in after.attempts if a.finished_at), default=0)

@@ -40,6 +40,7 @@ from drumline.runtime.kube import Client, Credentials
 from drumline.runtime.metrics_census import Census, take_census
 from drumline.runtime.metrics_events import EventMetrics
 from drumline.runtime.metrics_series import JobSeries
+from drumline.runtime.progress_watch import ProgressWatch
 from drumline.runtime.shell_life import Built, Key, Process, Queue, Replica
 from drumline.runtime.trust import Trust
 
@@ -111,14 +112,14 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     )
     clocks = Clocks(now=now, monotonic=monotonic)
     events = EventMetrics()
-    authority = None
-    if config.report_socket:
-        store = certificate_store(config, client, _own_namespace())
-        authority = Trust(CaPublisher(client, store, monotonic))
+    trust = _trust(client, config)
     controller = Controller(
-        client, queue, catalogue, settings, clocks, config.namespace, meter=events, authority=authority
+        client, queue, catalogue, settings, clocks, config.namespace, meter=events, authority=trust
     )
     world = controller.world
+    watch = ProgressWatch(client, world, controller.keeper, now, logs=config.progress_logs == "on")
+    controller.keeper.flush = watch.flush
+    controller.companions += [watch.run, *([trust.run] if trust is not None else [])]
 
     def pods_of(uid: str) -> Iterable[Pod]:
         return world.pods.store.by("job", uid).values()
@@ -128,6 +129,14 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
     return Built(controller, census, lambda: chain(series.lines(), events.lines()), controller.keeper.deliver)
+
+
+def _trust(client: Client, config: Config) -> Trust | None:
+    """What lets workers verify the report ingest; None without one."""
+    if not config.report_socket:
+        return None
+    store = certificate_store(config, client, _own_namespace())
+    return Trust(CaPublisher(client, store, monotonic))
 
 
 class KopfThread:

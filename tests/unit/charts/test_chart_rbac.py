@@ -46,6 +46,17 @@ def test_the_cluster_role_is_exactly_what_the_code_needs(default: list[Manifest]
     assert granted(one(default, "ClusterRole")) == READ | WRITE
 
 
+def test_logs_may_be_read_only_where_steps_are_looked_up_in_them(
+    default: list[Manifest], render: Render
+) -> None:
+    asked = render({"progress": {"logs": True}})
+    assert granted(one(asked, "ClusterRole")) == READ | WRITE | {"pods/log": {"get"}}
+    config = {m["metadata"]["name"]: m for m in every(asked, "ConfigMap")}["drumline"]
+    assert 'progressLogs: "on"' in config["data"]["config.yaml"]
+    config = {m["metadata"]["name"]: m for m in every(default, "ConfigMap")}["drumline"]
+    assert 'progressLogs: "off"' in config["data"]["config.yaml"]
+
+
 @pytest.mark.parametrize("values", [{}, {"namespace": "team-a"}])
 def test_no_secrets_no_exec_no_wildcards_no_escalation(render: Render, values: dict[str, Any]) -> None:
     manifests = render(values)
