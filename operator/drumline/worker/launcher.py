@@ -57,51 +57,54 @@ _NOT_EXECUTABLE: Final = 126
 
 
 class Child:
-    """The command's process, and the signals on their way to it."""
+    """The command's process, and the signals on their way to it.
+
+    Signals come through a pipe: a handler in Python would not run while we wait for the command's end.
+    """
 
     def __init__(self) -> None:
         self.pid = 0
         self.sent: list[int] = []
-        self._waiting: list[int] = []
         self.requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._signals, self._wake = os.pipe()
 
     def listen(self) -> None:
-        """Take signals from now on."""
-        for number in FORWARDED:
-            signal.signal(number, self._forward)
-        if _terminal(0):
-            signal.signal(signal.SIGINT, _nothing)  # the terminal sends it to the command as well
-        signal.signal(signal.SIGQUIT, self._request)
-
-    def born(self, pid: int) -> None:
-        """It runs: what came before goes to it now."""
-        self.pid = pid
-        waiting, self._waiting = self._waiting, []
-        for number in waiting:
-            self._send(number)
+        """Take signals from now on; what comes before the command runs goes to it then."""
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for number in (*FORWARDED, signal.SIGQUIT, signal.SIGCHLD):
+            signal.signal(number, _nothing)  # not SIG_IGN, which the command would inherit
 
     def wait(self) -> int:
         """Until it ends; buries whatever else ends meanwhile. Returns waitpid's status."""
         while True:
-            pid, status = os.waitpid(-1, 0)
+            for number in os.read(self._signals, 512):
+                self._take(number)
+            status = self._bury()
+            if status is not None:
+                return status
+
+    def _take(self, number: int) -> None:
+        if number == signal.SIGQUIT:
+            self.requests.put(None)
+        # the terminal sends its interrupts to the command as well
+        elif number in FORWARDED and not (number == signal.SIGINT and _terminal(0)):
+            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                self.sent.append(number)
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, number)
+
+    def _bury(self) -> int | None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return None
             if pid == self.pid:
                 self.pid = -1
                 return status
-
-    def _forward(self, number: int, _frame: FrameType | None) -> None:
-        if self.pid == 0:
-            self._waiting.append(number)
-        elif self.pid > 0:
-            self._send(number)
-
-    def _send(self, number: int) -> None:
-        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self.sent.append(number)
-        with contextlib.suppress(OSError):
-            os.kill(self.pid, number)
-
-    def _request(self, _number: int, _frame: FrameType | None) -> None:
-        self.requests.put(None)
+            if pid == 0:
+                return None
 
 
 class Folder:
@@ -148,6 +151,7 @@ def main(command: Sequence[str], archive: str) -> int:
     folder = Folder()
     environ = folder.environment(os.environ, os.path.abspath(archive))  # noqa: PTH100 -- links stay as they are
     seen = _safely(lambda: observer(identity(environ), environ))
+    environ.update(_kubeflow(folder, seen, environ))
     pumps, descriptors = _pipes(seen)
     try:
         process = _spawned(command, environ, descriptors)
@@ -155,13 +159,28 @@ def main(command: Sequence[str], archive: str) -> int:
         sys.stderr.write(f"drumline: {command[0]}: {error.strerror}\n")
         folder.remove()
         return _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
-    child.born(process.pid)
+    child.pid = process.pid
     _begin(child, folder, seen, pumps, descriptors)
     ending = endings.of_status(child.wait(), child.sent)
     process.returncode = ending.code  # nobody waits for it a second time
     _finish(ending, seen, pumps)
     folder.remove()
     return _end(ending)
+
+
+def _kubeflow(folder: Folder, seen: Observer | None, environ: Mapping[str, str]) -> Mapping[str, str]:
+    wanted = environ.get("DRUMLINE_KUBEFLOW") == "1" and "KUBEFLOW_TRAINER_SERVER_URL" not in environ
+    if not wanted or seen is None or seen.reporter is None or folder.path is None:
+        return {}
+    try:
+        # of no use to most, and an HTTP server takes its time to load
+        from drumline.worker.adapter_kubeflow import Endpoint  # noqa: PLC0415
+
+        who = identity(environ)
+        return Endpoint(folder.path, seen.step).environment(who.namespace, who.name)
+    except Exception as error:  # noqa: BLE001 -- the command runs without it
+        say(f"no endpoint for Kubeflow's pushes: {error}")
+        return {}
 
 
 def _spawned(
@@ -231,8 +250,7 @@ def _answer_requests(child: Child, folder: Folder) -> None:
 
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
-    # not SIG_IGN, which the command would inherit
-    return None
+    """The pipe has it."""
 
 
 def _terminal(descriptor: int) -> bool:

@@ -65,6 +65,13 @@ class Observer:
         if self.reporter is None:
             self.reporter = self._made()
 
+    def step(self, step: int) -> None:
+        """The program has told this step in another way than by its output."""
+        if self.reporter is not None:
+            self.reporter.write(
+                self._clock(), lambda timeline, now: apply(timeline, now, Observed(step=step))
+            )
+
     def _run(self) -> None:
         while True:
             item = self._lines.get()
@@ -93,7 +100,7 @@ def apply(timeline: Timeline, now: int, found: Observed) -> None:
         timeline.resume(found.resumed_step)
     if found.committed_step is not None:
         timeline.commit(found.committed_step, now)
-    if found.step is not None:
+    if found.step is not None and not (timeline.steps and found.step == timeline.last_step):
         count = _first_count(timeline, now, found)
         timeline.step(found.step, now, found.tokens or 0, found.flops or 0.0, count)
 

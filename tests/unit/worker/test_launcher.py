@@ -100,7 +100,7 @@ def test_a_command_that_is_no_program(run: Run, tmp_path: Path) -> None:
 
 
 WAITER = """
-import signal, sys
+import signal, sys, time
 def caught(number, frame):
     print(signal.Signals(number).name, flush=True)
     if number == signal.SIGTERM:
@@ -109,7 +109,7 @@ for name in sys.argv[1:]:
     signal.signal(getattr(signal, name), caught)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.01)  # not pause(), which misses a signal that comes just before
 """
 PASSED_ON = ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH", "SIGTERM")
 
@@ -124,6 +124,26 @@ def test_signals_are_passed_on(run: Run) -> None:
     process.communicate(timeout=30)
     assert process.returncode == 3
     assert run.log.read_text().startswith("exit code 3 after SIGINT, SIGHUP, SIGTERM\n")
+
+
+def test_no_signal_is_missed(run: Run) -> None:
+    program = "import signal, time\nsignal.signal(signal.SIGTERM, lambda *_: exit(9))\nprint(1, flush=True)\n"
+    for _ in range(5):
+        process = run.start(sys.executable, "-c", program + "while True: time.sleep(0.01)")
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 9
+
+
+def test_a_signal_that_comes_first_reaches_the_command(run: Run) -> None:
+    process = run.start("sleep", "60")
+    process.send_signal(signal.SIGCONT)
+    while process.poll() is None:  # before our handlers are there it ends the launcher: as well
+        process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_a_failure_leaves_its_last_lines_for_the_kubelet(run: Run) -> None:

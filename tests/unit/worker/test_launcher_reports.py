@@ -128,3 +128,19 @@ async def test_without_an_answer_the_command_ends_as_it_would(worker: Worker) ->
     assert await worker.run("raise SystemExit(5)") == 5
     assert worker.error.startswith("drumline: no answer from the operator: ConnectionRefusedError")
     assert worker.error.count("\n") == 1
+
+
+async def test_pushes_for_kubeflow_are_reported_when_asked_for(worker: Worker, ingest: Ingest) -> None:
+    program = """
+import json, os, urllib.request
+token = open(os.environ["KUBEFLOW_TRAINER_SERVER_TOKEN"]).read()
+for step in (10, 20, 20):
+    metrics = [{"name": "current_step", "value": str(step)}]
+    body = json.dumps({"trainerStatus": {"metrics": metrics}}).encode()
+    headers = {"Authorization": "Bearer " + token}
+    urllib.request.urlopen(urllib.request.Request(os.environ["KUBEFLOW_TRAINER_SERVER_URL"], body, headers)).read()
+"""
+    assert await worker.run(program) != 0  # not asked for: there is no such variable
+    worker.environ["DRUMLINE_KUBEFLOW"] = "1"
+    assert await worker.run(program) == 0
+    assert [(s.step, s.count) for s in ingest.reports[-1].spans] == [(10, 1), (20, 10)]
