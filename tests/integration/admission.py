@@ -67,7 +67,7 @@ class Admission:
 
     async def _send(self, method: str, path: str, body: dict[str, Any], params: dict[str, str]) -> Answer:
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        deadline = asyncio.get_running_loop().time() + 30
+        deadline = asyncio.get_running_loop().time() + 120
         while True:
             async with self._session.request(
                 method, path, data=json.dumps(body), params=params, headers={"Content-Type": kind}
@@ -92,10 +92,10 @@ async def admission(cluster: Cluster, namespace: str) -> AsyncIterator[Admission
 def install(cluster: Cluster) -> None:
     """Install the CRD and wait until it is served."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     # `kubectl wait` fails on a CRD that has no conditions yet
     while not _established(cluster.get("crd", f"{TRAINING_JOBS}.{GROUP}")):
-        assert time.monotonic() < deadline, "the CRD is not established after 30 s"
+        assert time.monotonic() < deadline, "the CRD is not established after 120 s"
         time.sleep(0.1)
 
 

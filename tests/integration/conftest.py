@@ -37,6 +37,8 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:10]}"
     cluster.kubectl("create", "namespace", name)
     # The API server refuses pods until their service account is there.
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
+    cluster.kubectl(
+        "wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=120s", seconds=150
+    )
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")

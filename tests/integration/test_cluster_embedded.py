@@ -30,7 +30,7 @@ sys.stdin.read()
 """
 
 
-def _eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+def _eventually(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
@@ -47,7 +47,7 @@ def embedded(cluster: Cluster) -> EmbeddedCluster:
 @pytest.fixture
 def fake_node(cluster: Cluster) -> Iterator[str]:
     (name,) = asyncio.run(nodes.apply(cluster, "one host of cpu", prefix=f"test-{os.getpid()}-"))
-    cluster.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=120s", seconds=150)
     yield name
     cluster.kubectl("delete", "node", name)
 
@@ -108,7 +108,9 @@ def test_a_pod_runs_on_a_fake_node(cluster: Cluster, namespace: str, fake_node: 
     cluster.apply(
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": namespace}, "spec": spec}
     )
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/one", "-n", namespace, "--timeout=30s")
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", "pod/one", "-n", namespace, "--timeout=120s", seconds=150
+    )
     assert cluster.get("pod", "one", "-n", namespace)["spec"]["nodeName"] == fake_node
 
 

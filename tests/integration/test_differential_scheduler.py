@@ -138,8 +138,8 @@ def decisions(ground: Ground, expected: dict[str, bool]) -> dict[str, str]:
     may not have seen the last change.
     """
     started = time.monotonic()
-    while time.monotonic() < started + 60:
-        patient = time.monotonic() < started + 15
+    while time.monotonic() < started + 180:
+        patient = time.monotonic() < started + 60
         pods = ground.pods()
         found = {n: spoken(pods[n]) for n in expected}
         if all(said and (said == "bound" or not patient or not expected[n]) for n, said in found.items()):
@@ -294,7 +294,7 @@ def settled(ground: Ground) -> bool:
     return cordons and all(n.ready and all(t.key in own for t in n.taints) for n in nodes)
 
 
-def until(condition: Any, what: str, seconds: float = 60) -> None:
+def until(condition: Any, what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

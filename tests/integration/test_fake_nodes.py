@@ -43,7 +43,7 @@ def ready(node: dict[str, Any]) -> str:
     return found
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -63,7 +63,9 @@ def run_pod(cluster: Cluster, namespace: str, node: str, **spec: Any) -> None:
         },
     }
     cluster.apply(pod)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/pod", "-n", namespace, "--timeout=50s")
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", "pod/pod", "-n", namespace, "--timeout=120s", seconds=150
+    )
 
 
 def test_nodes_are_whole_ready_and_free_of_the_not_ready_taint(cluster: Cluster, make: Make) -> None:
@@ -116,7 +118,9 @@ def test_a_lost_node_s_pods_are_evicted_when_they_do_not_tolerate_it(
     short = {"operator": "Exists", "effect": "NoExecute", "key": UNREACHABLE, "tolerationSeconds": 1}
     run_pod(cluster, namespace, name, tolerations=[short])
     asyncio.run(nodes.lose_node(cluster, name))
-    cluster.kubectl("wait", "--for=condition=DisruptionTarget", "pod/pod", "-n", namespace, "--timeout=50s")
+    cluster.kubectl(
+        "wait", "--for=condition=DisruptionTarget", "pod/pod", "-n", namespace, "--timeout=120s", seconds=150
+    )
     until(lambda: "deletionTimestamp" in cluster.get("pod/pod", "-n", namespace)["metadata"])
     conditions = cluster.get("pod/pod", "-n", namespace)["status"]["conditions"]
     assert [c["reason"] for c in conditions if c["type"] == "DisruptionTarget"] == ["DeletionByTaintManager"]
@@ -128,8 +132,8 @@ def test_a_restored_node(cluster: Cluster, namespace: str, make: Make) -> None:
     asyncio.run(nodes.lose_node(cluster, name))
     cluster.kubectl("delete", "pod/pod", "-n", namespace, "--wait=false")
     asyncio.run(nodes.restore_node(cluster, name))
-    cluster.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=50s")
-    cluster.kubectl("wait", "--for=delete", "pod/pod", "-n", namespace, "--timeout=50s")
+    cluster.kubectl("wait", "--for=condition=Ready", f"node/{name}", "--timeout=120s", seconds=150)
+    cluster.kubectl("wait", "--for=delete", "pod/pod", "-n", namespace, "--timeout=120s", seconds=150)
     until(lambda: not taints(cluster.get("node", name)))
 
 

@@ -58,7 +58,7 @@ class Pods:
     def wait(self, condition: str, name: str = "pod") -> Status:
         """Wait for a condition or a jsonpath, and return the pod's status."""
         kind = "" if "=" not in condition else "jsonpath="
-        self.kubectl("wait", f"--for={kind}{condition}", f"pod/{name}", "--timeout=50s")
+        self.kubectl("wait", f"--for={kind}{condition}", f"pod/{name}", "--timeout=120s")
         return self.status(name)
 
     def status(self, name: str = "pod") -> Status:
@@ -66,7 +66,7 @@ class Pods:
         return status
 
     def kubectl(self, *arguments: str) -> str:
-        return self.cluster.kubectl(*arguments, "-n", self.namespace)
+        return self.cluster.kubectl(*arguments, "-n", self.namespace, seconds=150)
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_run_seconds(pods: Pods) -> None:
 def test_a_change_of_the_pod_does_not_start_the_clock_anew(pods: Pods) -> None:
     pods.create(run_seconds="3")
     pods.wait(phase("Running"))
-    deadline = time.monotonic() + 50
+    deadline = time.monotonic() + 120
     while pods.status()["phase"] == "Running":
         assert time.monotonic() < deadline
         pods.kubectl("label", "pod/pod", f"at=t{time.monotonic_ns()}", "--overwrite")
@@ -204,10 +204,8 @@ def test_start_seconds(pods: Pods) -> None:
 def test_a_deleted_pod_is_gone_at_once(pods: Pods) -> None:
     pods.create()
     pods.wait(phase("Running"))
-    begun = time.monotonic()
-    pods.kubectl("delete", "pod/pod", "--timeout=25s")
-    # Far less than the 30 s of grace that the pod asks for.
-    assert time.monotonic() - begun < 25
+    # Far less than the grace.
+    pods.kubectl("delete", "pod/pod", "--grace-period=3600", "--timeout=120s")
 
 
 def test_hang_terminating(pods: Pods) -> None:
@@ -217,7 +215,7 @@ def test_hang_terminating(pods: Pods) -> None:
     with pytest.raises(KubectlError, match="timed out"):
         pods.kubectl("wait", "--for=delete", "pod/pod", "--timeout=3s")
     assert pods.status()["phase"] == "Running"
-    pods.kubectl("delete", "pod/pod", "--force", "--grace-period=0", "--timeout=25s")
+    pods.kubectl("delete", "pod/pod", "--force", "--grace-period=0", "--timeout=120s")
 
 
 @pytest.mark.parametrize(
@@ -260,6 +258,6 @@ def test_a_job_s_pods_are_not_completed_by_themselves(cluster: Cluster, pods: Po
     }
     head = {"name": "job", "namespace": pods.namespace}
     cluster.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": head, "spec": {"template": template}})
-    pods.kubectl("wait", "--for=jsonpath={.status.ready}=1", "job/job", "--timeout=50s")
+    pods.kubectl("wait", "--for=jsonpath={.status.ready}=1", "job/job", "--timeout=120s")
     with pytest.raises(KubectlError):
         pods.kubectl("wait", "--for=condition=Complete", "job/job", "--timeout=2s")

@@ -127,10 +127,9 @@ async def test_namespace_quota_is_a_final_refusal_and_its_races_are_not(
 ) -> None:
     quota = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "50"}}}
     await client.request("POST", resource_path("resourcequotas", namespace), body=quota)
-    for _ in range(100):
-        if (await get(client, "resourcequotas", namespace, "q")).get("status", {}).get("hard"):
-            break
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(120):
+        while not (await get(client, "resourcequotas", namespace, "q")).get("status", {}).get("hard"):
+            await asyncio.sleep(0.1)
     outcome = await executor.apply(owner, Plan(actions=(tuple(pod(owner, f"p-{i}") for i in range(50)),)))
     assert (len(outcome.created), outcome.error) == (50, None)
     refused = await executor.apply(owner, Plan(actions=((pod(owner, "one-more"),),)))

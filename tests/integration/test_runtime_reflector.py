@@ -39,7 +39,7 @@ async def create(client: Client, namespace: str, *names: str) -> None:
     await asyncio.gather(*(client.request("POST", path, body=configmap(name)) for name in names))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for something that the API server will bring about."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -70,7 +70,7 @@ class Mirror:
 @pytest.fixture
 async def mirror(client: Client, namespace: str) -> AsyncIterator[Mirror]:
     mirror = Mirror(client, namespace)
-    await asyncio.wait_for(mirror.reflector.synced.wait(), 60)
+    await asyncio.wait_for(mirror.reflector.synced.wait(), 120)
     yield mirror
     await mirror.stop()
 
@@ -79,7 +79,7 @@ async def test_mirrors_more_objects_than_a_page_holds(client, namespace) -> None
     names = [f"c-{i:04}" for i in range(1100)]
     await create(client, namespace, *names)
     mirror = Mirror(client, namespace)
-    await asyncio.wait_for(mirror.reflector.synced.wait(), 60)
+    await asyncio.wait_for(mirror.reflector.synced.wait(), 120)
     assert sorted(name for _, name in mirror.store) == names
     assert len(mirror.store.by("value", "1")) == 1100
     await mirror.stop()

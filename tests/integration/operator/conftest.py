@@ -48,7 +48,7 @@ class Operator:
             return "drumline_leader 1.0" in self.metrics()
         return False
 
-    def wait_leading(self, seconds: float = 60) -> None:
+    def wait_leading(self, seconds: float = 120) -> None:
         """Until it leads; AssertionError with the end of its log when it does not."""
         deadline = time.monotonic() + seconds
         while not self.leads():
@@ -126,7 +126,7 @@ async def lab(operator: Operator, api_cluster: Cluster) -> AsyncIterator[Lab]:
 
 async def _account(lab: Lab) -> None:
     """Pods are refused until the namespace has its service account."""
-    for _ in range(200):
+    for _ in range(2400):
         found = await lab.client.request("GET", f"/api/v1/namespaces/{lab.namespace}/serviceaccounts")
         if any(a["metadata"]["name"] == "default" for a in found["items"]):
             return

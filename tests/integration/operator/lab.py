@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from e2e.cluster.provider import Cluster
 
 Manifest = dict[str, Any]
 POOL = "cloud.google.com/gke-nodepool"
-SECONDS = 60.0
+SECONDS = 120.0  # how long anything may take on a slow machine
 
 
 @dataclass
@@ -121,6 +121,16 @@ class Lab:
             if holds(names):
                 return names
             assert time.monotonic() < deadline, f"within {seconds} s: {sorted(names)}"
+            await asyncio.sleep(0.1)
+
+    async def phases(self, names: Iterable[str], wanted: list[str]) -> dict[str, str]:
+        """Job → phase once the phases of these jobs are, sorted, as wanted."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            found = {n: str((await self.get(n)).get("status", {}).get("phase")) for n in names}
+            if sorted(found.values()) == wanted:
+                return found
+            assert time.monotonic() < deadline, f"{found}, not {wanted}"
             await asyncio.sleep(0.1)
 
     async def settle(self, name: str, seconds: float = 2.0) -> Manifest:

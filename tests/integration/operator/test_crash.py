@@ -58,7 +58,7 @@ class Crew:
 
     async def order(self) -> None:
         """Wait until one of the two leads, and call it the leader; one that lost its lease is replaced."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not await asyncio.to_thread(self.leader.leads):
             if self.leader.process.poll() is not None:
                 self.leader, self.standby = self.standby, self._start()

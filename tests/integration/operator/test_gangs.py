@@ -21,14 +21,7 @@ async def test_of_two_gangs_that_do_not_fit_together_one_runs_whole_and_one_wait
         for n in "ab"
     ]
     await asyncio.gather(*(lab.apply(j) for j in jobs))
-    await lab.until("a", lambda j: "phase" in j.get("status", {}))
-    await lab.until("b", lambda j: "phase" in j.get("status", {}))
-    for _ in range(300):
-        phases = sorted([(await lab.get(n))["status"]["phase"] for n in "ab"])
-        if phases == ["Queued", "Running"]:
-            break
-        await asyncio.sleep(0.1)
-    assert phases == ["Queued", "Running"]
+    await lab.phases("ab", ["Queued", "Running"])
     assert len(await lab.pods()) == 96
     waiting = next(j for j in [await lab.get(n) for n in "ab"] if j["status"]["phase"] == "Queued")
     assert reason(waiting, "QuotaReserved") == ("False", "InsufficientAccelerators")
@@ -127,14 +120,11 @@ async def test_capacity_that_somebody_else_takes_ends_in_a_requeue_and_no_partia
     try:
         await lab.apply(lab.job("raced", scheduling={"gangTimeoutSeconds": 10}, workersPerSlice=8))
         await lab.until("raced", lambda j: condition(j, "Admitted").get("status") == "True")
-        while len(await lab.pods()) < 8:
-            await asyncio.sleep(0.1)
+        await lab.until_pods(lambda pods: len(pods) == 8)
         await lab.client.request("POST", f"/api/v1/namespaces/{lab.namespace}/pods", body=_thief(host))
     finally:
         scheduler.resume("kube-scheduler")
-    job = await lab.until(
-        "raced", lambda j: condition(j, "QuotaReserved").get("reason") == "GangTimeout", seconds=40
-    )
+    job = await lab.until("raced", lambda j: condition(j, "QuotaReserved").get("reason") == "GangTimeout")
     assert "Insufficient nvidia.com/gpu" in condition(job, "QuotaReserved")["message"]
     await lab.settle("raced", 1.0)
     assert [p["metadata"]["name"] for p in await lab.pods()] == []

@@ -90,7 +90,7 @@ async def test_a_lost_node_is_replaced(lab: Lab) -> None:
     await lab.phase("moving", "Running")
     lost = node_of((await lab.pods())[1])
     await nodes.delete_node(lab.cluster, lost)
-    await lab.until("moving", lambda j: j["status"]["attempt"] == 2, "no second attempt", 90)
+    await lab.until("moving", lambda j: j["status"]["attempt"] == 2, "no second attempt")
     await lab.phase("moving", "Running")
     assert lost not in {node_of(p) for p in await lab.pods() if p["metadata"]["name"].startswith("moving-2-")}
 
@@ -115,7 +115,7 @@ async def test_the_deadline_fails_the_job_and_the_ttl_removes_it(lab: Lab) -> No
     job = await lab.phase("late", "Failed")
     assert reason(job, "Failed") == ("True", "DeadlineExceeded")
     with pytest.raises(NotFound):
-        await lab.until("late", lambda _: False, seconds=20)
+        await lab.until("late", lambda _: False, "it is still there")
 
 
 async def test_a_helper_waits_for_the_workers_and_goes_with_them(lab: Lab) -> None:

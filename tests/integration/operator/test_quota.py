@@ -16,7 +16,7 @@ async def _quota(lab: Lab, pods: int) -> None:
     path = f"/api/v1/namespaces/{lab.namespace}/resourcequotas"
     body = {"metadata": {"name": "team"}, "spec": {"hard": {"pods": str(pods)}}}
     await lab.client.request("POST", path, body=body)
-    for _ in range(100):
+    for _ in range(1000):
         found = await lab.client.request("GET", f"{path}/team")
         if found.get("status", {}).get("hard"):
             return
@@ -39,13 +39,8 @@ async def test_of_two_gangs_that_a_quota_has_no_room_for_together_one_waits_and_
     await lab.nodes("2 hosts of h100 in blocks of 2")
     await _quota(lab, 10)
     await asyncio.gather(*(lab.apply(lab.job(n, workersPerSlice=6)) for n in "ab"))
-    for _ in range(300):
-        phases = {n: (await lab.get(n)).get("status", {}).get("phase") for n in "ab"}
-        if sorted(map(str, phases.values())) == ["Queued", "Running"]:
-            break
-        await asyncio.sleep(0.1)
-    assert sorted(map(str, phases.values())) == ["Queued", "Running"]
-    running, waiting = sorted("ab", key=lambda n: str(phases[n]), reverse=True)
+    phases = await lab.phases("ab", ["Queued", "Running"])
+    running, waiting = sorted("ab", key=lambda n: phases[n], reverse=True)
     job = await lab.until(
         waiting, lambda j: reason(j, "QuotaReserved") == ("False", "NamespaceQuotaExceeded")
     )
@@ -53,7 +48,7 @@ async def test_of_two_gangs_that_a_quota_has_no_room_for_together_one_waits_and_
     assert await _pods_ever(lab, waiting, 3.0) == set()
     assert job["status"].get("attempt", 0) == 0
     await lab.delete("trainingjobs", running)
-    await lab.phase(waiting, "Running", 40)
+    await lab.phase(waiting, "Running")
     assert (await lab.get(waiting))["status"]["attempt"] == 1
 
 

@@ -40,7 +40,7 @@ async def test_rank_0_ends_the_job_and_survivors_go_after_a_grace(lab: Lab) -> N
     assert "1 of 1 pods of successPolicy Rank0" in condition(job, "Complete")["message"]
     assert (job["status"]["attempt"], job["status"]["restarts"]) == (1, [])
     assert "lead-1-0-1" in await phases(lab), "a survivor may finish what it is at"
-    await lab.until_pods(lambda pods: "lead-1-0-1" not in pods, seconds=3 * GRACE_SECONDS)
+    await lab.until_pods(lambda pods: "lead-1-0-1" not in pods, seconds=4 * GRACE_SECONDS)
     assert (await phases(lab)).get("lead-1-0-0", "Succeeded") == "Succeeded"
 
 
