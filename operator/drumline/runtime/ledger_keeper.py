@@ -136,7 +136,8 @@ class LedgerKeeper:
             if status is None:
                 return None
             model = TrainingJobStatus.model_validate(status)
-            return accounts.told(model, goodput, figures.attempts, self._reported(obs, model, entry), now)
+            reported = self._reported(obs, model, entry)
+            return accounts.told(model, goodput, figures.attempts, reported, entry.exits, now)
 
         intent, status = told(plan.intent), told(plan.status)
         plan = replace(plan, intent=_json(intent), status=_json(status))
@@ -204,7 +205,7 @@ class LedgerKeeper:
         wanted = record.spec is None or record.spec.progress.source is not ProgressSource.NONE
         speaker = _speaker(report, member)
         if report.exit:
-            entry.exits[report.attempt] = report.exit
+            entry.exits = {report.attempt: report.exit}  # of earlier attempts it is in the status
         if not wanted or speaker is None or not _counts(entry.speaker_of(report.attempt), speaker, report):
             return Receipt(durable_ms=report.sent_ms)
         if (report.slice, report.worker) != speaker.lane:

@@ -348,3 +348,14 @@ def test_a_job_that_wants_no_reports_hears_none(running):
     running.keeper.deliver(report(*steps(3), sent=3000), reporter())
     running.look(HELD_SECONDS)
     assert running.goodput.step == -1
+
+
+def test_the_last_words_of_a_failure_are_kept(running):
+    running.keeper.deliver(report(sent=9000, exit="exit code 1\nRuntimeError: NaN"), reporter())
+    running.change(lambda p: jobs.failed(p, at=NOW + 10), 0)
+    running.look(10)
+    message = running.observation.status.attempts[0].message
+    assert message.endswith("exited with 1; it said: exit code 1\nRuntimeError: NaN")
+    running.observation = replace(running.observation, pods={})
+    running.look(10)
+    assert running.observation.status.attempts[0].message == message

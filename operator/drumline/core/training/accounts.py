@@ -6,7 +6,7 @@ an answer was lost) is told what it missed; a ledger told twice of the same end 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from drumline.api.goodput import NOT_HELD, GoodputStatus
@@ -23,6 +23,9 @@ from drumline.core.training.clock import unix
 from drumline.core.training.lanes import LaneChanges, Milestone, lane_changes, lane_histories, millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported
+
+MAX_EXIT: Final = 1000  # characters
+LAST_WORDS: Final = "; it said: "
 
 # An attempt with one of these causes gave its nodes back: what follows is a wait, not a recovery.
 _NOT_FAILURES: Final = frozenset({Cause.GANG_TIMEOUT.value})
@@ -113,11 +116,18 @@ def told(
     goodput: GoodputStatus,
     figures: Sequence[AttemptFigures],
     reported: ProgressReported | None,
+    exits: Mapping[int, str],
     now: float,
 ) -> TrainingJobStatus:
-    """A status with the ledger's figures in it, the attempts' among them, and how steps are known."""
+    """A status with the ledger's figures in it, the attempts' among them, and how steps are known.
+
+    `exits`: by attempt, how its process ended, in its own words.
+    """
     by_number = {f.attempt: f for f in figures}
-    attempts = tuple(_with_figures(a, by_number.get(a.attempt)) for a in status.attempts)
+    attempts = tuple(
+        _with_exit(_with_figures(a, by_number.get(a.attempt)), exits.get(a.attempt, ""))
+        for a in status.attempts
+    )
     status = status.model_copy(update={"attempts": attempts, "goodput": goodput})
     if reported is None:
         return status
@@ -133,3 +143,12 @@ def _with_figures(attempt: AttemptStatus, figures: AttemptFigures | None) -> Att
     if figures is not None and figures.recovery:
         found["recovery"] = tuple(PhaseTime(phase=p, ms=ms) for p, ms in figures.recovery)
     return attempt.model_copy(update=found) if found else attempt
+
+
+def _with_exit(attempt: AttemptStatus, text: str) -> AttemptStatus:
+    """Of a failure its last words are kept, once."""
+    said = attempt.message or ""
+    words = text.strip()[-MAX_EXIT:]
+    if not words or not has_failed(attempt) or LAST_WORDS in said:
+        return attempt
+    return attempt.model_copy(update={"message": f"{said}{LAST_WORDS}{words}"})
