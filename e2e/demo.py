@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from e2e import demo_fake
 from e2e.cluster import images
 from e2e.cluster.realnode import why_not
+from e2e.demo_ledger import show
 from e2e.demo_site import EXAMPLES, Site, real_site, wait_for_interrupt
 from e2e.demo_story import tell
 from e2e.demo_timeline import table
+from e2e.goodput_record import recording
 
 JOB = "jax-digits"
 _KILL_AT_STEP = 120
@@ -51,16 +53,19 @@ def play(site: Site) -> bool:
     """The story; whether the job survived its killed worker and completed."""
     site.checkpoints(JOB)
     site.say(f"kubectl apply -f examples/{JOB}.yaml")
-    story = tell(site, JOB, lambda: site.kubectl.apply_file(EXAMPLES / f"{JOB}.yaml"), _KILL_AT_STEP)
-    print(f"\nWhere the time went:\n{table(story.marks)}\n")
+    folder = site.scratch / "record"
+    with recording(site.kubectl, JOB, folder):
+        story = tell(site, JOB, lambda: site.kubectl.apply_file(EXAMPLES / f"{JOB}.yaml"), _KILL_AT_STEP)
+    print(f"\nWhat it did, when:\n{table(story.marks)}\n")
     restarts = [f"{entry['cause']} × {entry['count']}" for entry in story.status.get("restarts", [])]
     print(
         f"restarts: {', '.join(restarts) or 'none'}; the last attempt resumed from step {story.resumed_from}"
     )
-    print(f"accuracy on samples it never saw: {story.accuracy} %")
+    print(f"accuracy on samples it never saw: {story.accuracy} %\n")
+    balanced = show(site, JOB, folder)
     print(_FURTHER)
     whole = story.victim and story.resumed_from and story.accuracy
-    return bool(whole) and story.phase == "Succeeded"
+    return bool(whole) and balanced and story.phase == "Succeeded"
 
 
 if __name__ == "__main__":

@@ -51,6 +51,13 @@ class Site:
         status = self.kubectl.get("pod", pod)["status"]["containerStatuses"][0]
         self.node.store.kill(status["containerID"].rpartition("/")[2])
 
+    def kill_operator(self) -> None:
+        """Kill the operator's process without warning; the kubelet starts it again."""
+        kubectl = Kubectl(self.kubectl.kubeconfig, OPERATOR_NAMESPACE)
+        (pod,) = kubectl.list("pods", "--selector=app.kubernetes.io/name=drumline")
+        status = next(s for s in pod["status"]["containerStatuses"] if s["name"] == "operator")
+        self.node.store.kill(status["containerID"].rpartition("/")[2])
+
     def operator_log(self) -> str:
         """What the operator has logged."""
         kubectl = Kubectl(self.kubectl.kubeconfig, OPERATOR_NAMESPACE)

@@ -47,10 +47,16 @@ class Story:
         return convert(found[-1]) if found else None
 
 
-def tell(site: Site, name: str, apply: Callable[[], None], kill_at_step: int) -> Story:
+def tell(
+    site: Site,
+    name: str,
+    apply: Callable[[], None],
+    kill_at_step: int,
+    later: tuple[int, Callable[[], None]] | None = None,
+) -> Story:
     """Apply a job and follow it to its end; kill its second worker once, at this step.
 
-    Raises ``TimeoutError`` with the job's status when it does not end.
+    `later` is done once, when the job gets to that step after the kill. Raises ``TimeoutError`` with the job's status when it does not end.
     """
     watch = JobWatch(site.kubectl, name, lambda mark: site.say(_headline(mark)))
     lines: list[str] = []
@@ -65,6 +71,9 @@ def tell(site: Site, name: str, apply: Callable[[], None], kill_at_step: int) ->
                 victim = f"{name}-{watch.attempt}-0-1"
                 site.say(f"killing the process of worker {victim}")
                 site.kill_worker(victim)
+            elif victim is not None and later is not None and watch.attempt > 1 and _is_at(line, later[0]):
+                later[1]()
+                later = None
     except TimeoutError as error:
         error.add_note(f"the operator's log:\n{site.operator_log()[-_LOG_BYTES:]}")
         raise
@@ -81,6 +90,10 @@ def _headline(mark: Mark) -> str:
 def _step(line: str) -> int | None:
     found = re.match(r"step (\d+) ", line)
     return int(found[1]) if found else None
+
+
+def _is_at(line: str, step: int) -> bool:
+    return (_step(line) or 0) >= step
 
 
 def _is_worth_showing(line: str) -> bool:
