@@ -206,3 +206,37 @@ async def test_reconciles_are_measured(monkeypatch) -> None:
     assert "drumline_leader 1.0" in text
     story.replica.stopping.set()
     await task
+
+
+class Bus:
+    """The operator's end of the report ingest."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.deliver: Any = shell_life.not_leading
+
+    async def start(self) -> None:
+        self.story.note("hears")
+
+    async def stop(self) -> None:
+        self.story.note("deaf")
+
+
+async def test_reports_are_taken_while_it_leads_and_at_no_other_time(monkeypatch) -> None:
+    story = Story(monkeypatch)
+    bus = story.replica.bus = Bus(story)
+    built = Built(story, Census, deliver=lambda *_: None)
+    story.replica._build = lambda *_: built
+    story.build(Client(story), None, story.replica.config)
+    story.work = 0
+    monkeypatch.setattr(story, "reconcile", lambda _key: asyncio.sleep(0))
+    task = asyncio.create_task(story.replica.run())
+    await asyncio.sleep(1)
+    assert story.order == ["serving", "hears"]
+    assert bus.deliver is shell_life.not_leading
+    await asyncio.sleep(2)
+    assert bus.deliver is built.deliver
+    story.replica.stopping.set()
+    await task
+    assert bus.deliver is shell_life.not_leading
+    assert story.order[-4:] == ["deaf", "not serving", "closed", "closed"]
