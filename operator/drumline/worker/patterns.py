@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
-from drumline.worker.presets import PRESETS, TRAINING_METRICS, Rules
+from drumline.worker.presets import PRESETS, TRAINING_METRICS, Pattern, Rules
 
 MAX_LINE: Final = 2000
 MATCHES_TO_WIN: Final = 2
@@ -205,7 +205,7 @@ class _Preset:
     def _metrics(self, text: str) -> Observed | None:
         if self._bar is None or self._rules is not PRESETS["huggingface"]:
             return None
-        found = TRAINING_METRICS.match(text)
+        found = TRAINING_METRICS.search(text)
         if found is None:
             return None
         number, self._total = self._bar
@@ -230,19 +230,19 @@ class _Preset:
         return committed
 
 
-def _first(patterns: tuple[re.Pattern[str], ...], text: str) -> int | None:
+def _first(patterns: tuple[Pattern, ...], text: str) -> int | None:
     return _numbered(patterns, text, None)
 
 
-def _numbered(patterns: tuple[re.Pattern[str], ...], text: str, default: int | None) -> int | None:
+def _numbered(patterns: tuple[Pattern, ...], text: str, default: int | None) -> int | None:
     for pattern in patterns:
         found = pattern.search(text)
         if found is not None:
-            return int(found["step"]) if "step" in pattern.groupindex else default
+            return int(found["step"]) if pattern.numbered else default
     return None
 
 
-def _matches(patterns: tuple[re.Pattern[str], ...], text: str) -> bool:
+def _matches(patterns: tuple[Pattern, ...], text: str) -> bool:
     return any(pattern.search(text) for pattern in patterns)
 
 

@@ -13,7 +13,8 @@ A rule has one regular expression for each thing that a line can say:
 
 `before` is what to add to a checkpoint's number for the last step that it covers: programs that number steps
 from 0 and name a checkpoint by how many are done have −1. `last_rank` says that step lines come from the last
-rank, not the first. No expression backtracks over more than one line, and a line is at most 2,000 characters.
+rank, not the first. Each expression comes with a piece of text that a line must contain for it to match: nearly
+all lines of a program say nothing, and this is how they cost next to nothing. No expression backtracks over more than one line, and a line is at most 2,000 characters.
 """
 
 from __future__ import annotations
@@ -24,22 +25,34 @@ from typing import Final, NamedTuple
 _NUMBER: Final = r"-?(?:\d[\d,]*\.?\d*(?:[eE][-+]?\d+)?|nan|inf)"
 
 
+class Pattern:
+    """A regular expression, and a piece of text without which it cannot match."""
+
+    __slots__ = ("_literal", "_search", "numbered")
+
+    def __init__(self, literal: str, expression: str) -> None:
+        compiled = re.compile(expression)
+        self._literal = literal
+        self._search = compiled.search
+        self.numbered = "step" in compiled.groupindex
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """The first match."""
+        return self._search(text) if self._literal in text else None
+
+
 class Rules(NamedTuple):
     """How one program speaks."""
 
-    step: re.Pattern[str]
-    commit: tuple[re.Pattern[str], ...] = ()
-    begun: tuple[re.Pattern[str], ...] = ()
-    done: tuple[re.Pattern[str], ...] = ()
-    staged: tuple[re.Pattern[str], ...] = ()
-    settled: tuple[re.Pattern[str], ...] = ()
-    resumed: tuple[re.Pattern[str], ...] = ()
+    step: Pattern
+    commit: tuple[Pattern, ...] = ()
+    begun: tuple[Pattern, ...] = ()
+    done: tuple[Pattern, ...] = ()
+    staged: tuple[Pattern, ...] = ()
+    settled: tuple[Pattern, ...] = ()
+    resumed: tuple[Pattern, ...] = ()
     before: int = 0
     last_rank: bool = False
-
-
-def _all(*patterns: str) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(pattern) for pattern in patterns)
 
 
 def _fields(*named: tuple[str, str]) -> str:
@@ -48,87 +61,116 @@ def _fields(*named: tuple[str, str]) -> str:
 
 
 # Orbax, under both of Google's programs. That all hosts are done it says of a failed save as well.
-_ORBAX: Final = _all(
-    r"\[step=(?P<step>\d+)\] Finished synchronous save",
-    r"\bFinished saving checkpoint(?: \(finalized tmp dir\))? to `\S*?/(?:[a-z]+_)?(?P<step>\d+)(?:/\w+)?`",
+_ORBAX: Final = (
+    Pattern("] Finished synchronous save", r"\[step=(?P<step>\d+)\] Finished synchronous save"),
+    Pattern(
+        "Finished saving checkpoint",
+        r"\bFinished saving checkpoint(?: \(finalized tmp dir\))? to `\S*?/(?:[a-z]+_)?(?P<step>\d+)(?:/\w+)?`",
+    ),
 )
 
 _MAXTEXT: Final = Rules(
-    step=re.compile(
+    step=Pattern(
+        "completed step: ",
         rf"\bcompleted step: (?P<step>\d+), seconds: (?P<seconds>{_NUMBER}),(?=.*\btotal_weights: )"
-        + _fields(("tflops", "TFLOP/s/device: "), ("tps", "Tokens/s/device: "), ("loss", r"\bloss: "))
+        + _fields(("tflops", "TFLOP/s/device: "), ("tps", "Tokens/s/device: "), ("loss", r"\bloss: ")),
     ),
-    commit=(*_ORBAX, *_all(r"\bSaved a checkpoint at step (?P<step>\d+)\.")),
-    resumed=_all(r"\brestoring from this run's directory step (?P<step>\d+)"),
+    commit=(*_ORBAX, Pattern("Saved a checkpoint", r"\bSaved a checkpoint at step (?P<step>\d+)\.")),
+    resumed=(Pattern("restoring from this", r"\brestoring from this run's directory step (?P<step>\d+)"),),
 )
 
 _MAXDIFFUSION: Final = Rules(
-    step=re.compile(
+    step=Pattern(
+        "completed step: ",
         rf"\bcompleted step: (?P<step>\d+), seconds: (?P<seconds>{_NUMBER}), "
-        rf"TFLOP/s/device: (?P<tflops>{_NUMBER}), loss: (?P<loss>{_NUMBER})"
+        rf"TFLOP/s/device: (?P<tflops>{_NUMBER}), loss: (?P<loss>{_NUMBER})",
     ),
     commit=_ORBAX,
-    resumed=_all(
-        r"\brestoring from this run's directory latest step (?P<step>\d+)",
-        r"\bLoading \w+ checkpoint from step (?P<step>\d+)",
+    resumed=(
+        Pattern("restoring from this", r"\brestoring from this run's directory latest step (?P<step>\d+)"),
+        Pattern(" checkpoint from step ", r"\bLoading \w+ checkpoint from step (?P<step>\d+)"),
     ),
 )
 
 _MEGATRON: Final = Rules(
-    step=re.compile(
+    step=Pattern(
+        " | consumed samples:",
         r"\biteration +(?P<step>\d+)/ *\d+ \| consumed samples:"
         + _fields(
             ("ms", r"\| elapsed time per iteration \(ms\): "),
             ("tflops", r"\| throughput per GPU \(TFLOP/s/GPU\): "),
             ("loss", r"\| lm loss: "),
-        )
+        ),
     ),
-    commit=_all(r"\bsuccessfully saved checkpoint from iteration +(?P<step>\d+) to "),
-    resumed=_all(r"\bsuccessfully loaded checkpoint from .* at iteration (?P<step>\d+)"),
+    commit=(
+        Pattern(
+            "successfully saved",
+            r"\bsuccessfully saved checkpoint from iteration +(?P<step>\d+) to ",
+        ),
+    ),
+    resumed=(
+        Pattern(
+            "successfully loaded", r"\bsuccessfully loaded checkpoint from .* at iteration (?P<step>\d+)"
+        ),
+    ),
     last_rank=True,
 )
 
 _NEMO: Final = Rules(
-    step=re.compile(
+    step=Pattern(
+        "global_step",
         r"(?:\bTraining epoch \d+, iteration \d+/\d+ \|.*?\bglobal_step: "
         r"|^Epoch \d+: .*?\bglobal_step=)(?P<step>\d+)(?:\.0+)?\b"
-        + _fields(("loss", r"\breduced_train_loss[:=] ?"), ("seconds", r"\btrain_step_timing in s[:=] ?"))
+        + _fields(("loss", r"\breduced_train_loss[:=] ?"), ("seconds", r"\btrain_step_timing in s[:=] ?")),
     ),
-    commit=_all(r"\bAsync checkpoint save for step (?P<step>\d+) \(.*\) finalized successfully"),
+    commit=(
+        Pattern(
+            "Async checkpoint save",
+            r"\bAsync checkpoint save for step (?P<step>\d+) \(.*\) finalized successfully",
+        ),
+    ),
     before=-1,
 )
 
 _TORCHTITAN: Final = Rules(
-    step=re.compile(
+    step=Pattern(
+        "step: ",
         rf"(?<!validate )\bstep: +(?P<step>\d+) +loss: +(?P<loss>{_NUMBER}) "
-        + _fields(("tps", r"\btps: "), ("tflops", r"\btflops: "))
+        + _fields(("tps", r"\btps: "), ("tflops", r"\btflops: ")),
     ),
-    begun=_all(
-        r"\bSaving a (?:full|model only) checkpoint (?:in \S+ )?at last step, step (?P<step>\d+)\.",
-        r"\bSaving the checkpoint\.",
+    begun=(
+        Pattern(
+            "checkpoint",
+            r"\bSaving a (?:full|model only) checkpoint (?:in \S+ )?at last step, step (?P<step>\d+)\.",
+        ),
+        Pattern("Saving the checkpoint.", r"\bSaving the checkpoint\."),
     ),
-    done=_all(r"\bFinished saving the checkpoint in ", r"\bLast step checkpoint completed in "),
-    staged=_all(r"\bFinished staging the checkpoint in "),
-    settled=_all(r"\bStaging the checkpoint\."),
-    resumed=_all(r"\bLoading the checkpoint from \S*\bstep-(?P<step>\d+)"),
+    done=(
+        Pattern("Finished saving", r"\bFinished saving the checkpoint in "),
+        Pattern("Last step", r"\bLast step checkpoint completed in "),
+    ),
+    staged=(Pattern("Finished staging", r"\bFinished staging the checkpoint in "),),
+    settled=(Pattern("Staging the", r"\bStaging the checkpoint\."),),
+    resumed=(Pattern("Loading the", r"\bLoading the checkpoint from \S*\bstep-(?P<step>\d+)"),),
 )
 
 _DEEPSPEED: Final = Rules(
-    step=re.compile(
+    step=Pattern(
+        "step",
         r"(?:\[Rank \d+\] step=(?P<step>\d+), skipped=\d+, lr="
         rf"|^steps: (?P<step2>\d+) loss: (?P<loss>{_NUMBER}) .*?iter time \(s\): (?P<seconds>{_NUMBER}) samples/sec:"
-        r"|\bglobal_step=(?P<step3>\d+), RunningAvgSamplesPerSec=)"
+        r"|\bglobal_step=(?P<step3>\d+), RunningAvgSamplesPerSec=)",
     ),
-    begun=_all(r"\[Torch\] Checkpoint global_step(?P<step>\d+) is about to be saved!"),
-    resumed=_all(r"\[Torch\] Begin Load checkpoint from \S*/global_step(?P<step>\d+)/"),
+    begun=(Pattern("[Torch]", r"\[Torch\] Checkpoint global_step(?P<step>\d+) is about to be saved!"),),
+    resumed=(Pattern("[Torch]", r"\[Torch\] Begin Load checkpoint from \S*/global_step(?P<step>\d+)/"),),
 )
 
 # transformers' progress bar has the step; its dictionaries of metrics have not
 _HUGGINGFACE: Final = Rules(
-    step=re.compile(r"^\s*\d+%\|[^|]*\| (?P<step>\d+)/(?P<total>\d+) \["),
-    begun=_all(r"\bSaving model checkpoint to \S*checkpoint-(?P<step>\d+)\s*$"),
+    step=Pattern("%|", r"^\s*\d+%\|[^|]*\| (?P<step>\d+)/(?P<total>\d+) \["),
+    begun=(Pattern("Saving model", r"\bSaving model checkpoint to \S*checkpoint-(?P<step>\d+)\s*$"),),
 )
-TRAINING_METRICS: Final = re.compile(rf"^\{{'loss': '?(?P<loss>{_NUMBER})'?, .*'epoch': ")
+TRAINING_METRICS: Final = Pattern("{'loss': ", rf"^\{{'loss': '?(?P<loss>{_NUMBER})'?, .*'epoch': ")
 
 PRESETS: Final = {
     "maxtext": _MAXTEXT,

@@ -46,8 +46,9 @@ class Transport:
             answer = self._post(body)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            # a connection that lay idle may be gone by no fault of the server's
-            if fresh or isinstance(error, TimeoutError):
+            # a connection that lay idle may be gone by no fault of the server's; a timeout is none of these
+            gone = isinstance(error, (ConnectionError, ssl.SSLError, http.client.HTTPException))
+            if fresh or not gone:
                 return Answer(0, error=_said(error))
             return self.send(body)
         if answer.status != http.client.OK:
