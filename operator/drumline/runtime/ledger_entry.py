@@ -12,7 +12,7 @@ from drumline.core.gang.ledger.events import Reported
 from drumline.core.gang.ledger.fold import fold_all
 from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.plan import Plan
-from drumline.core.training.lanes import Milestone
+from drumline.core.training.accounts import NO_LANES, KnownLanes
 
 BEST_FIRST: Final = (ReportSource.REPORT, ReportSource.LAUNCHER, ReportSource.SCRAPE, ReportSource.LOG)
 
@@ -48,7 +48,7 @@ class Entry:
     ledger: Ledger
     written: Ledger  # as the last status that was written has it
     written_at: float  # when that was, or when this replica first saw the job
-    lanes: tuple[Milestone, ...] = ()  # as the ledger was last told
+    lanes: KnownLanes = NO_LANES  # as the ledger was last told
     ended: int = 0  # the last attempt whose end it was told
     speaker: Speaker | None = None
     exits: dict[int, str] = field(default_factory=dict)  # attempt → how its process ended, as reported
@@ -73,7 +73,7 @@ class Draft:
     plan: Plan
     entry: Entry | None = None  # None: nothing of the ledger is in the plan
     ledger: Ledger | None = None
-    lanes: tuple[Milestone, ...] = ()
+    lanes: KnownLanes = NO_LANES
     ended: int = 0
     before: TrainingJobStatus | None = None
     after: TrainingJobStatus | None = None

@@ -29,8 +29,9 @@ from drumline.core.gang.ledger.summary import summary
 from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Member
 from drumline.core.training import accounts, conditions
+from drumline.core.training.accounts import KnownLanes
 from drumline.core.training.clock import unix
-from drumline.core.training.lanes import LaneChanges, millis
+from drumline.core.training.lanes import millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported, from_reports
 from drumline.core.training.progress_render import Reporting
@@ -109,23 +110,23 @@ class LedgerKeeper:
         after = _after(obs, plan)
         if conditions.is_finished(after):
             now = unix(after.completion_time, now)  # decided upon a moment ago
-        news = accounts.lane_news(obs, after, entry.lanes, entry.ledger.at, now)
+        news, lanes = accounts.lane_news(obs, after, entry.lanes, entry.ledger.at, now)
         attempts = accounts.attempt_events(after, entry.ledger, entry.ended, now)
         if attempts:
             self.flush(obs.job.uid)
-        events = accounts.in_time([*attempts, *news.events])
+        events = accounts.in_time([*attempts, *news])
         ledger = fold_all(entry.ledger, events) if events else entry.ledger
         ended = max((a.attempt for a in after.attempts if a.finished_at), default=0)
         if plan.status is None and plan.intent is None:
-            due = entry.written_at + (HELD_SECONDS if accounts.holds(news.lanes) else WAITING_SECONDS)
+            due = entry.written_at + (HELD_SECONDS if lanes.held else WAITING_SECONDS)
             if now < due or not obs.status.conditions:
-                entry.ledger, entry.lanes, entry.ended = ledger, news.lanes, ended
+                entry.ledger, entry.lanes, entry.ended = ledger, lanes, ended
                 return Draft(_again(plan, due - now if now < due else WAITING_SECONDS))
             plan = replace(plan, status=whole.status or obs.status.to_json())
-        return self._drafted(obs, plan, entry, fold_all(ledger, _closing(after, now)), news, ended)
+        return self._drafted(obs, plan, entry, fold_all(ledger, _closing(after, now)), lanes, ended)
 
     def _drafted(
-        self, obs: Observation, plan: Plan, entry: Entry, ledger: Ledger, news: LaneChanges, ended: int
+        self, obs: Observation, plan: Plan, entry: Entry, ledger: Ledger, lanes: KnownLanes, ended: int
     ) -> Draft:
         now = self._now()
         figures = summary(ledger, ledger.at)
@@ -142,8 +143,8 @@ class LedgerKeeper:
         intent, status = told(plan.intent), told(plan.status)
         plan = replace(plan, intent=_json(intent), status=_json(status))
         if figures.ended_at is None:
-            plan = _again(plan, HELD_SECONDS if accounts.holds(news.lanes) else WAITING_SECONDS)
-        return Draft(plan, entry, ledger, news.lanes, ended, obs.status, status or intent)
+            plan = _again(plan, HELD_SECONDS if lanes.held else WAITING_SECONDS)
+        return Draft(plan, entry, ledger, lanes, ended, obs.status, status or intent)
 
     def settle(self, obs: Observation, draft: Draft, *, written: bool) -> None:
         """A draft's plan was applied: its ledger holds if a status was written, else the one before."""

@@ -7,6 +7,7 @@ an answer was lost) is told what it missed; a ledger told twice of the same end 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from drumline.api.goodput import NOT_HELD, GoodputStatus
@@ -14,13 +15,13 @@ from drumline.api.progress import ProgressSource
 from drumline.api.reasons import Cause, ConditionType
 from drumline.api.status import AttemptStatus, PhaseTime, TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
-from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed, Event
+from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed, Event, LanesChanged
 from drumline.core.gang.ledger.ledger import Ledger, begin
 from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import AttemptFigures
 from drumline.core.training import conditions
 from drumline.core.training.clock import unix
-from drumline.core.training.lanes import LaneChanges, Milestone, lane_changes, lane_histories, millis
+from drumline.core.training.lanes import NOTHING_SEEN, Milestone, Seen, lane_changes, look, millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported
 
@@ -29,6 +30,22 @@ LAST_WORDS: Final = "; it said: "
 
 # An attempt with one of these causes gave its nodes back: what follows is a wait, not a recovery.
 _NOT_FAILURES: Final = frozenset({Cause.GANG_TIMEOUT.value})
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLanes:
+    """What a ledger was last told of its lanes, and from what."""
+
+    lanes: tuple[Milestone, ...] = ()
+    seen: Seen = NOTHING_SEEN
+
+    @property
+    def held(self) -> bool:
+        """Whether any lane holds accelerators."""
+        return any(state not in NOT_HELD for _, state in self.lanes)
+
+
+NO_LANES: Final = KnownLanes()
 
 
 def settings_of(spec: TrainingJobSpec) -> LedgerSettings:
@@ -49,17 +66,19 @@ def new_ledger(obs: Observation) -> Ledger:
 
 
 def lane_news(
-    obs: Observation, after: TrainingJobStatus, known: Sequence[Milestone], floor: int, now: float
-) -> LaneChanges:
-    """What lanes did, see `lane_changes`; nothing for a job without a valid spec.
+    obs: Observation, after: TrainingJobStatus, known: KnownLanes, floor: int, now: float
+) -> tuple[tuple[LanesChanged, ...], KnownLanes]:
+    """What lanes did, see `lane_changes`, and what is known of them now; nothing for a job without a valid spec.
 
     `after` is the status as it will be. One that ends the job frees its nodes, which is no change of lanes any
     more: they are then told as of the status before it.
     """
     if obs.spec is None or obs.roster is None:
-        return LaneChanges((), tuple(known))
+        return (), known
     status = obs.status if conditions.is_finished(after) else after
-    return lane_changes(known, lane_histories(obs, status, now), floor)
+    histories, seen = look(obs, status, now, known.seen)
+    changes = lane_changes(known.lanes, histories, floor)
+    return changes.events, KnownLanes(changes.lanes, seen)
 
 
 def attempt_events(status: TrainingJobStatus, ledger: Ledger, ended: int, now: float) -> list[Event]:
@@ -104,11 +123,6 @@ def _follows_failure(earlier: Sequence[AttemptStatus]) -> bool:
     """Attempts that timed out on their way are part of the recovery they were begun for."""
     latest = next((a for a in reversed(earlier) if a.cause not in _NOT_FAILURES), None)
     return latest is not None and has_failed(latest)
-
-
-def holds(lanes: Sequence[Milestone]) -> bool:
-    """Whether any lane holds accelerators."""
-    return any(state not in NOT_HELD for _, state in lanes)
 
 
 def told(

@@ -50,6 +50,18 @@ class LaneChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look found: when the next one finds the very same pod in the same scene, nothing has changed there."""
+
+    key: tuple[object, ...] = ()
+    pods: tuple[Pod | None, ...] = ()
+
+
+NOTHING_SEEN: Final = Seen()
+_OTHER: Final = Pod("", "", "")  # in no lane
+
+
+@dataclass(frozen=True, slots=True)
 class _Scene:
     """What all lanes of one look have in common."""
 
@@ -65,39 +77,56 @@ def lane_histories(obs: Observation, status: TrainingJobStatus, now: float) -> l
 
     `now` is Unix seconds. ValueError for a job without a valid spec.
     """
+    return [history for history in look(obs, status, now, NOTHING_SEEN)[0] if history is not None]
+
+
+def look(
+    obs: Observation, status: TrainingJobStatus, now: float, seen: Seen
+) -> tuple[list[History | None], Seen]:
+    """As `lane_histories`, but None for each lane of which nothing has changed since `seen`; and what is seen now."""
     if obs.spec is None or obs.roster is None:
         raise ValueError("the lanes of a job without a valid spec are not known")
     moment, lanes = millis(now), obs.roster.workers
     if obs.spec.suspend or status.placement is None:
         state = State.SUSPENDED if obs.spec.suspend else State.QUEUED
-        return [((moment, state),)] * lanes
+        same = seen.key == (state,) and len(seen.pods) == lanes
+        return [None if same else ((moment, state),)] * lanes, Seen((state,), (None,) * lanes)
     current = obs.roster.of_attempt(obs.pods, status.attempt)
     succeeded = bitmap.decode(status.succeeded)
     scene = _scene(obs, status, current, succeeded, moment)
-    leaving = _leaving(obs, status.attempt)
+    leaving = _leaving(obs, status.attempt) if len(obs.pods) > len(current) else frozenset()
+    pods = tuple(current.get(i) for i in range(lanes))
+    key = (scene.began, scene.ended, scene.up_at is None, scene.pinned, status.succeeded, leaving)
+    old = seen.pods if seen.key == key and len(seen.pods) == lanes else (_OTHER,) * lanes
     return [
-        _with_pod(i, current[i], scene)
-        if i in current
-        else _without_pod(i, scene, i in succeeded, i in leaving)
-        for i in range(lanes)
-    ]
+        None
+        if pod is before
+        else (
+            _without_pod(i, scene, i in succeeded, i in leaving) if pod is None else _with_pod(i, pod, scene)
+        )
+        for i, (pod, before) in enumerate(zip(pods, old, strict=True))
+    ], Seen(key, pods)
 
 
-def lane_changes(before: Sequence[Milestone], histories: Sequence[History], floor: int = 0) -> LaneChanges:
-    """What is new in `histories` to one who last heard `before`, lane by lane.
+def lane_changes(
+    before: Sequence[Milestone], histories: Sequence[History | None], floor: int = 0
+) -> LaneChanges:
+    """What is new in `histories` to one who last heard `before`, lane by lane; None = nothing.
 
     Of a lane that `before` does not have (all, after a restart) only what came after `floor`, Unix ms, is news.
     """
+    if len(before) == len(histories) and not any(histories):
+        return LaneChanges((), tuple(before))
     events: dict[int, dict[int, Base]] = {}
     lanes: list[Milestone] = []
     for lane, history in enumerate(histories):
         known = before[lane] if lane < len(before) else None
-        if known is not None and known[1] is history[-1][1]:
+        if known is not None and (history is None or known[1] is history[-1][1]):
             lanes.append(known)
-            continue
-        lanes.append(history[-1])
-        for at, state in _news(floor if known is None else known[0], history):
-            events.setdefault(at, {})[lane] = state
+        elif history is not None:
+            lanes.append(history[-1])
+            for at, state in _news(floor if known is None else known[0], history):
+                events.setdefault(at, {})[lane] = state
     ordered = tuple(LanesChanged(at, events[at]) for at in sorted(events))
     return LaneChanges(ordered, tuple(lanes))
 
@@ -140,17 +169,13 @@ def _up_at(status: TrainingJobStatus, pods: Sequence[Pod | None], began: int, la
     whole = ready is not None and ready.reason in _WHOLE
     if not whole and not all(p is not None and _was_up(p) for p in pods):
         return None
-    times = [_ready_at(p) for p in pods if p is not None]
+    times = [p.times.ready_at or p.times.started_at for p in pods if p is not None]
     return min(latest, max(began, millis(max(times)))) if times and all(times) else latest
 
 
 def _was_up(pod: Pod) -> bool:
     """A pod that has ended no longer says when it was ready: that it had started must do."""
     return pod.ready or pod.phase is PodPhase.SUCCEEDED or (pod.terminal and bool(pod.times.started_at))
-
-
-def _ready_at(pod: Pod) -> float:
-    return pod.times.ready_at or pod.times.started_at
 
 
 def _leaving(obs: Observation, attempt: int) -> frozenset[int]:

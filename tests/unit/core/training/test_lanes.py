@@ -10,7 +10,7 @@ from drumline.api.goodput import State
 from drumline.core.gang.ledger.events import LanesChanged
 from drumline.core.gang.types import Placement, PodPhase, PodTimes
 from drumline.core.training.attempts import begun, finished, released
-from drumline.core.training.lanes import lane_changes, lane_histories
+from drumline.core.training.lanes import NOTHING_SEEN, lane_changes, lane_histories, look
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
 
@@ -232,3 +232,34 @@ def test_after_a_restart_only_what_came_after_the_cut_is_news():
     every = dict.fromkeys(range(4), State.GANG_WAIT)
     assert lane_changes((), histories, floor=at(4)).events == (LanesChanged(at(5), every),)
     assert lane_changes((), histories, floor=at(8)).events == (LanesChanged(at(5), every),)
+
+
+def test_of_a_lane_that_looks_the_same_nothing_is_told():
+    observation = jobs.with_pods(jobs.begun(), bound)
+    first, seen = look(observation, observation.status, NOW + 1, NOTHING_SEEN)
+    assert all(first)
+    assert look(observation, observation.status, NOW + 9, seen) == ([None] * 4, seen)
+    observation = jobs.with_pod(observation, 2, with_times(prepared=3))
+    again, _ = look(observation, observation.status, NOW + 9, seen)
+    assert [h is None for h in again] == [True, True, False, True]
+    assert lane_changes(lane_changes((), first).lanes, again).events == (
+        LanesChanged(at(3), {2: State.IMAGE_PULL}),
+    )
+
+
+def test_when_the_scene_changes_every_lane_is_looked_at():
+    observation = jobs.with_pods(jobs.begun(), READY)
+    observation = jobs.with_pod(observation, 3, with_times(prepared=2, started=8))
+    _, seen = look(observation, observation.status, NOW + 9, NOTHING_SEEN)
+    observation = jobs.with_pod(observation, 3, with_times(prepared=2, started=8, ready=11))
+    histories, seen = look(observation, observation.status, NOW + 60, seen)
+    assert [h[-1] for h in histories] == [(at(11), None)] * 4
+    ended = finished(observation.status, NOW + 70, cause="NodeLost")
+    histories, _ = look(observation, ended, NOW + 70, seen)
+    assert [h[-1] for h in histories] == [(at(70), State.DRAINING)] * 4
+
+
+def test_a_queued_job_looks_the_same():
+    histories, seen = look(jobs.job(), jobs.job().status, NOW, NOTHING_SEEN)
+    assert all(histories)
+    assert look(jobs.job(), jobs.job().status, NOW + 1, seen)[0] == [None] * 4
