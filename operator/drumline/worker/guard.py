@@ -1,12 +1,12 @@
 """Matching with a limit of time, for patterns that somebody else wrote.
 
 Python's `re` cannot be stopped from within its process: a pattern such as ``(a+)+$`` holds it for ages. So a
-pattern is matched in a small process of its own, started when the first line comes. A line that takes longer
-than `LIMIT_SECONDS` costs that process its life; after `STRIKES` such lines the pattern is switched off, and
-that is said once. The process ends by itself when its input ends.
+pattern is matched in a small process of its own, started when the first line comes. A timer of the kernel's
+ends that process when a line has cost it `LIMIT_SECONDS` of processor time: on a machine that is busy with
+training, a second of the wall clock says nothing of a pattern. After `STRIKES` such lines the pattern is
+switched off, and that is said once. The process ends by itself when its input ends.
 
-Each call waits at most the limit (the first one, and one after a timeout, `START_SECONDS`). An event loop
-calls it from a thread.
+A call waits for the answer, at the very most `WAIT_SECONDS`. An event loop calls it from a thread.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ from typing import Any, Final
 from drumline.worker.patterns import AUTO, LineReader
 
 LIMIT_SECONDS: Final = 0.2
-START_SECONDS: Final = 5.0
+WAIT_SECONDS: Final = 5.0
 STRIKES: Final = 3
 _MAX_ANSWER: Final = 65_536
 
 _PROGRAM: Final = """
-import json, re, sys
-pattern = re.compile(json.loads(sys.argv[1]))
-out = sys.stdout
-out.write("null\\n"); out.flush()
+import json, re, signal, sys
+pattern, limit, out = re.compile(json.loads(sys.argv[1])), float(sys.argv[2]), sys.stdout
+signal.signal(signal.SIGPROF, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
 for line in sys.stdin:
-    found = pattern.search(json.loads(line))
+    text = json.loads(line)
+    signal.setitimer(signal.ITIMER_PROF, limit)
+    found = pattern.search(text)
+    signal.setitimer(signal.ITIMER_PROF, 0)
     out.write(json.dumps(found.groupdict() if found else None) + "\\n"); out.flush()
 """
 
@@ -74,9 +77,7 @@ class GuardedSearch:
             try:
                 return self._ask(line)
             except (OSError, ValueError):
-                self._strike("its process ended")
-            except TooSlowError:
-                self._strike(f"a line took more than {self._limit} s")
+                self._strike()
             return None
 
     def close(self) -> None:
@@ -93,25 +94,21 @@ class GuardedSearch:
 
     def _ask(self, line: str) -> Mapping[str, str | None] | None:
         if self._process is None:
-            self._process = _spawned(self._pattern)
-            _answer(self._process, START_SECONDS)
+            self._process = _spawned(self._pattern, self._limit)
         stdin = self._process.stdin
         if stdin is None:
             raise OSError("no pipe")
         stdin.write(json.dumps(line).encode() + b"\n")
         stdin.flush()
-        found = _answer(self._process, self._limit)
+        found = _answer(self._process)
         return found if isinstance(found, dict) else None
 
-    def _strike(self, why: str) -> None:
+    def _strike(self) -> None:
         self.close()
         self._strikes += 1
         if self.off:
-            self._notify(f"pattern {self._pattern!r} is switched off: {why}, {STRIKES} times")
-
-
-class TooSlowError(Exception):
-    """No answer in time."""
+            cost = f"{STRIKES} lines took more than {self._limit} s of processor time"
+            self._notify(f"pattern {self._pattern!r} is switched off: {cost}")
 
 
 def guarded(
@@ -127,24 +124,24 @@ def guarded(
     )
 
 
-def _spawned(pattern: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(pattern)]
+def _spawned(pattern: str, limit: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(pattern), str(limit)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
 
-def _answer(process: subprocess.Popen[bytes], seconds: float) -> Any:
+def _answer(process: subprocess.Popen[bytes]) -> Any:
     if process.stdout is None:
         raise OSError("no pipe")
     descriptor = process.stdout.fileno()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + WAIT_SECONDS
     text = b""
     while not text.endswith(b"\n"):
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(left * 1000):
-            raise TooSlowError
+            raise OSError("no answer")
         piece = os.read(descriptor, _MAX_ANSWER)
         if not piece:
             raise OSError("it ended")

@@ -91,15 +91,14 @@ def test_a_pattern_without_end_is_cut_off_and_then_switched_off() -> None:
     said: list[str] = []
     search = GuardedSearch(r"(?P<step>(?:\d+)+)$", limit=0.1, notify=said.append)
     assert search("12") == {"step": "12"}
-    began = time.monotonic()
     slow = "1" * 60 + "x"
     for _ in range(STRIKES):
         assert not search.off
         assert search(slow) is None
     assert search.off
     assert search("12") is None
-    assert time.monotonic() - began < 5
-    assert said == ["pattern '(?P<step>(?:\\\\d+)+)$' is switched off: a line took more than 0.1 s, 3 times"]
+    pattern = r"'(?P<step>(?:\\d+)+)$'"
+    assert said == [f"pattern {pattern} is switched off: 3 lines took more than 0.1 s of processor time"]
     assert search._process is None
 
 
@@ -127,6 +126,6 @@ def test_after_one_slow_line_the_pattern_goes_on() -> None:
 )
 def test_presets_are_quick_on_long_lines(line: str) -> None:
     reader = LineReader()
-    began = time.perf_counter()
+    began = time.thread_time()
     reader.read(line)
-    assert time.perf_counter() - began < 0.05
+    assert time.thread_time() - began < 0.05
