@@ -75,7 +75,11 @@ class Buckets:
             self.buckets.append(bucket)
         self.ms += work.ms
         if len(self.buckets) > MAX_BUCKETS:
-            self.buckets = _pairs(self.buckets)
+            self.join()
+
+    def join(self) -> None:
+        """Half as many."""
+        self.buckets = _pairs(self.buckets)
 
     def top_up(self, work: Work) -> None:
         """More time for the latest steps. There must be some."""

@@ -66,9 +66,13 @@ class Chart:
 
     def _shrink(self) -> None:
         if len(self.entries) > MAX_TIMELINE:
-            self.entries = _merged(self.entries)
-            self.head = 0
+            self.join()
         self._skip()
+
+    def join(self) -> None:
+        """Fewer entries."""
+        if self.entries:
+            self.entries, self.head = _merged(self.entries), 0
 
     def relabel(self, source: int, wall: int, target: int) -> None:
         """The earliest `wall` ms that are labelled `source` are `target`."""

@@ -1,7 +1,9 @@
 """The ledger as a short text, to go on from after a restart of the operator.
 
 Base64 of zlib of JSON: a list, in the order of `to_resume`. Lanes are a letter each, which zlib makes short.
-Everything else is bounded by the modules that hold it.
+Everything else is bounded by the modules that hold it. Should it be too long all the same, which takes more than
+ten thousand lanes in states at random, first the finest detail goes and then which lane is in which state; never
+a total.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import zlib
 from typing import Any, Final
 
+from drumline.api.goodput import MAX_RESUME
 from drumline.core.gang.ledger.amount import Amount
 from drumline.core.gang.ledger.buckets import Bucket, Buckets, Work
 from drumline.core.gang.ledger.chart import Chart
@@ -42,6 +45,31 @@ REPORTER: Final = tuple(Reporter.__slots__)
 
 def to_resume(ledger: Ledger) -> str:
     """All of `ledger` but its settings: base64 of zlib of JSON, at most `MAX_RESUME` characters."""
+    text = _text(ledger)
+    for lighter in (_coarser, _alike):
+        if len(text) <= MAX_RESUME:
+            break
+        ledger = lighter(ledger)
+        text = _text(ledger)
+    return text
+
+
+def _coarser(ledger: Ledger) -> Ledger:
+    """The same totals in fewer buckets, and a timeline of fewer entries."""
+    new = ledger.copy()
+    new.buckets.join()
+    new.chart.join()
+    return new
+
+
+def _alike(ledger: Ledger) -> Ledger:
+    """All lanes in the state that most are in: where each is, the operator sees again when it goes on."""
+    new = ledger.copy()
+    new.lanes = Lanes(bytearray([ledger.lanes.most()]) * len(ledger.lanes))
+    return new
+
+
+def _text(ledger: Ledger) -> str:
     steps, first = ledger.steps, ledger.first
     parts = [
         VERSION,

@@ -7,10 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drumline.api.goodput import MAX_RESUME, State
-from drumline.api.report import ReportSource
 from drumline.core.gang.ledger.events import LanesChanged
 from drumline.core.gang.ledger.fold import fold
-from drumline.core.gang.ledger.ledger import begin
 from drumline.core.gang.ledger.resume import from_resume, to_resume
 from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import summary
@@ -83,28 +81,36 @@ def test_one_report_says_as_much_as_many(history: list[tuple[str, int]]) -> None
 
 def _busy(lanes: int) -> Story:
     """As much as a ledger can hold that is unsettled."""
-    rng = random.Random(1)
-    story = Story(lanes=0, weight=8)
-    story.ledger = begin(0, lanes, 8, LedgerSettings())
-    story.before = summary(story.ledger, 0)
+    rng, story = random.Random(1), Story(lanes=lanes, weight=8)
     for attempt in range(1, 12):
         story.begin(story.now + 1000, attempt, restart=attempt > 1).fail(story.now + 60_000, attempt)
     story.begin(story.now + 1000, 12, restart=True)
-    for i in range(16):
-        worker = Worker(12, origin=rng.randbytes(32).hex(), slice=i, source=ReportSource.REPORT)
-        slow = {f"{i}-{w}": rng.randrange(10**5) for w in range(1000)}
-        story.hear(story.now + 10, worker.idle(rng.randrange(10**9)).report(slow=slow))
-    main = Worker(12, origin="main", slice=0, worker=1)
-    for _ in range(300):
+    main = Worker(12, origin="main", worker=1)
+    for _ in range(400):
         ms = rng.randrange(300, 90_000)
-        main.steps(
-            ms, tokens=rng.randrange(10**9), flops=rng.random() * 1e21, stall_ms=ms * rng.randrange(2) // 2
-        )
+        stall = ms * rng.randrange(2) * 3 // 4
+        main.steps(ms, tokens=rng.randrange(10**9), flops=rng.random() * 1e21, stall_ms=stall)
         story.hear(story.now + ms, main.report())
-        story.lanes(story.now, State.POD_INIT, *rng.sample(range(lanes), min(5, lanes)))
-    codes = [None, *State]
-    states = {lane: rng.choice(codes) for lane in range(lanes)}
+        story.lanes(
+            story.now, rng.choice([State.POD_INIT, None]), *rng.sample(range(lanes), min(lanes // 3, 50))
+        )
+    for i in range(15):
+        worker = Worker(12, origin=rng.randbytes(32).hex(), slice=i)
+        slow = {f"{i}-{w}": rng.randrange(10**5) + 10**6 * (w < 3) for w in range(1000)}
+        story.hear(story.now + 10, worker.idle(rng.randrange(10**9)).report(slow=slow))
+    for _ in range(40):
+        story.lanes(story.now + rng.randrange(1000), State.POD_INIT, rng.randrange(lanes))
+    states = {lane: rng.choice([None, *State]) for lane in range(lanes)}
     return story.fold(LanesChanged(story.now, states))
+
+
+def test_what_is_unsettled_is_bounded() -> None:
+    ledger = _busy(10).ledger
+    assert 32 < len(ledger.buckets.buckets) <= 64
+    assert 64 < len(ledger.chart.entries) <= 128
+    assert 8 < len(ledger.up.runs) <= 32
+    assert [len(ledger.reporters), len(ledger.stragglers), len(ledger.records)] == [16, 16, 10]
+    assert [len(ledger.steps.net), len(ledger.steps.recent)] == [64, 64]
 
 
 def test_the_resume_point_of_ten_thousand_lanes_is_small() -> None:
@@ -113,6 +119,16 @@ def test_the_resume_point_of_ten_thousand_lanes_is_small() -> None:
     assert len(text) <= MAX_RESUME
     again = from_resume(text, story.ledger.settings)
     assert summary(again, again.at) == story.figures
+
+
+def test_a_resume_point_of_very_many_lanes_keeps_the_totals() -> None:
+    story = _busy(40_000)
+    text = to_resume(story.ledger)
+    assert len(text) <= MAX_RESUME
+    again = from_resume(text, story.ledger.settings)
+    figures = summary(again, again.at)
+    assert (figures.totals, figures.provisional_ms) == (story.figures.totals, story.figures.provisional_ms)
+    assert figures.lanes == 40_000
 
 
 def test_settings_may_change_across_a_resume() -> None:

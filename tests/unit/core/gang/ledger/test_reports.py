@@ -235,10 +235,10 @@ def test_a_commit_that_proved_wrong_is_not_believed_again() -> None:
     story.hear(1900, worker.report())
     worker.step = 5
     worker.steps(100, 100)
-    story.hear(2100, worker.report())
+    story.hear(2100, worker.report()).hear(2200, worker.steps(100).report())
     assert story.figures.committed_step == 5
     assert story.figures.lost_steps == 5
-    assert story.provisional == 200
+    assert story.provisional == 300
 
 
 def test_a_commit_covers_the_steps_before_it_in_time() -> None:
