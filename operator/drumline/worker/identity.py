@@ -29,6 +29,7 @@ class Identity(NamedTuple):
     worker: int
     slices: int
     workers_per_slice: int
+    chips: int  # of the whole job; 0 = not known
     url: str
     token_file: str
     ca_file: str
@@ -78,6 +79,7 @@ def identity(environ: Mapping[str, str]) -> Identity:
         worker=_number(environ, "DRUMLINE_WORKER", 0),
         slices=_number(environ, "DRUMLINE_SLICES", 1),
         workers_per_slice=_number(environ, "DRUMLINE_WORKERS_PER_SLICE", 1),
+        chips=_number(environ, "DRUMLINE_CHIPS", 0),
         url=environ.get("DRUMLINE_REPORT_URL", ""),
         token_file=environ.get("DRUMLINE_REPORT_TOKEN_FILE", f"{_FILES}/token"),
         ca_file=environ.get("DRUMLINE_REPORT_CA_FILE", f"{_FILES}/ca.crt"),

@@ -132,7 +132,7 @@ def _reader(who: Identity) -> LineReader | None:
     preset = said.get("preset", AUTO)
     pattern, commit = said.get("pattern"), said.get("commitPattern")
     try:
-        return guarded(preset if preset in PRESETS else AUTO, pattern, commit)
+        return guarded(preset if preset in PRESETS else AUTO, pattern, commit, who.chips)
     except Exception as error:  # noqa: BLE001 -- the operator refuses such a pattern; an older one may not have
         say(f"the output is not read: {error}")
         return None
