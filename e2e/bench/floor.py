@@ -78,9 +78,7 @@ async def _send(client: RawClient, namespace: str, writes: Writes) -> None:
     name, uid = created["metadata"]["name"], created["metadata"]["uid"].encode()
     for path, body in writes.first:
         await client.request("POST", path, body.replace(NO_UID.encode(), uid))
-    await client.request(
-        "PATCH", f"{JOBS.format(namespace)}/{name}/status", writes.status, "application/merge-patch+json"
-    )
+    await client.request("PATCH", f"{JOBS.format(namespace)}/{name}/status", writes.status)
     posts = (client.request("POST", path, body.replace(NO_UID.encode(), uid)) for path, body in writes.rest)
     await asyncio.gather(*posts)
 
