@@ -1,0 +1,130 @@
+"""The operator reads steps itself: from the log that a kubelet keeps, and from a pod's own metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cluster import images
+from e2e.cluster.operator import install_api, operator_command
+from e2e.suites.kubectl import until
+from tests.realnode.conftest import Real
+
+STEPS = 40
+TOKENS = 64
+_LOGS = f"""
+import time
+for step in range({STEPS}):
+    time.sleep(0.25)
+    print(f"step={{step}} tokens={TOKENS}")
+    if step % 10 == 9:
+        print(f"checkpoint {{step}} is safe")
+"""
+_SERVES = f"""
+import http.server, threading, time
+class Metrics(http.server.BaseHTTPRequestHandler):
+    step = 0
+    def do_GET(self):
+        body = f"train_step {{Metrics.step}}\\ntokens_total {{Metrics.step * {TOKENS}}}\\nsafe_step {{Metrics.step}}\\n"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+server = http.server.ThreadingHTTPServer(("", 9090), Metrics)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+for step in range(1, {STEPS} + 1):
+    time.sleep(0.25)
+    Metrics.step = step
+time.sleep(15)
+"""
+
+
+@pytest.fixture(scope="module")
+def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An operator beside the real node; its log."""
+    asyncio.run(install_api(real.cluster))
+    command, url = operator_command(real.kubectl.kubeconfig, "--progress-logs", "on")
+    log = tmp_path_factory.mktemp("operator") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
+    try:
+        until(lambda: _leads(url), "the operator to lead", 60)
+        yield log
+        assert process.poll() is None, log.read_text()[-4000:]
+        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _leads(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return b"drumline_leader 1.0" in answer.read()
+    except OSError:
+        return False
+
+
+def job(name: str, code: str, progress: dict[str, Any]) -> dict[str, Any]:
+    container = {"name": "train", "image": images.BASE, "command": ["python3", "-u", "-c", code]}
+    return {
+        "apiVersion": "drumline.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name},
+        "spec": {
+            "accelerator": {"type": "cpu"},
+            "workersPerSlice": 1,
+            "progress": progress,
+            "template": {"spec": {"terminationGracePeriodSeconds": 1, "containers": [container]}},
+        },
+    }
+
+
+def succeeded(real: Real, name: str) -> dict[str, Any]:
+    """The status of the job once it has succeeded."""
+
+    def done() -> bool:
+        return bool(real.kubectl.get("trainingjob", name).get("status", {}).get("phase") == "Succeeded")
+
+    until(done, f"{name} to succeed", 180)
+    status: dict[str, Any] = real.kubectl.get("trainingjob", name)["status"]
+    found = status["goodput"]
+    assert sum(s["ms"] for s in found["states"]) == found["elapsedMs"]
+    return status
+
+
+def test_steps_are_read_from_the_log(real: Real, operator: Path) -> None:
+    progress = {
+        "source": "log",
+        "pattern": r"step=(?P<step>\d+) tokens=(?P<tokens>\d+)",
+        "commitPattern": r"checkpoint (?P<step>\d+) is safe",
+    }
+    real.kubectl.apply(job("logs", _LOGS, progress))
+    status = succeeded(real, "logs")
+    found = status["goodput"]
+    assert found["source"] == "reported"
+    assert (found["step"], found["committedStep"]) == (STEPS - 1, STEPS - 1)
+    assert found["stepTimes"]["count"] == STEPS
+    assert found["tokens"] == STEPS * TOKENS
+    productive = next(s["ms"] for s in found["states"] if s["state"] == "productive")
+    assert productive == pytest.approx(STEPS * 250, rel=0.3)
+    reported = next(c for c in status["conditions"] if c["type"] == "ProgressReported")
+    assert (reported["status"], reported["reason"]) == ("True", "LogFollowed")
+
+
+def test_steps_are_scraped(real: Real, operator: Path) -> None:
+    scrape = {"port": 9090, "step": "train_step", "tokens": "tokens_total", "committedStep": "safe_step"}
+    real.kubectl.apply(job("metrics", _SERVES, {"source": "scrape", "scrape": scrape}))
+    status = succeeded(real, "metrics")
+    found = status["goodput"]
+    assert found["source"] == "reported"
+    assert (found["step"], found["committedStep"]) == (STEPS, STEPS)
+    assert found["tokens"] == STEPS * TOKENS
+    reported = next(c for c in status["conditions"] if c["type"] == "ProgressReported")
+    assert (reported["status"], reported["reason"]) == ("True", "Scraped")
