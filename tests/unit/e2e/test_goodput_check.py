@@ -9,10 +9,20 @@ from typing import Any
 import pytest
 
 from e2e import goodput_check
-from e2e.goodput_check import Container, Lines, account, difference, main, productive_seconds
+from e2e.goodput_check import (
+    TOLERANCE,
+    Container,
+    Lines,
+    account,
+    difference,
+    main,
+    productive_seconds,
+    read_folder,
+)
 from e2e.goodput_record import container_of
 
 START = 1_763_600_400.0
+RECORDED = Path(__file__).parents[2] / "golden" / "goodput"
 
 
 def stamp(seconds: float) -> str:
@@ -148,6 +158,17 @@ def test_from_files(
     assert "20.000 productive worker-seconds" in out
     assert word in out
     assert main([str(tmp_path)]) == 0
+
+
+def test_a_real_run_on_a_busy_machine() -> None:
+    """examples/jax-digits.yaml with one worker killed, as recorded; logs without other programs' lines."""
+    job = json.loads((RECORDED / "job.json").read_text())
+    mine = productive_seconds(*read_folder(RECORDED))
+    assert mine == pytest.approx(59.749, abs=0.001)
+    assert account(job) == pytest.approx(59.958)
+    assert difference(mine, account(job)) <= TOLERANCE
+    goodput = job["status"]["goodput"]
+    assert sum(entry["ms"] for entry in goodput["states"]) == goodput["elapsedMs"]
 
 
 def test_what_a_pod_says_of_its_container() -> None:
