@@ -24,10 +24,13 @@ class RawClient:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def request(self, method: str, path: str, body: Any = None) -> Any:
-        """One JSON request, a PATCH as a merge; raises RuntimeError for a refusal other than 404 and 409."""
+    async def request(self, method: str, path: str, body: Any = None, content_type: str = "") -> Any:
+        """One JSON request, a PATCH as a merge unless `content_type` says otherwise.
+
+        Raises RuntimeError for a refusal other than 404 and 409.
+        """
         data = body if body is None or isinstance(body, bytes) else orjson.dumps(body)
-        headers = {"Content-Type": MERGE if method == "PATCH" else "application/json"}
+        headers = {"Content-Type": content_type or (MERGE if method == "PATCH" else "application/json")}
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             content = await answer.read()
             if answer.status >= 400 and answer.status not in (404, 409):
