@@ -25,6 +25,7 @@ from drumline.core.gang.ledger.events import Event, Reported, Ticked
 from drumline.core.gang.ledger.fold import durable_ms, fold_all, is_stale
 from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.ledger.resume import from_resume, to_resume
+from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import summary
 from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Member
@@ -157,9 +158,10 @@ class LedgerKeeper:
         entry, stored = self._entries.get(obs.job.uid), obs.status.goodput
         if entry is not None and (stored is None or millis(unix(stored.at)) <= entry.written.at):
             return entry
-        if obs.spec is None:
+        ledger = _resumed(obs, stored)
+        if ledger is None and obs.spec is None:
             return None
-        ledger = _resumed(obs, stored) or accounts.new_ledger(obs)
+        ledger = ledger or accounts.new_ledger(obs)
         written_at = min(now, unix(stored.at)) if stored is not None else now
         entry = self._entries[obs.job.uid] = Entry(ledger, ledger, written_at, speaker=Speaker.of(ledger))
         return entry
@@ -265,10 +267,11 @@ def _closing(after: TrainingJobStatus, now: float) -> list[Event]:
 
 
 def _resumed(obs: Observation, stored: GoodputStatus | None) -> Ledger | None:
-    if stored is None or not stored.resume or obs.spec is None:
+    if stored is None or not stored.resume:
         return None
+    settings = accounts.settings_of(obs.spec) if obs.spec is not None else LedgerSettings()
     try:
-        return from_resume(stored.resume, accounts.settings_of(obs.spec))
+        return from_resume(stored.resume, settings)
     except ValueError as error:
         logger.error("the ledger of %s/%s begins anew: %s", obs.job.namespace, obs.job.name, error)  # noqa: TRY400 - the message says it all
         return None

@@ -359,3 +359,14 @@ def test_the_last_words_of_a_failure_are_kept(running):
     running.observation = replace(running.observation, pods={})
     running.look(10)
     assert running.observation.status.attempts[0].message == message
+
+
+def test_a_spec_that_ceases_to_hold_ends_its_account_too(running):
+    running.keeper = running.new_keeper()
+    broken = replace(running.observation, spec=None, shape=None, roster=None, errors=("odd",), pods={})
+    running.observation = broken
+    running.look(10)
+    assert conditions.is_true(running.observation.status, ConditionType.FAILED)
+    running.balanced()
+    assert running.goodput.provisional_ms == 0
+    assert running.states()[State.LOST_PROGRESS] == LANES * 10_000
