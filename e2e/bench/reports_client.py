@@ -52,6 +52,7 @@ class Tally:
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+    unsent: int = 0  # were not even begun in time
 
 
 class Reporter:
@@ -149,6 +150,9 @@ async def steadily(reporters: list[Reporter], each: float, seconds: float, *, wa
         for i in range(round(seconds * each)):
             due = first + i / each
             await asyncio.sleep(due - time.monotonic())
+            if time.monotonic() > began + seconds:
+                tally.unsent += 1
+                continue
             tally.statuses[await reporter.send()] += 1
             tally.seconds.append(time.monotonic() - due)
 
