@@ -20,6 +20,7 @@ from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import parse_spec, validate_job
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.lazy import rendered
 from drumline.core.gang.placement import place
 from drumline.core.gang.placement_refusal import unmodelled
 from drumline.core.gang.plan import Apply, Create, Plan
@@ -140,7 +141,7 @@ def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:
 def _created(plan: Plan) -> Iterator[Manifest]:
     yield from (create.manifest for create in plan.prepare)
     for stage in plan.actions:
-        yield from (action.manifest for action in stage if isinstance(action, Create | Apply))
+        yield from (rendered(action.manifest) for action in stage if isinstance(action, Create | Apply))
 
 
 def _waiting(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from drumline.core.gang.lazy import rendered
 from drumline.core.gang.plan import Action, Create, Delete, Plan
 from drumline.runtime.errors import ApiError, LeaseLost, TerminalError
 from drumline.runtime.executor_events import Events
@@ -100,6 +101,8 @@ class Executor:
                 return
 
     async def _act(self, owner: Owner, action: Action, outcome: Outcome) -> None:
+        if isinstance(action, Create):
+            action = replace(action, manifest=rendered(action.manifest))
         what = _describe(action)
         if isinstance(action, Create):
             made = await self._objects.create(owner, action)

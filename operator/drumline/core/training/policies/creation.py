@@ -13,8 +13,10 @@ names the helpers that came later.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from drumline.api.reasons import ConditionType, Reason
+from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Action, Create
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
@@ -47,7 +49,7 @@ def creation(view: View) -> View:
         return _begin_again(view)
     batch = due[: view.obs.settings.creates_per_plan]
     view = view.act(*_shared(gang, current))
-    view = view.act(*(Create("pods", gang.pod(i, _node(view, i))) for i in batch))
+    view = view.act(*(Create("pods", Lazy(partial(gang.pod, i, _node(view, i)))) for i in batch))
     if len(batch) < len(due):
         view = view.again_in(0.0)
     return _recorded(view, {*current, *batch})
