@@ -47,6 +47,12 @@ BY_FRAMEWORK: Final[Mapping[Framework, tuple[str, ...]]] = {
 
 LIST_LIKE: Final = frozenset({"LIBTPU_INIT_ARGS", "XLA_FLAGS"})  # flags: ours first, then the user's
 MAX_BYTES: Final = 131_071  # of NAME=value: Linux starts no program with a longer one (MAX_ARG_STRLEN)
+SWITCHES: Final = (  # of our prefix, and yet the user's: what the launcher and the worker library do
+    "DRUMLINE_HOOKS",
+    "DRUMLINE_KUBEFLOW",
+    "DRUMLINE_REPORTER",
+    "DRUMLINE_TERMINATION_LOG",
+)
 PREFERENCES: Final = frozenset({"PYTHONUNBUFFERED"})
 
 
@@ -57,7 +63,8 @@ def reserved_names(framework: Framework, *, tpu: bool) -> frozenset[str]:
 
 def is_reserved(name: str, framework: Framework, *, tpu: bool) -> bool:
     """Whether a user may not set the variable."""
-    return name.startswith(ENV_PREFIX) or name in reserved_names(framework, tpu=tpu)
+    ours = name.startswith(ENV_PREFIX) and name not in SWITCHES
+    return ours or name in reserved_names(framework, tpu=tpu)
 
 
 def host_list_bytes(job_characters: int, slices: int, workers_per_slice: int) -> int:

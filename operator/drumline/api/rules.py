@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from drumline.api.environment import BY_FRAMEWORK, TPU
+from drumline.api.environment import BY_FRAMEWORK, SWITCHES, TPU
 from drumline.api.meta import ENV_PREFIX
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
@@ -174,8 +174,8 @@ def container_rules() -> list[Rule]:
     """Rules of a container."""
     return [
         rule(
-            f"!has(self.env) || self.env.all(e, !e.name.startsWith('{ENV_PREFIX}'))",
-            f"environment names that begin with {ENV_PREFIX} are reserved",
+            f"!has(self.env) || self.env.all(e, !e.name.startsWith('{ENV_PREFIX}') || e.name in {list(SWITCHES)})",
+            f"environment names that begin with {ENV_PREFIX} are reserved, but for {', '.join(SWITCHES)}",
             ".env",
         )
     ]

@@ -56,9 +56,9 @@ def launches(spec: TrainingJobSpec, reporting: Reporting) -> bool:
     return bool(wanted) and not launcher.refusal(spec.template)
 
 
-def progress_env(spec: TrainingJobSpec, reporting: Reporting) -> list[EnvVar]:
-    """Variables of every worker."""
-    return variables(list(_variables(spec, reporting)))
+def progress_env(spec: TrainingJobSpec, reporting: Reporting, chips: int) -> list[EnvVar]:
+    """Variables of every worker; `chips` are those of the whole job."""
+    return variables(list(_variables(spec, reporting, chips)))
 
 
 def instrumented(spec: TrainingJobSpec, reporting: Reporting) -> Template:
@@ -85,13 +85,14 @@ def leading_containers(spec: TrainingJobSpec, reporting: Reporting) -> tuple[lau
     return (launcher.init_container(reporting.launcher_image, spec.template),)
 
 
-def _variables(spec: TrainingJobSpec, reporting: Reporting) -> Iterator[tuple[str, object]]:
+def _variables(spec: TrainingJobSpec, reporting: Reporting, chips: int) -> Iterator[tuple[str, object]]:
     if spec.checkpoint is not None and spec.checkpoint.path is not None:
         yield "DRUMLINE_CHECKPOINT_PATH", spec.checkpoint.path
     if reports(spec, reporting):
         yield "DRUMLINE_REPORT_URL", reporting.url
         yield "DRUMLINE_REPORT_TOKEN_FILE", f"{mounts.REPORT_PATH}/{mounts.TOKEN_FILE}"
         yield "DRUMLINE_REPORT_CA_FILE", f"{mounts.REPORT_PATH}/{mounts.CA_FILE}"
+        yield "DRUMLINE_CHIPS", chips
         yield "DRUMLINE_PROGRESS", _said(spec.progress)
 
 

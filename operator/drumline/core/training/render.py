@@ -144,7 +144,9 @@ def prepare_gang(
     shape = resolve_shape(spec, catalog)
     owner = owner_of(job)
     facts = _facts(job, shape, attempt, settings)
-    worker = _reporting(_worker_role(owner, spec, catalog, shape, facts), spec, settings.reporting)
+    worker = _reporting(
+        _worker_role(owner, spec, catalog, shape, facts), spec, settings.reporting, shape.chips
+    )
     return PreparedGang(
         owner=owner,
         roster=roster(job.name, spec, shape.workers_per_slice),
@@ -193,12 +195,12 @@ def _worker_role(
     )
 
 
-def _reporting(role: Role, spec: TrainingJobSpec, reporting: Reporting) -> Role:
+def _reporting(role: Role, spec: TrainingJobSpec, reporting: Reporting, chips: int) -> Role:
     """The workers' role with what reporting adds."""
     return replace(
         role,
         template=progress_render.instrumented(spec, reporting),
-        env=[*role.env, *progress_render.progress_env(spec, reporting)],
+        env=[*role.env, *progress_render.progress_env(spec, reporting, chips)],
         leading=progress_render.leading_containers(spec, reporting),
     )
 
