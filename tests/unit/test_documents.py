@@ -13,8 +13,6 @@ from drumline.api.reasons import Cause, ConditionType
 from drumline.core.training.attempts import INFRASTRUCTURE
 from drumline.core.training.decide import POLICIES
 from drumline.runtime.config import Config
-from drumline.runtime.metrics import Metrics
-from drumline.runtime.metrics_census import Census
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -37,16 +35,6 @@ def test_architecture_lists_the_policies_in_their_order() -> None:
     assert names == [policy.__name__.replace("_", " ") for policy in POLICIES]
 
 
-def test_operations_lists_every_metric_and_no_other() -> None:
-    metrics = Metrics()
-    metrics.follow_jobs(lambda: Census({"Running": 1}, {"cpu": 0}, {"cpu": 0}, {("a", "b", "c"): 1}))
-    exported = {
-        line.split()[2] for line in metrics.render().decode().splitlines() if line.startswith("# TYPE")
-    }
-    listed = set(re.findall(r"^\| `(drumline_\w+)`", section("operations.md", "## Metrics"), re.MULTILINE))
-    assert listed == {name for name in exported if not name.endswith("_created")}
-
-
 def test_the_charts_settings_are_the_operators() -> None:
     values = yaml.safe_load((ROOT / "charts" / "drumline" / "values.yaml").read_text())
     names = {re.sub(r"_(\w)", lambda m: m[1].upper(), field.name) for field in fields(Config)}
@@ -61,6 +49,7 @@ def test_the_charts_settings_are_the_operators() -> None:
         "catalogConfigMap",
         "reportUrl",
         "launcherImage",
+        "progressLogs",
         "reportSocket",
         "ingestHost",
         "ingestPort",
