@@ -20,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,36 +76,44 @@ class Phase:
 
 async def main() -> Row:
     """Measure; the row."""
-    async with rig(OPTIONS) as made:
-        with tempfile.TemporaryDirectory() as folder:
-            site = await _site(made, Path(folder))
-            try:
-                return await _measured(site)
-            finally:
-                site.ingest.terminate()
-                site.ingest.wait(20)
-                made.stop_operator()
+    with tempfile.TemporaryDirectory() as folder:
+        async with rig(OPTIONS) as made:
+            times = Path(folder) / "times"
+            times.touch()
+            socket = Path(folder) / "reports.sock"
+            timed = ("-m", "e2e.bench.timed_operator", str(times))
+            await made.start_operator("--report-socket", str(socket), *PATIENT, instead=timed)
+            with _ingest(made, socket) as (process, port):
+                identities = await _jobs(made.client)
+                target = Target(port, NAME, await _authority(made.client))
+                return await _measured(Site(made, process, times, target, identities))
 
 
-async def _site(made: Rig, folder: Path) -> Site:
-    socket, times = folder / "reports.sock", folder / "times"
-    times.touch()
-    timed = ("-m", "e2e.bench.timed_operator", str(times))
-    await made.start_operator("--report-socket", str(socket), *PATIENT, instead=timed)
+@contextmanager
+def _ingest(made: Rig, socket: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The ingest's process and port."""
     port = ports.reserve().number
     arguments = ["--kubeconfig", str(made.cluster.kubeconfig), "--report-socket", str(socket)]
     arguments += ["--ingest-host", "127.0.0.1", "--ingest-port", str(port)]
     with made.log.open("ab") as log:
-        ingest = subprocess.Popen(  # noqa: ASYNC220
+        process = subprocess.Popen(
             [sys.executable, "-m", "drumline", "ingest", *arguments], stdout=log, stderr=log
         )
-    await make_namespace(made.client, NAMESPACE)
-    watch = asyncio.create_task(made.client.watch_pods(NAMESPACE, running(JOB_COUNT), 300.0))
+    try:
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def _jobs(client: RawClient) -> list[Identity]:
+    """Make the jobs, wait for their pods to run, and get each pod a token."""
+    await make_namespace(client, NAMESPACE)
+    watch = asyncio.create_task(client.watch_pods(NAMESPACE, running(JOB_COUNT), 300.0))
     path = JOBS.format(NAMESPACE)
-    await made.client.each(("POST", path, training_job(f"job-{i}", NAMESPACE, 1)) for i in range(JOB_COUNT))
+    await client.each(("POST", path, training_job(f"job-{i}", NAMESPACE, 1)) for i in range(JOB_COUNT))
     await watch
-    target = Target(port, NAME, await _authority(made.client))
-    return Site(made, ingest, times, target, await _identities(made.client))
+    return await _identities(client)
 
 
 async def _authority(client: RawClient) -> str:

@@ -71,16 +71,22 @@ class Reporter:
         ).encode()
 
     async def send(self) -> int:
-        """Send the next report; the HTTP status, 0 when the connection broke."""
+        """Send the next report; the HTTP status, 0 when a new connection broke."""
         body = self._body()
-        try:
-            reader, writer = self._streams or await self._connect()
-            writer.write(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(_header(head, b"content-length: ")))
-        except (OSError, asyncio.IncompleteReadError):
-            self.close()
-            return 0
+        for kept in (True, False) if self._streams is not None else (False,):
+            try:
+                return await self._exchange(body)
+            except (OSError, asyncio.IncompleteReadError):
+                self.close()
+                if not kept:
+                    break
+        return 0
+
+    async def _exchange(self, body: bytes) -> int:
+        reader, writer = self._streams or await self._connect()
+        writer.write(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(_header(head, b"content-length: ")))
         if b"connection: close" in head.lower():
             self.close()
         return int(head[9:12])
