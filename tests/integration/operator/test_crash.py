@@ -20,6 +20,7 @@ from e2e.cluster.provider import Cluster, Embedded
 from e2e.cluster.proxy import Hook, Hooks, Interrupted, Write, WriteProxy
 from tests.integration.operator.conftest import Operator, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest
+from tests.integration.operator.test_goodput import assert_balanced
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -170,6 +171,7 @@ async def _live(lab: Lab, name: str, proxy: WriteProxy, hooks: Hooks) -> int:
         "status"
     ]
     assert (job["status"]["attempt"], job["status"]["restartCount"]) == (2, 1)
+    assert_balanced(job)
     # rank 1 may have failed while no operator was there to create rank 0 of the first attempt
     expected = {f"{name}-{a}-0-{w}" for a in (1, 2) for w in (0, 1)}
     assert expected - {f"{name}-1-0-0"} <= set(uids) <= expected
