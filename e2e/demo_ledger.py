@@ -23,13 +23,18 @@ def show(site: Site, job: str, folder: Path) -> bool:
     kubectl_drumline(["goodput", job, *where, "--html", str(REPORT)])
     manifest = site.kubectl.get("trainingjob", job)
     (folder / "job.json").write_text(json.dumps(manifest))
-    here, there = productive_seconds(*read_folder(folder)), account(manifest)
-    off = difference(here, there)
+    here, there, off = opinions(manifest, folder)
     print(
         f"\nproductive worker-seconds: {there:.3f} by the ledger, {here:.3f} by pods' logs and container times "
         f"alone ({100 * off:.2f} % apart)\nas a page with a timeline: {REPORT.relative_to(REPOSITORY)}"
     )
     return adds_up(manifest["status"]["goodput"]) and off <= TOLERANCE
+
+
+def opinions(manifest: dict[str, Any], folder: Path) -> tuple[float, float, float]:
+    """Productive worker-seconds by logs and container times, by the ledger, and how far they are apart."""
+    here, there = productive_seconds(*read_folder(folder)), account(manifest)
+    return here, there, difference(here, there)
 
 
 def adds_up(goodput: dict[str, Any]) -> bool:

@@ -54,7 +54,7 @@ class Site:
     def kill_operator(self) -> None:
         """Kill the operator's process without warning; the kubelet starts it again."""
         kubectl = Kubectl(self.kubectl.kubeconfig, OPERATOR_NAMESPACE)
-        (pod,) = kubectl.list("pods", "--selector=app.kubernetes.io/name=drumline")
+        (pod,) = kubectl.list("pods", "app.kubernetes.io/name=drumline")
         status = next(s for s in pod["status"]["containerStatuses"] if s["name"] == "operator")
         self.node.store.kill(status["containerID"].rpartition("/")[2])
 

@@ -72,6 +72,7 @@ def tell(
                 site.say(f"killing the process of worker {victim}")
                 site.kill_worker(victim)
             elif victim is not None and later is not None and watch.attempt > 1 and _is_at(line, later[0]):
+                site.say(f"step {later[0]}: {later[1].__name__.replace('_', ' ')}")
                 later[1]()
                 later = None
     except TimeoutError as error:

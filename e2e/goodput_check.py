@@ -24,6 +24,7 @@ from typing import Any
 
 TOLERANCE = 0.01
 _WINDOW, _KNOWN, _FACTOR = 64, 20, 3
+_FINEST = 0.001  # seconds: the ledger measures no finer, so it takes no smaller MAD
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _limit(times: Sequence[float]) -> float:
     latest = times[-_WINDOW:]
     median = statistics.median(latest)
     mad = statistics.median(abs(t - median) for t in latest)
-    return median + _FACTOR * mad
+    return median + _FACTOR * max(mad, _FINEST)
 
 
 def _unix(text: str) -> float | None:

@@ -67,8 +67,10 @@ def main():
         checkpoints.wait_until_finished()
         committed(durable)
 
-    correct = jnp.argmax(logits(state["parameters"], images[test]), axis=1) == labels[test]
-    say(f"test accuracy {100 * float(correct.mean()):.1f} %")
+    with phase("eval"):
+        correct = jnp.argmax(logits(state["parameters"], images[test]), axis=1) == labels[test]
+        accuracy = 100 * float(correct.mean())
+    say(f"test accuracy {accuracy:.1f} %")
 
 
 def phase(name):

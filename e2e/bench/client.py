@@ -61,7 +61,7 @@ class RawClient:
                 if kind == "DELETED":
                     phases.pop(name, None)
                 else:
-                    phases[name] = (pod.get("status", {}).get("phase", ""), _ready(pod))
+                    phases[name] = (pod.get("status", {}).get("phase", ""), is_ready(pod))
                 if until(phases):
                     return time.monotonic()
         raise TimeoutError(f"the watch of {namespace} ended")
@@ -86,8 +86,9 @@ class RawClient:
                         yield event["type"], event["object"]
 
 
-def _ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
+def is_ready(thing: Mapping[str, Any]) -> bool:
+    """Whether a pod or node says that it is ready."""
+    conditions = thing.get("status", {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 

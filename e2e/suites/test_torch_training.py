@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.demo_ledger import adds_up
 from e2e.demo_site import EXAMPLES, Site
 from e2e.demo_story import tell
 
@@ -31,3 +32,8 @@ def test_a_killed_worker_costs_a_restart_and_no_more(site: Site, parallelism: st
     assert story.accuracy is not None
     assert story.accuracy > 90
     assert (checkpoints / "digits" / "step-300").is_dir()
+    goodput = story.status["goodput"]
+    assert adds_up(goodput)
+    assert (goodput["source"], goodput["step"]) == ("reported", 300), "read by the launcher from its lines"
+    assert goodput["committedStep"] == 300
+    assert goodput["lostSteps"] > 0

@@ -13,7 +13,7 @@ from drumline.core.gang.ledger.events import Reported
 from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.ledger.reporters import IN_PROCESS, MAX_REPORTERS, Reporter, find
 from drumline.core.gang.ledger.stepping import fold_phase, fold_step, go_on_from
-from drumline.core.gang.ledger.steps import mad_of, median_of
+from drumline.core.gang.ledger.steps import median_of, spread_of
 
 
 def is_stale(ledger: Ledger, report: Report) -> bool:
@@ -105,7 +105,7 @@ def _commit(ledger: Ledger, reporter: Reporter, commit: Commit) -> None:
 def _compare(ledger: Ledger, medians: dict[str, int]) -> None:
     """Keep the slow ones of these workers, and of those that others told of."""
     ordered = sorted(medians.values())
-    limit = median_of(ordered) + ledger.settings.straggler_factor * mad_of(ordered)
+    limit = median_of(ordered) + ledger.settings.straggler_factor * spread_of(ordered)
     slow = {lane: ms for lane, ms in ledger.stragglers.items() if lane not in medians}
     slow.update((lane[:32], ms) for lane, ms in medians.items() if ms > limit)
     slowest = sorted(slow.items(), key=lambda item: (-item[1], item[0]))

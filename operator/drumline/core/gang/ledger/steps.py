@@ -6,7 +6,7 @@ latest WINDOW steps of the segment, or while it has none the median of the segme
 
 A row of n steps reported together counts as n steps of their mean. Its net time is split in the order of the
 states: beyond the hang limit, max(floor, factor · median) + (n − 1) · median, it hung for all beyond n medians;
-beyond n · (median + factor · MAD) some worker was slow. Each part is clamped to what the ones before it leave.
+beyond n · (median + factor · MAD) some worker was slow, the MAD being taken as 1 ms at least. Each part is clamped to what the ones before it leave.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ def mad_of(ordered: list[int]) -> int:
     """Median absolute deviation from the median of sorted numbers."""
     median = median_of(ordered)
     return median_of(sorted([abs(n - median) for n in ordered]))
+
+
+def spread_of(ordered: list[int]) -> int:
+    """The MAD that a limit is set by: at least a millisecond, finer than which nothing is measured."""
+    return max(1, mad_of(ordered))
 
 
 class Steps:
@@ -130,7 +135,7 @@ class Steps:
         median = self.median()
         if self.segment < settings.straggler_steps or piece.net <= piece.steps * median:
             return 0
-        limit = median + settings.straggler_factor * mad_of(self.ordered)
+        limit = median + settings.straggler_factor * spread_of(self.ordered)
         return max(0, piece.net - piece.steps * limit)
 
     def split(self, piece: Piece, hang_ms: int, left: int, settings: LedgerSettings) -> list[int]:
