@@ -9,7 +9,7 @@ nothing and a repeated one adds nothing. Spans are in order and do not overlap.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -19,6 +19,9 @@ REPORT_VERSION: Final = 1
 MAX_REPORT_BYTES: Final = 262_144
 MAX_SPANS: Final = 2000
 MAX_MS: Final = 10**12  # thirty years
+MAX_STEP: Final = 2**53
+MAX_NUMBER: Final = 2**31 - 1
+MAX_LANE: Final = 32  # characters
 AUDIENCE: Final = "drumline"
 REPORT_PATH: Final = "/v1/report"
 
@@ -41,7 +44,7 @@ class Span(StatusModel):
     kind: SpanKind
     start_ms: int = Field(ge=0, le=MAX_MS)
     duration_ms: int = Field(ge=0, le=MAX_MS)
-    step: int = Field(default=-1, ge=-1, le=2**53)
+    step: int = Field(default=-1, ge=-1, le=MAX_STEP)
     count: int = Field(default=1, ge=1, le=10**9)
     stall_ms: int = Field(default=0, ge=0, le=MAX_MS, description="Of which waiting for input.")
     save_ms: int = Field(default=0, ge=0, le=MAX_MS, description="Of which blocked by saving a checkpoint.")
@@ -60,7 +63,7 @@ class OpenSpan(StatusModel):
 class Commit(StatusModel):
     """A checkpoint that became durable and covers every step up to `step`."""
 
-    step: int = Field(ge=-1, le=2**53)
+    step: int = Field(ge=-1, le=MAX_STEP)
     at_ms: int = Field(ge=0, le=MAX_MS)
 
 
@@ -86,25 +89,28 @@ class Report(StatusModel):
 
     version: int = Field(ge=1, le=REPORT_VERSION)
     job: JobRef
-    attempt: int = Field(ge=1)
-    epoch: int = Field(default=0, ge=0)
-    slice: int = Field(default=0, ge=0)
-    worker: int = Field(default=0, ge=0)
+    attempt: int = Field(ge=1, le=MAX_NUMBER)
+    epoch: int = Field(default=0, ge=0, le=MAX_NUMBER)
+    slice: int = Field(default=0, ge=0, le=MAX_NUMBER)
+    worker: int = Field(default=0, ge=0, le=MAX_NUMBER)
     source: ReportSource = ReportSource.REPORT
     origin: str = Field(
         default="",
         max_length=64,
         description="Unique to one life of the reporter: another one begins a new clock.",
     )
-    sequence: int = Field(default=0, ge=0)
+    sequence: int = Field(default=0, ge=0, le=2**53)
     sent_ms: int = Field(ge=0, le=MAX_MS, description="The reporter's clock when it sent this.")
     resumed_step: int | None = Field(
-        default=None, ge=-1, description="The step that training went on from, when the reporter knows."
+        default=None,
+        ge=-1,
+        le=MAX_STEP,
+        description="The step that training went on from, when the reporter knows.",
     )
     spans: tuple[Span, ...] = Field(default=(), max_length=MAX_SPANS)
     open: OpenSpan | None = None
     commits: tuple[Commit, ...] = Field(default=(), max_length=MAX_SPANS)
-    slow: dict[str, int] = Field(
+    slow: dict[Annotated[str, Field(max_length=MAX_LANE)], Annotated[int, Field(ge=0, le=MAX_MS)]] = Field(
         default_factory=dict,
         max_length=4096,
         description="Median step time of workers, ms, by <slice>-<worker>, when the reporter knows them.",

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from drumline.api.goodput import GoodputStatus, State, StateTime
+from drumline.api.goodput import GoodputStatus, State, StateTime, StepTimes
 from drumline.core.gang.goodput_ratios import Facts, ratios_of
 from drumline.core.gang.ledger.summary import Summary
 
 __all__ = ["Facts", "status_of", "tokens_per_second"]
 
 MS_PER_HOUR: Final = 3_600_000
+MAX_INTEGER: Final = 2**63 - 1  # what the API server takes; a worker may claim more, bit by bit
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,12 +32,12 @@ def status_of(found: Summary, facts: Facts, at_ms: int, resume: str = "") -> Goo
         states=tuple(_states(found)),
         step=found.step,
         committed_step=found.committed_step,
-        lost_steps=found.lost_steps,
-        tokens=found.tokens,
+        lost_steps=min(found.lost_steps, MAX_INTEGER),
+        tokens=min(found.tokens, MAX_INTEGER),
         last_progress_at=_time_or_none(found.last_progress_at),
         last_checkpoint_at=_time_or_none(found.last_checkpoint_at),
         hangs=found.hangs,
-        step_times=found.step_times,
+        step_times=_step_times(found.step_times),
         checkpoint_saves=found.checkpoint_saves,
         checkpoint_restores=found.checkpoint_restores,
         stragglers=found.stragglers,
@@ -63,6 +64,12 @@ def _states(found: Summary) -> Iterator[StateTime]:
     for state in State:
         if ms := found.totals.get(state, 0):
             yield StateTime(state=state.value, ms=ms, restart_ms=found.restart.get(state, 0))
+
+
+def _step_times(times: StepTimes) -> StepTimes:
+    sum_ms, count = (min(n, MAX_INTEGER) for n in (times.sum_ms, times.count))
+    buckets = tuple(min(n, MAX_INTEGER) for n in times.buckets)
+    return times.model_copy(update={"sum_ms": sum_ms, "count": count, "buckets": buckets})
 
 
 def _badput_ms(found: Summary) -> int:

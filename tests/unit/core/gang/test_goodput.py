@@ -233,3 +233,13 @@ def test_states_while_up_are_those_the_property_takes_for_ready() -> None:
     assert {State.PRODUCTIVE, State.HANG} <= UP
     assert not UP & {State.QUEUED, State.GANG_WAIT, State.IDLE_TAIL}
     assert flops_per_token(LLAMA) == pytest.approx(51.472450944e9)
+
+
+def test_no_number_is_larger_than_the_api_server_takes() -> None:
+    huge = 10**30
+    times = StepTimes(count=huge, sum_ms=huge, buckets=(huge, 1))
+    found = status(figures({State.PRODUCTIVE: 1}, tokens=huge, lost_steps=huge, step_times=times))
+    most = 2**63 - 1
+    assert (found.tokens, found.lost_steps) == (most, most)
+    assert (found.step_times.count, found.step_times.sum_ms) == (most, most)
+    assert found.step_times.buckets == (most, 1)
