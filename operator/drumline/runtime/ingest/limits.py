@@ -39,6 +39,12 @@ class Buckets:
         self._forget(now)
         return 0.0
 
+    def charge(self, key: Hashable, more: int, now: float) -> None:
+        """What came counts as `more` besides: the key's next request has to wait for them."""
+        if more > 0:
+            self._next[key] = max(self._next.get(key, now), now) + more * self._interval
+            self._next.move_to_end(key)
+
     def _forget(self, now: float) -> None:
         """Drop the longest unused key if its bucket is full again, and whatever is beyond the limit."""
         oldest = next(iter(self._next))

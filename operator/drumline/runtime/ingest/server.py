@@ -38,6 +38,9 @@ from drumline.runtime.ingest.verdicts import (
 BODY_SECONDS: Final = 5.0
 BODIES_BYTES: Final = 64 * 2**20  # of all requests together
 LIMITED_SECONDS: Final = 1.0
+BYTES_MORE: Final = (
+    16_384  # so many bytes of a report count as one report more: they cost the operator's loop
+)
 JOB_SHARE: Final = 4  # a job may send so many times what one pod may
 MOST_JOBS: Final = 50_000
 BEARER: Final = "bearer "
@@ -130,8 +133,11 @@ class Server:
         with self._bodies.hold(MAX_REPORT_BYTES if size is None else min(size, MAX_REPORT_BYTES)) as held:
             if not held:
                 raise _limited("too many reports at once", 1.0)
-            report = _parsed(await _body(request))
-            lane = self._lane(report, reporter)
+            body = await _body(request)
+            more = len(body) // BYTES_MORE
+            self._pods.charge(reporter.uid, more, self._clock())
+            report = _parsed(body)
+            lane = self._lane(report, reporter, more)
             return self._answer(await self._ask(report, reporter, lane), report, reporter)
 
     async def _reporter(self, request: web.Request) -> Reporter:
@@ -147,8 +153,8 @@ class Server:
         except ApiError as error:
             raise Refusal(503, Outcome.UNAVAILABLE, "the token could not be reviewed", 2.0) from error
 
-    def _lane(self, report: Report, reporter: Reporter) -> str:
-        """What the report takes turns as."""
+    def _lane(self, report: Report, reporter: Reporter, more: int) -> str:
+        """What the report, which counts as `more` besides, takes turns as."""
         if report.job.namespace != reporter.namespace:
             raise Refusal(403, Outcome.FORBIDDEN, f"pod {reporter.pod} is of another namespace")
         job = self._job_of.get(reporter.uid)
@@ -158,6 +164,7 @@ class Server:
             raise Refusal(403, Outcome.FORBIDDEN, f"pod {reporter.pod} is of another job")
         if early := self._jobs.take(job, self._clock()):
             raise _limited("this job reports too often", early)
+        self._jobs.charge(job, more, self._clock())
         return job
 
     async def _ask(self, report: Report, reporter: Reporter, lane: str) -> Verdict:

@@ -75,6 +75,8 @@ class Tokens:
 
         Raises DeniedError, CrowdedError, and ApiError when the API server does not answer.
         """
+        if not token.isascii():
+            raise DeniedError("not a service account's token")
         digest, now = hashlib.sha256(token.encode()).digest(), self._now()
         if (known := self._known.get(digest)) is not None:
             if known.until > now:

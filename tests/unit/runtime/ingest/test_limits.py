@@ -67,3 +67,13 @@ def test_a_budget_is_given_back() -> None:
     with pytest.raises(KeyError), budget.hold(10):
         raise KeyError
     assert budget.left == 10
+
+
+def test_what_counts_for_more_has_the_next_one_wait() -> None:
+    buckets = Buckets(rate=2, burst=3)
+    assert buckets.take("a", 10.0) == 0.0
+    buckets.charge("a", 5, 10.0)
+    buckets.charge("b", 0, 10.0)
+    assert buckets.take("a", 10.0) == pytest.approx(2.0), "six of three at once, and one more"
+    assert buckets.take("a", 12.0) == 0.0
+    assert len(buckets) == 1

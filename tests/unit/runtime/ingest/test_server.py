@@ -15,7 +15,7 @@ from drumline.runtime.errors import Unavailable as ApiUnavailable
 from drumline.runtime.ingest import server as server_module
 from drumline.runtime.ingest.fair import Waiting
 from drumline.runtime.ingest.limits import Budget
-from drumline.runtime.ingest.server import JOB_SHARE, Connections, Server
+from drumline.runtime.ingest.server import BYTES_MORE, JOB_SHARE, Connections, Server
 from drumline.runtime.ingest.tokens import CrowdedError, DeniedError
 from drumline.runtime.ingest.verdicts import (
     Accepted,
@@ -170,7 +170,7 @@ async def test_what_is_no_report_is_named(desk: Desk, body: Any, complaint: str)
 async def test_sizes(desk: Desk) -> None:
     assert (await desk.send(b"x" * (MAX_REPORT_BYTES + 1)))[0] == 413
     assert (await desk.send(b"x" * MAX_REPORT_BYTES))[0] == 400
-    assert (await desk.send(b"x", {**GOOD, "Content-Encoding": "gzip"}))[0] == 415
+    assert (await desk.send(b"x", {"Authorization": "Bearer pod-b", "Content-Encoding": "gzip"}))[0] == 415
 
 
 async def test_a_body_that_stops_is_cut_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +199,14 @@ async def test_a_pod_has_its_rate(desk: Desk) -> None:
     assert (await desk.send(headers={"Authorization": "Bearer pod-b"}))[0] == 200
     desk.now += 1.0
     assert (await desk.send())[0] == 200
+
+
+async def test_a_large_report_counts_for_several(desk: Desk) -> None:
+    large = b" " * (10 * BYTES_MORE)
+    assert (await desk.send(large))[0] == 400
+    status, _, headers = await desk.send()
+    assert (status, headers["Retry-After"]) == (429, str(11 - BURST + 1))
+    assert (await desk.send(headers={"Authorization": "Bearer pod-b"}))[0] == 200, "it is another's"
 
 
 async def test_a_job_has_its_rate_once_its_pods_are_known(desk: Desk) -> None:

@@ -108,7 +108,10 @@ async def test_a_pod_that_has_gone_is_forgotten(tokens: Tokens, api: Api) -> Non
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "x", "a.b", "a.%.c", "a.W10.c", "a.e30.c", token(aud="other"), token(exp=NOW), token(exp="soon")],
+    [
+        *("", "x", "a.b", "a.%.c", "a.W10.c", "a.e30.c", token("\udc80")),
+        *(token(aud="other"), token(exp=NOW), token(exp="soon")),
+    ],
 )
 async def test_what_cannot_be_good_costs_no_review(tokens: Tokens, api: Api, bad: str) -> None:
     with pytest.raises(DeniedError):
