@@ -22,6 +22,7 @@ from drumline.runtime.progress_target import Told
 INTERVAL_SECONDS: Final = 10.0
 TIMEOUT_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1 << 20
+MAX_NAMED: Final = 1 << 15  # characters of the lines that are parsed, which takes the loop 20 ms
 MAX_FIRST_STEPS: Final = (
     1000  # a first look at more of them is taken for a job that went on from a checkpoint
 )
@@ -73,10 +74,15 @@ async def fetch(session: aiohttp.ClientSession, address: str, spec: ScrapeSpec) 
 
 
 def look(text: str, spec: ScrapeSpec) -> Seen:
-    """The metrics that the job names; of a step the greatest, of tokens the sum. ValueError: malformed lines."""
+    """The metrics that the job names; of a step the greatest, of tokens the sum.
+
+    ValueError: malformed lines, or too many of those metrics.
+    """
     names = {n for n in (spec.step, spec.tokens, spec.committed_step) if n}
     # a counter's type line would make the parser look for its name without _total
     lines = [line for line in text.splitlines() if line.startswith(tuple(names))]
+    if sum(map(len, lines)) > MAX_NAMED:
+        raise ValueError(f"the metrics that are looked at have more than {MAX_NAMED} characters")
     found: dict[str, list[float]] = {name: [] for name in names}
     for name, value in read_samples("\n".join([*lines, ""])):
         if name in found and math.isfinite(value) and 0 <= value <= MAX_STEP:

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from drumline.api.progress import Progress, ProgressSource, ScrapeSpec
 from drumline.api.report import ReportSource
 from drumline.runtime import progress_scrape
-from drumline.runtime.progress_scrape import MAX_BYTES, Scraped, Seen, fetch, look, scrape
+from drumline.runtime.progress_scrape import MAX_BYTES, MAX_NAMED, Scraped, Seen, fetch, look, scrape
 from tests.unit.runtime.test_progress_log import START, TARGET, Ledgers, told
 
 SPEC = ScrapeSpec(port=9090, step="train_step", tokens="tokens_total", committed_step="saved_step")
@@ -44,6 +44,19 @@ def test_the_named_metrics_are_read_and_no_others():
 def test_a_named_metric_that_is_malformed_is_an_error():
     with pytest.raises(ValueError):
         look("train_step{ 7\n", SPEC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f'train_step{{a="{i}"}} 1\n' for i in range(MAX_NAMED // 16)),
+        "train_step{" + ",".join(f'a{i}="x"' for i in range(MAX_NAMED // 8)) + "} 1\n",
+    ],
+)
+def test_so_much_of_a_metric_that_parsing_would_take_long_is_not_parsed(text):
+    with pytest.raises(ValueError, match="more than"):
+        look(text, SPEC)
+    assert look("#" * MAX_NAMED + "\ntrain_step 1\n", SPEC) == Seen(step=1)
 
 
 def test_looks_become_steps():
