@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +44,7 @@ from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.progress_watch import ProgressWatch
 from drumline.runtime.shell_life import Built, Key, Process, Queue, Replica
 from drumline.runtime.trust import Trust
+from drumline.runtime.world import World
 
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 LOGIN_LIFETIME: Final = timedelta(minutes=10)  # mounted tokens rotate
@@ -119,7 +121,9 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     world = controller.world
     watch = ProgressWatch(client, world, controller.keeper, now, logs=config.progress_logs == "on")
     controller.keeper.flush = watch.flush
-    controller.companions += [watch.run, *([trust.run] if trust is not None else [])]
+    controller.companions.append(watch.run)
+    if trust is not None:
+        controller.companions.append(partial(trust.run, lambda: namespaces_with_pods(world)))
 
     def pods_of(uid: str) -> Iterable[Pod]:
         return world.pods.store.by("job", uid).values()
@@ -129,6 +133,11 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
     return Built(controller, census, lambda: chain(series.lines(), events.lines()), controller.keeper.deliver)
+
+
+def namespaces_with_pods(world: World) -> Iterator[str]:
+    """Those of jobs that have a placement, so that their workers run or are about to."""
+    return (r.meta.namespace for r in world.jobs.store.values() if r.status.placement is not None)
 
 
 def _trust(client: Client, config: Config) -> Trust | None:

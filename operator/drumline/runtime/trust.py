@@ -1,12 +1,14 @@
 """Sees to it that workers can verify the report ingest, without ever holding up their pods.
 
-A worker that lacks the authority can't report yet; its pod mounts the ConfigMap as soon as it is there.
+A worker that lacks the authority can't report yet; its pod mounts the ConfigMap as soon as it is there. Where jobs
+run that an earlier leader began, the authority may be another by now: so they are seen to from the start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from drumline.runtime.errors import ApiError
@@ -32,9 +34,11 @@ class Trust:
                 "workers of namespace %s cannot verify the report ingest yet: %s", namespace, error
             )
 
-    async def run(self) -> None:
-        """Keep every namespace up to date."""
+    async def run(self, running: Callable[[], Iterable[str]]) -> None:
+        """Keep every namespace up to date, and those in which jobs run: `running`."""
         while True:
+            for namespace in set(running()):
+                await self.ensure(namespace)
             await asyncio.sleep(REFRESH_SECONDS)
             for error in await self._publisher.refresh():
                 logger.warning("an authority of the report ingest was not renewed: %s", error)
