@@ -100,14 +100,14 @@ def test_a_command_that_is_no_program(run: Run, tmp_path: Path) -> None:
 
 
 WAITER = """
-import signal, sys, time
+import os, signal, sys, time
 def caught(number, frame):
-    print(signal.Signals(number).name, flush=True)
+    os.write(1, signal.Signals(number).name.encode() + b"\\n")  # print is not reentrant
     if number == signal.SIGTERM:
         sys.exit(3)
 for name in sys.argv[1:]:
     signal.signal(getattr(signal, name), caught)
-print("ready", flush=True)
+os.write(1, b"ready\\n")
 while True:
     time.sleep(0.01)  # not pause(), which misses a signal that comes just before
 """
