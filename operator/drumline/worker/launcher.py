@@ -52,6 +52,7 @@ FORWARDED: Final = (
     signal.SIGWINCH,
 )
 OUTPUT_SECONDS: Final = 2.0  # for output that descendants still write after the command has ended
+READER_SECONDS: Final = 20.0  # for what the command wrote and our reader has not taken
 _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 
@@ -217,7 +218,7 @@ def _pipes(seen: Observer | None) -> tuple[list[Pump], dict[str, int]]:
 def _finish(ending: Ending, seen: Observer | None, pumps: Sequence[Pump]) -> None:
     share = OUTPUT_SECONDS / max(len(pumps), 1)
     for pump in pumps:
-        pump.join(share)
+        pump.finish(share, READER_SECONDS)
     lines = list(seen.last) if seen is not None else []
     text = endings.message(ending, lines)
     if ending.failed:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 CHUNK: Final = 65_536
 MAX_LINE: Final = 8192
+_LOOK_SECONDS: Final = 0.05
 
 
 class Lines:
@@ -53,13 +56,16 @@ class Pump(threading.Thread):
         self._source = source
         self._target = target
         self._line = line
+        self.busy = False  # what the program has said is on its way to our reader
 
     def run(self) -> None:
         """Until all writers have closed, or our reader has."""
         lines = Lines()
         try:
             while True:
+                self.busy = False
                 data = os.read(self._source, CHUNK)
+                self.busy = True
                 if not data:
                     break
                 _write(self._target, data)
@@ -71,6 +77,13 @@ class Pump(threading.Thread):
             with contextlib.suppress(OSError):
                 os.close(self._source)
 
+    def finish(self, seconds: float, reader_seconds: float) -> None:
+        """Wait for the end: `seconds` for who holds the stream open, `reader_seconds` for a reader that is slow."""
+        deadline = time.monotonic() + reader_seconds
+        self.join(seconds)
+        while self.is_alive() and self.busy and time.monotonic() < deadline:
+            self.join(_LOOK_SECONDS)
+
     def _tell(self, lines: Iterator[str]) -> None:
         with contextlib.suppress(Exception):
             for line in lines:
@@ -80,4 +93,9 @@ class Pump(threading.Thread):
 def _write(target: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(target, view) :]
+        try:
+            view = view[os.write(target, view) :]
+        except BlockingIOError:  # somebody who shares our output has made it so
+            poll = select.poll()
+            poll.register(target, select.POLLOUT)
+            poll.poll()
