@@ -148,10 +148,16 @@ class LedgerKeeper:
         return Draft(plan, entry, ledger, lanes, ended, obs.status, status or intent)
 
     def settle(self, obs: Observation, draft: Draft, *, written: bool) -> None:
-        """A draft's plan was applied: its ledger holds if a status was written, else the one before."""
-        draft.end(written=written, now=self._now())
-        if written and draft.before is not None and draft.after is not None:
-            self._meter.settled(obs, draft.before, draft.after)
+        """A draft's plan was applied: its ledger holds if a status was written, else the one before.
+
+        What fails here costs the account or a metric, never what came of the plan.
+        """
+        try:
+            draft.end(written=written, now=self._now())
+            if written and draft.before is not None and draft.after is not None:
+                self._meter.settled(obs, draft.before, draft.after)
+        except Exception:
+            logger.exception("no account of %s/%s", obs.job.namespace, obs.job.name)
 
     def _entry(self, obs: Observation, now: float) -> Entry | None:
         """The entry of a job; read from its status after a restart, and when another leader wrote it since."""

@@ -370,3 +370,10 @@ def test_a_spec_that_ceases_to_hold_ends_its_account_too(running):
     running.balanced()
     assert running.goodput.provisional_ms == 0
     assert running.states()[State.LOST_PROGRESS] == LANES * 10_000
+
+
+def test_a_metric_that_fails_harms_no_plan(running, caplog, monkeypatch):
+    monkeypatch.setattr(running.meter, "settled", lambda *_args: {}["no such thing"])
+    assert running.look(HELD_SECONDS).status
+    running.balanced()
+    assert "no account of" in caplog.text
