@@ -124,6 +124,22 @@ async def test_a_line_without_end_is_cut(served, client):
     assert [step for step, _, _ in ledgers.steps()] == [0, 1]
 
 
+async def test_many_lines_leave_others_their_turn(served, client, monkeypatch):
+    pauses = []
+    sleep = asyncio.sleep
+
+    async def slept(seconds):
+        pauses.append(seconds)
+        await sleep(0 if seconds == progress_log.PAUSE_SECONDS else seconds)
+
+    monkeypatch.setattr(progress_log.asyncio, "sleep", slept)
+    served.stream(b"".join(line(i, "x") for i in range(2 * progress_log.BATCH)), step_line(500, 0))
+    ledgers = Ledgers()
+    await follow_log(client, told(ledgers))
+    assert pauses.count(progress_log.PAUSE_SECONDS) == 2
+    assert [step for step, _, _ in ledgers.steps()] == [0]
+
+
 async def test_who_says_nothing_reports_nothing(served, client):
     served.stream(line(1, "nothing of interest"), b"not even a time\n", b"2026 odd\n")
     ledgers = Ledgers()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 
 import pytest
 
-from drumline.worker.guard import STRIKES, GuardedSearch, guarded
+from drumline.worker.guard import NICENESS, STRIKES, GuardedSearch, guarded
 from drumline.worker.patterns import LineReader, Observed
 
 PATTERN = r"step=(?P<step>\d+)(?: tokens=(?P<tokens>\d+))?(?: took (?P<seconds>\S+))?"
@@ -100,6 +101,15 @@ def test_a_pattern_without_end_is_cut_off_and_then_switched_off() -> None:
     pattern = r"'(?P<step>(?:\\d+)+)$'"
     assert said == [f"pattern {pattern} is switched off: 3 lines took more than 0.1 s of processor time"]
     assert search._process is None
+
+
+def test_a_pattern_gives_way_to_whoever_asks() -> None:
+    search = GuardedSearch(r"(?P<step>\d+)")
+    assert search("5") == {"step": "5"}
+    assert search._process is not None
+    own, its = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, search._process.pid))
+    assert its == min(19, own + NICENESS)
+    search.close()
 
 
 def test_after_one_slow_line_the_pattern_goes_on() -> None:
