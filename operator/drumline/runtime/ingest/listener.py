@@ -21,7 +21,7 @@ HEADER_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 30.0
 BACKLOG: Final = 1024
 PAUSE_SECONDS: Final = 0.1
-TLS_BUFFER: Final = 32 * 1024  # bytes; asyncio's own choice is 256 KiB, which each connection fills with zeros
+TLS_BUFFER: Final = 32 * 1024  # bytes of each connection; asyncio's own choice is 256 KiB, all of it touched
 
 logger = logging.getLogger(__name__)
 
