@@ -14,6 +14,7 @@ from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.plan import Plan
 from drumline.core.training.accounts import NO_LANES, KnownLanes
 
+MAX_EXITS: Final = 32
 BEST_FIRST: Final = (ReportSource.REPORT, ReportSource.LAUNCHER, ReportSource.SCRAPE, ReportSource.LOG)
 
 
@@ -51,7 +52,7 @@ class Entry:
     lanes: KnownLanes = NO_LANES  # as the ledger was last told
     ended: int = 0  # the last attempt whose end it was told
     speaker: Speaker | None = None
-    exits: dict[int, str] = field(default_factory=dict)  # attempt → how its process ended, as reported
+    exits: dict[str, str] = field(default_factory=dict)  # pod → how its process ended, as reported
     writing: bool = False
     late: list[Reported] = field(default_factory=list)  # came while a status was being written
 
@@ -60,6 +61,12 @@ class Entry:
         self.ledger = fold_all(self.ledger, (event,))
         if self.writing:
             self.late.append(event)
+
+    def hear_exit(self, pod: str, text: str) -> None:
+        """A pod's last words. Those of the pod that failed first are kept in the status, so few are enough here."""
+        self.exits[pod] = text
+        if len(self.exits) > MAX_EXITS:
+            del self.exits[next(iter(self.exits))]
 
     def speaker_of(self, attempt: int) -> Speaker | None:
         """Who tells the steps of that attempt; None while nobody does."""

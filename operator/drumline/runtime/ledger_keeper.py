@@ -207,14 +207,14 @@ class LedgerKeeper:
             return Unavailable("the operator has not looked at this attempt yet", NOT_YET_SECONDS)
         if is_stale(entry.ledger, report):
             return Stale(f"epoch {report.epoch} of attempt {report.attempt} is over")
+        if report.exit:
+            entry.hear_exit(reporter.pod, report.exit)
         return Accepted(self._take(record, entry, report, pod.member if pod is not None else None))
 
     def _take(self, record: JobRecord, entry: Entry, report: Report, member: Member | None) -> Receipt:
         """Fold a report, unless its steps come a better way or it says nothing: then it need not come again."""
         wanted = record.spec is None or record.spec.progress.source is not ProgressSource.NONE
         speaker = _speaker(report, member)
-        if report.exit:
-            entry.exits = {report.attempt: report.exit}  # of earlier attempts it is in the status
         if not wanted or speaker is None or not _counts(entry.speaker_of(report.attempt), speaker, report):
             return Receipt(durable_ms=report.sent_ms)
         if (report.slice, report.worker) != speaker.lane:

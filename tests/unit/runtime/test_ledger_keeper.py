@@ -361,6 +361,13 @@ def test_the_last_words_of_a_failure_are_kept(running):
     assert running.observation.status.attempts[0].message == message
 
 
+def test_the_last_words_of_a_worker_that_was_ended_for_another_are_not(running):
+    running.keeper.deliver(report(sent=9000, exit="killed by SIGTERM"), reporter())
+    running.change(lambda p: jobs.failed(p, at=NOW + 10), 1)
+    running.look(10)
+    assert "SIGTERM" not in running.observation.status.attempts[0].message
+
+
 def test_a_spec_that_ceases_to_hold_ends_its_account_too(running):
     running.keeper = running.new_keeper()
     broken = replace(running.observation, spec=None, shape=None, roster=None, errors=("odd",), pods={})

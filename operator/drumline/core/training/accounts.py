@@ -130,16 +130,17 @@ def told(
     goodput: GoodputStatus,
     figures: Sequence[AttemptFigures],
     reported: ProgressReported | None,
-    exits: Mapping[int, str],
+    exits: Mapping[str, str],
     now: float,
 ) -> TrainingJobStatus:
     """A status with the ledger's figures in it, the attempts' among them, and how steps are known.
 
-    `exits`: by attempt, how its process ended, in its own words.
+    `exits`: by pod, how its process ended, in its own words. Those of the pod that failed first say why; others were
+    ended for it.
     """
     by_number = {f.attempt: f for f in figures}
     attempts = tuple(
-        _with_exit(_with_figures(a, by_number.get(a.attempt)), exits.get(a.attempt, ""))
+        _with_exit(_with_figures(a, by_number.get(a.attempt)), exits.get(a.pod or "", ""))
         for a in status.attempts
     )
     status = status.model_copy(update={"attempts": attempts, "goodput": goodput})
