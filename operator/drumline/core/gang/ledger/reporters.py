@@ -8,8 +8,9 @@ that a clock was set or stood still: the anchor is fixed anew.
 Of a span only what ends after the reporter's position, the end of the last span that was folded, is new. A row
 of steps that reaches over it, since the reporter merged what had not been confirmed, is cut there.
 
-An epoch has at most MAX_REPORTERS reporters; what further ones say is left out. A worker's new origin puts the
-old one out of use. From a process itself it means that the process was started again.
+A worker's new origin puts the old one out of use. From a process itself it means that the process was started
+again. An epoch has at most MAX_REPORTERS reporters: those out of use are forgotten first, the oldest before others;
+where there is none, what a further one says is left out.
 """
 
 from __future__ import annotations

@@ -63,11 +63,14 @@ def _reporter(ledger: Ledger, report: Report) -> Reporter | None:
         known[at] = copy(known[at])
         return known[at]
     before = [i for i, r in enumerate(known) if r.is_of(report) and not r.replaced]
-    if len(known) >= MAX_REPORTERS:
-        return None
     for i in before:
         known[i] = copy(known[i])
         known[i].replaced = True
+    if len(known) >= MAX_REPORTERS:
+        oldest = next((i for i, r in enumerate(known) if r.replaced), -1)
+        if oldest < 0:
+            return None
+        del known[oldest]
     if before and report.source in IN_PROCESS:
         new_segment(ledger)
     known.append(Reporter(report.slice, report.worker, str(report.source), report.origin))

@@ -167,6 +167,18 @@ def test_more_reporters_than_an_epoch_has_are_left_out() -> None:
     assert len(story.ledger.reporters) == 16
 
 
+def test_processes_that_were_started_again_many_times_are_all_heard() -> None:
+    story = Story().begin(0)
+    for life in range(40):
+        worker = Worker(origin=f"o{life}")
+        worker.step = 3 * life
+        story.hear(300 * (life + 1), worker.steps(100, 100, 100).report())
+    assert (story.figures.step, len(story.ledger.reporters)) == (120, 16)
+    assert sum(not r.replaced for r in story.ledger.reporters) == 1
+    story.hear(12_000, Worker(origin="o38").steps(100).report())
+    assert story.figures.step == 120, "one that was replaced is not heard any more"
+
+
 def test_reports_that_come_when_an_attempt_is_accounted_for_change_no_time() -> None:
     story, worker = Story().begin(0), Worker().steps(1000, *[100] * 9)
     story.hear(1900, worker.report()).fail(2100).tick(63_000)
