@@ -122,9 +122,12 @@ class Steps:
         """Steps of the segment, not its first."""
         self.segment += piece.steps
         n, times = piece.steps, min(piece.steps, WINDOW)
-        for _ in range(times):
-            self.net.append(piece.net // n)
-            insort(self.ordered, piece.net // n)
+        each = piece.net // n
+        if times == WINDOW:
+            self.net, self.ordered = [each] * WINDOW, [each] * WINDOW
+        for _ in range(times % WINDOW):
+            self.net.append(each)
+            insort(self.ordered, each)
             if len(self.net) > WINDOW:
                 del self.ordered[bisect_left(self.ordered, self.net.pop(0))]
         self.normal = median_of(self.ordered)

@@ -1,7 +1,10 @@
 """What a step's time is split into, and when it settles."""
 
+import pytest
+
 from drumline.api.goodput import State
 from drumline.core.gang.ledger.events import AttemptEnded
+from drumline.core.gang.ledger.steps import Piece, Steps
 from tests.unit.core.gang.ledger.story import Story, Worker
 
 MINUTE = 60_000
@@ -198,3 +201,14 @@ def test_the_average_time_between_commits() -> None:
         story.hear(worker.clock + 500, worker.steps(500).commit().report())
     assert story.figures.commits == 3
     assert story.figures.commit_gap_ms == 500
+
+
+@pytest.mark.parametrize("row", [1, 63, 64, 65, 1000])
+def test_a_row_of_steps_is_as_many_single_ones(row: int) -> None:
+    one = Piece(0, 0, 0, 5, 1, 7, 0, 0, 0, 0, 0, again=False)
+    rows, singles = Steps([3] * 40, [], []), Steps([3] * 40, [], [])
+    rows.add(one._replace(steps=row, duration=7 * row))
+    for _ in range(row):
+        singles.add(one)
+    assert (rows.net, rows.ordered, rows.median()) == (singles.net, singles.ordered, singles.median())
+    assert (rows.recent, rows.segment) == (singles.recent, singles.segment)
