@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -185,7 +185,13 @@ class Replica:
         self.metrics.follow(
             depth=lambda: len(self.queue), delayed=lambda: self.queue.delayed, leader=lambda: lease.held
         )
-        self.metrics.follow_jobs(built.census)
+
+        def census() -> Census:
+            found = built.census()
+            # whoever adds up counts twice what two replicas export
+            return found if lease.held else replace(found, restarts={})
+
+        self.metrics.follow_jobs(census)
         self.metrics.follow_lines(lambda: built.lines() if lease.held else ())
 
     def _is_ready(self) -> bool:

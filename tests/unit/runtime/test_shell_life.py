@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
@@ -240,3 +241,14 @@ async def test_reports_are_taken_while_it_leads_and_at_no_other_time(monkeypatch
     await task
     assert bus.deliver is shell_life.not_leading
     assert story.order[-4:] == ["deaf", "not serving", "closed", "closed"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_restarts_are_exported_by_the_leader_alone(held: bool) -> None:
+    process = Process("me", "ns", now=lambda: 0.0, monotonic=lambda: 0.0, die=lambda _: None)
+    replica = Replica(Config(), process, lambda *_: pytest.fail("built"))
+    census = Census(phases={"Running": 1}, restarts={("ns", "job", "Hang"): 2})
+    replica._measure(Built(None, lambda: census), SimpleNamespace(held=held))  # type: ignore[arg-type]
+    text = replica.metrics.render().decode()
+    assert 'drumline_jobs{phase="Running"} 1.0' in text
+    assert ('drumline_job_restarts_total{cause="Hang",job="job",namespace="ns"} 2.0' in text) is held
