@@ -258,10 +258,11 @@ def _after(obs: Observation, plan: Plan) -> TrainingJobStatus:
 
 def _facts(obs: Observation) -> Facts:
     """What ratios rest on beside the ledger."""
+    before = obs.status.goodput
     if obs.spec is None:
-        return Facts()
+        return Facts(before=before)
     accelerator = obs.catalog.get(obs.spec.accelerator.type)
-    return Facts(model=obs.spec.model, checkpoint=obs.spec.checkpoint, accelerator=accelerator)
+    return Facts(obs.spec.model, obs.spec.checkpoint, accelerator, before=before)
 
 
 def _json(status: TrainingJobStatus | None) -> dict[str, Any] | None:

@@ -43,9 +43,9 @@ def status_of(found: Summary, facts: Facts, at_ms: int, resume: str = "") -> Goo
         stragglers=found.stragglers,
         tokens_per_second=tokens_per_second(found, facts),
         ratios=ratios_of(found, facts),
-        cost_dollars=_dollars(found.held_ms, facts),
+        cost_dollars=_cost(found.held_ms, facts),
         badput_dollars=_dollars(_badput_ms(found), facts),
-        energy_joules=_joules(found.held_ms, facts),
+        energy_joules=_energy(found.held_ms, facts),
         timeline=found.timeline,
         resume=resume,
     )
@@ -75,6 +75,27 @@ def _step_times(times: StepTimes) -> StepTimes:
 def _badput_ms(found: Summary) -> int:
     """Held time that was not productive, and will not turn out to be."""
     return max(0, found.held_ms - found.totals.get(State.PRODUCTIVE, 0) - found.provisional_ms)
+
+
+def _cost(held_ms: int, facts: Facts) -> str | None:
+    """What the held time cost; at another price than before only what has been held since. Never falls."""
+    now, before = _dollars(held_ms, facts), facts.before
+    if now is None or before is None or before.cost_dollars is None:
+        return now if now is not None or before is None else before.cost_dollars
+    if before.cost_dollars == _dollars(before.held_ms, facts):
+        return now
+    more = _dollars(max(0, held_ms - before.held_ms), facts)
+    return f"{float(before.cost_dollars) + float(more or 0):.4f}"
+
+
+def _energy(held_ms: int, facts: Facts) -> int | None:
+    """As `_cost`, in joules."""
+    now, before = _joules(held_ms, facts), facts.before
+    if now is None or before is None or before.energy_joules is None:
+        return now if now is not None or before is None else before.energy_joules
+    if before.energy_joules == _joules(before.held_ms, facts):
+        return now
+    return before.energy_joules + (_joules(max(0, held_ms - before.held_ms), facts) or 0)
 
 
 def _dollars(chip_ms: int, facts: Facts) -> str | None:

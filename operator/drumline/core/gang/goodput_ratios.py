@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drumline.api.catalog import AcceleratorType
-from drumline.api.goodput import RECOVERY, Ratio, Source, State
+from drumline.api.goodput import RECOVERY, GoodputStatus, Ratio, Source, State
 from drumline.api.progress import CheckpointSpec, ModelSpec, Precision
 from drumline.core.gang.goodput_flops import flops_per_step, flops_per_token, mfu, peak_flops
 from drumline.core.gang.goodput_sources import source_of_ledger, weakest
@@ -37,6 +37,7 @@ class Facts:
     checkpoint: CheckpointSpec | None = None
     accelerator: AcceleratorType | None = None
     failures_per_node_day: float | None = None  # for a job that has not failed yet
+    before: GoodputStatus | None = None  # as last written: what was paid stays paid when a price changes
 
     @property
     def peak(self) -> float | None:

@@ -14,7 +14,7 @@ from drumline.api.progress import ProgressSource
 from drumline.api.reasons import Reason
 from drumline.api.report import ReportSource
 from drumline.api.training import TrainingJobSpec
-from drumline.core.training.progress_render import Reporting, launcher_refusal, reports
+from drumline.core.training.progress_render import Reporting, launcher_refusal, launches, reports
 
 _TEXT: Final[dict[ReportSource, tuple[Reason, str]]] = {
     ReportSource.REPORT: (Reason.REPORTS_RECEIVED, "the program reports its steps"),
@@ -42,7 +42,8 @@ def silent(spec: TrainingJobSpec, reporting: Reporting, attempt: int) -> Progres
     looked_up = spec.progress.source in (ProgressSource.LOG, ProgressSource.SCRAPE)
     if not looked_up and not reports(spec, reporting):
         return None
-    return ProgressReported(False, Reason.NO_REPORTS, f"no step of attempt {attempt} is known yet")
+    hint = "; the launcher needs Python 3.9 or newer in the image" if launches(spec, reporting) else ""
+    return ProgressReported(False, Reason.NO_REPORTS, f"no step of attempt {attempt} is known yet{hint}")
 
 
 def from_reports(

@@ -243,3 +243,20 @@ def test_no_number_is_larger_than_the_api_server_takes() -> None:
     assert (found.tokens, found.lost_steps) == (most, most)
     assert (found.step_times.count, found.step_times.sum_ms) == (most, most)
     assert found.step_times.buckets == (most, 1)
+
+
+def test_what_was_paid_stays_paid_when_a_price_changes() -> None:
+    whole = day()
+    first = status(whole)
+    assert H100.price is not None
+    cheap = H100.model_copy(
+        update={"price": H100.price.model_copy(update={"usd_per_chip_hour": 1.0}), "watts": 1.0}
+    )
+    same = status(whole, Facts(accelerator=cheap, before=first))
+    assert (same.cost_dollars, same.energy_joules) == (first.cost_dollars, first.energy_joules)
+    later = figures({**DAY, State.PRODUCTIVE: 218 * HOUR}, 16 * HOUR)  # ten chip-hours more, at a dollar
+    after = status(later, Facts(accelerator=cheap, before=first))
+    assert float(after.cost_dollars or 0) == pytest.approx(float(first.cost_dollars or 0) + 10)
+    assert after.energy_joules == (first.energy_joules or 0) + 36_000  # a watt for ten hours
+    unpriced = status(later, Facts(accelerator=CPU, before=first))
+    assert (unpriced.cost_dollars, unpriced.energy_joules) == (first.cost_dollars, first.energy_joules)
