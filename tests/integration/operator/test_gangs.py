@@ -124,8 +124,9 @@ async def test_capacity_that_somebody_else_takes_ends_in_a_requeue_and_no_partia
         await lab.client.request("POST", f"/api/v1/namespaces/{lab.namespace}/pods", body=_thief(host))
     finally:
         scheduler.resume("kube-scheduler")
-    job = await lab.until("raced", lambda j: condition(j, "QuotaReserved").get("reason") == "GangTimeout")
-    assert "Insufficient nvidia.com/gpu" in condition(job, "QuotaReserved")["message"]
+    # the condition says it too, until the queue has something newer to say
+    job = await lab.until("raced", lambda j: j["status"]["attempts"][-1].get("cause") == "GangTimeout")
+    assert "Insufficient nvidia.com/gpu" in job["status"]["attempts"][-1]["message"]
     await lab.settle("raced", 1.0)
     assert [p["metadata"]["name"] for p in await lab.pods()] == []
 
