@@ -28,8 +28,10 @@ test: $(STAMP) ## Run all tests: unit, control plane and, as root on Linux, real
 e2e: $(STAMP) ## Run the end-to-end suites
 	$(PY) -m pytest e2e/suites -ra --durations=10
 
-bench: $(STAMP) ## Measure the operator against a raw client; writes build/bench.json
+bench: $(STAMP) ## Measure the operator against a raw client, reports, and the ledger's fold; writes build/bench*.json
 	$(PY) -m e2e.bench
+	$(PY) -m e2e.bench.reports
+	$(PY) -m e2e.bench.fold
 
 verify: $(STAMP) ## Check style, types, layers, generated files and examples
 	$(PY) -m e2e.stages verify
