@@ -145,6 +145,8 @@ class Reporter:
         """The next report, as JSON."""
         with self._lock:
             self._sequence += 1
+            if final:
+                self._timeline.finish()
             body = self._body(final)
             encoded = _encoded(body)
             while len(encoded) > MAX_BYTES and self._timeline.spans:

@@ -56,20 +56,19 @@ class Pump(threading.Thread):
         self._source = source
         self._target = target
         self._line = line
-        self.busy = False  # what the program has said is on its way to our reader
+        self._carrying = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether what the program has said is not with our reader yet: read by us, or still to be read."""
+        return self._carrying.locked() or self._more()
 
     def run(self) -> None:
         """Until all writers have closed, or our reader has."""
         lines = Lines()
         try:
-            while True:
-                self.busy = False
-                data = os.read(self._source, CHUNK)
-                self.busy = True
-                if not data:
-                    break
-                _write(self._target, data)
-                self._tell(lines.feed(data))
+            while self._carry(lines):
+                pass
             self._tell(lines.rest())
         except OSError:
             pass  # nobody reads us any more
@@ -77,12 +76,30 @@ class Pump(threading.Thread):
             with contextlib.suppress(OSError):
                 os.close(self._source)
 
+    def _carry(self, lines: Lines) -> bool:
+        """One chunk; false at the end. Nothing is read before the lock says that it is on its way."""
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN)
+        poll.poll()
+        with self._carrying:
+            data = os.read(self._source, CHUNK)
+            if data:
+                _write(self._target, data)
+                self._tell(lines.feed(data))
+            return bool(data)
+
     def finish(self, seconds: float, reader_seconds: float) -> None:
         """Wait for the end: `seconds` for who holds the stream open, `reader_seconds` for a reader that is slow."""
         deadline = time.monotonic() + reader_seconds
         self.join(seconds)
         while self.is_alive() and self.busy and time.monotonic() < deadline:
             self.join(_LOOK_SECONDS)
+
+    def _more(self) -> bool:
+        """Whether there is something to read."""
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
 
     def _tell(self, lines: Iterator[str]) -> None:
         with contextlib.suppress(Exception):

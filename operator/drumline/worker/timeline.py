@@ -6,7 +6,7 @@ The clock is an argument: milliseconds since the reporter began. Spans are in or
 - Before the first step every phase is a span of its own. After it, a save or an evaluation that begins with
   a step (within a tenth of the last one, or `EDGE_MS`) is one too, and covers what little came before it in
   that step. One that begins later, and every wait for data, is a part of the step: its duration counts as the
-  step's `saveMs`, `evalMs` or `stallMs`.
+  step's `saveMs`, `evalMs` or `stallMs`. Where no step comes any more, they are spans of their own.
 - A phase within a phase belongs to the outer one.
 
 The buffer is bounded. Short steps are merged as they come, except the first few, from which the operator
@@ -124,6 +124,7 @@ class Timeline:
         self._depth = 0
         self._open: tuple[str, int] | None = None
         self._parts: dict[str, int] = {}
+        self._within: list[tuple[str, int, int]] = []  # the phases that the parts are made of
 
     @property
     def boundary(self) -> int:
@@ -181,6 +182,13 @@ class Timeline:
         self.spans = [span for span in self.spans if span.end > durable]
         self.commits = [commit for commit in self.commits if commit[1] > durable]
 
+    def finish(self) -> None:
+        """No step comes any more: what would have been parts of it are spans."""
+        within = self._within
+        self._clear_parts()
+        for kind, start, end in within:
+            self._append(Span(kind, start, end - start))
+
     def coarsen(self) -> None:
         """Make half of it, if at all possible by merging."""
         before = len(self.spans)
@@ -197,10 +205,12 @@ class Timeline:
         at_edge = start - self._boundary <= max(EDGE_MS, self._last_duration // 10)
         if part is not None and (kind == DATA_WAIT or not at_edge):
             self._parts[part] = self._parts.get(part, 0) + end - start
+            self._within.append((kind, start, end))
+            del self._within[: -self._limit]
             return
         if part is not None and not self._parts:
             start = self._boundary
-        self._parts.clear()
+        self._clear_parts()
         self._append(Span(kind, start, end - start))
 
     def _take_parts(self, span: Span) -> None:
@@ -208,7 +218,11 @@ class Timeline:
         for name, value in self._parts.items():
             setattr(span, name, min(value, left))
             left -= min(value, left)
+        self._clear_parts()
+
+    def _clear_parts(self) -> None:
         self._parts.clear()
+        self._within = []
 
     def _steps_since_last(self, step: int) -> int:
         if self.steps:

@@ -181,3 +181,18 @@ def test_a_step_longer_than_its_parts_say() -> None:
     timeline.end(80)
     timeline.step(2, 100)
     assert [s.stall_ms for s in timeline.spans] == [0, 0, 30]
+
+
+def test_what_follows_the_last_step_is_no_part_of_a_step() -> None:
+    timeline = Timeline()
+    timeline.step(1, 1000)
+    timeline.step(2, 2000)
+    _phase(timeline, "eval", 2600, 3000)  # too late to stand at the step's edge
+    _phase(timeline, "checkpoint_save", 3100, 3500)
+    assert [s.kind for s in timeline.spans] == [STEP, STEP]
+    for _ in range(2):  # a last report may be sent again
+        timeline.finish()
+        assert [(s.kind, s.start, s.duration) for s in timeline.spans[2:]] == [
+            ("eval", 2600, 400),
+            ("checkpoint_save", 3100, 400),
+        ]
