@@ -57,12 +57,12 @@ def main():
             batch = global_batch(mesh, images[train], labels[train], step)
             state, loss = train_step(state, *batch)
             loss = float(loss)  # waits for the devices, so that a step's time is its own
-            if step % CHECKPOINT_EVERY == 0 or step == STEPS:
-                save(checkpoints, step, state)
             time.sleep(max(0.0, SECONDS_PER_STEP - (time.monotonic() - started)))
             if worker:
                 worker.report_step(step)
             say(f"step {step} loss {loss:.4f}")
+            if step % CHECKPOINT_EVERY == 0 or step == STEPS:
+                save(checkpoints, step, state)
             durable = committed(durable)
         checkpoints.wait_until_finished()
         committed(durable)
