@@ -55,6 +55,25 @@ def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+def _at_exit(call: Callable[[], object]) -> None:
+    """Have it called when the program ends; before what is registered with `atexit`, where that can be had.
+
+    Libraries wait there for peers that may be dead (JAX for its shutdown barrier, up to five minutes), and the
+    kubelet does not wait for them: what is told after that is told to nobody. A program that goes on in other
+    threads has not ended yet.
+    """
+    atexit.register(call)
+    early = getattr(threading, "_register_atexit", None)  # what concurrent.futures uses, from 3.9 on
+    with contextlib.suppress(RuntimeError):  # the program is ending already
+        if early is not None:
+            early(lambda: None if _others_run() else call())
+
+
+def _others_run() -> bool:
+    main = threading.main_thread()
+    return any(t.is_alive() and not t.daemon and t is not main for t in threading.enumerate())
+
+
 class Reporter:
     """Reports one process's progress. `clock` in ms; `wait` for tests. Thread-safe."""
 
@@ -125,7 +144,7 @@ class Reporter:
         """Send from a thread of its own, and once more when the program ends."""
         self._thread = threading.Thread(target=self._run, name="drumline-reporter", daemon=True)
         self._thread.start()
-        atexit.register(self.close)
+        _at_exit(self.close)
 
     def close(self, exit_text: str = "", seconds: float = EXIT_SECONDS) -> None:
         """Send what is left; give up after `seconds`."""

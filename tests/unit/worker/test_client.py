@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -194,3 +196,32 @@ def test_a_quiet_reporter_sends_only_how_it_ended(who: Identity, memory: Memory,
     reporter.exchange(final=True)
     assert memory.reports[0]["spans"] == []
     assert memory.reports[0]["final"] is True
+
+
+ENDING = """
+import atexit
+from drumline.worker.client import Reporter
+from drumline.worker.identity import identity
+from drumline.worker.transport import Answer
+
+class Sender:
+    def send(self, body):
+        print("final" if b'"final":true' in body.replace(b" ", b"") else "report", flush=True)
+        return Answer(200)
+    def close(self):
+        pass
+
+reporter = Reporter(identity({}), Sender())
+reporter.start()
+atexit.register(lambda: print("waits for peers", flush=True))
+reporter.report_step(1)
+raise RuntimeError("a peer is gone")
+"""
+
+
+def test_the_last_report_goes_before_libraries_wait_for_peers_at_exit() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == ["final", "waits for peers"], done.stderr
