@@ -103,14 +103,7 @@ def _fleet_restarts() -> list[Any]:
             "Recovery time",
             "From a failure to the next step.",
             "s",
-            *(
-                p.query(
-                    f"histogram_quantile({q}, sum by (le) "
-                    f"(rate(drumline_job_recovery_duration_seconds_bucket{{{_NS}}}[6h])))",
-                    f"p{int(q * 100)}",
-                )
-                for q in (0.5, 0.9)
-            ),
+            *p.quantiles(f"drumline_job_recovery_duration_seconds_bucket{{{_NS}}}[6h]"),
         ),
     ]
 
@@ -289,13 +282,7 @@ def _capacity_waiting() -> list[Any]:
             "Time in the queue",
             "From joining the queue to admission.",
             "s",
-            *(
-                p.query(
-                    f"histogram_quantile({q}, sum by (le) (rate(drumline_job_queue_duration_seconds_bucket[1h])))",
-                    f"p{int(q * 100)}",
-                )
-                for q in (0.5, 0.9)
-            ),
+            *p.quantiles("drumline_job_queue_duration_seconds_bucket[1h]"),
         ),
         p.table(
             "Jobs that wait",

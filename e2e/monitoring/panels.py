@@ -26,6 +26,14 @@ def query(expression: str, legend: str = "__auto", *, instant: bool = False, tab
     return made.format(p.PromQueryFormat.TABLE if table else p.PromQueryFormat.TIME_SERIES)
 
 
+def quantiles(buckets: str) -> list[Any]:
+    """Median and ninth decile of a histogram; `buckets` are its series, with a range."""
+    return [
+        query(f"histogram_quantile({q}, sum by (le) (rate({buckets})))", f"p{int(q * 100)}")
+        for q in (0.5, 0.9)
+    ]
+
+
 def _placed(panel: Panel, title: str, text: str, width: int, height: int, queries: Sequence[Any]) -> Panel:
     panel.title(title).description(text).datasource(SOURCE).span(width).height(height)
     for number, one in enumerate(queries):

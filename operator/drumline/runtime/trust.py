@@ -15,6 +15,7 @@ from drumline.runtime.errors import ApiError
 from drumline.runtime.ingest.certificates import CaPublisher
 
 REFRESH_SECONDS: Final = 300.0
+ENSURE_SECONDS: Final = 5.0  # a webhook that hangs holds up no pods for longer
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,11 @@ class Trust:
     async def ensure(self, namespace: str) -> None:
         """Before pods are created there. What goes wrong is logged and tried again with the next pods."""
         try:
-            await self._publisher.ensure(namespace)
-        except ApiError as error:
-            logger.warning(
-                "workers of namespace %s cannot verify the report ingest yet: %s", namespace, error
-            )
+            async with asyncio.timeout(ENSURE_SECONDS):
+                await self._publisher.ensure(namespace)
+        except (ApiError, TimeoutError) as error:
+            why = str(error) or f"the API server took more than {ENSURE_SECONDS:g} s"
+            logger.warning("workers of namespace %s cannot verify the report ingest yet: %s", namespace, why)
 
     async def run(self, running: Callable[[], Iterable[str]]) -> None:
         """Keep every namespace up to date, and those in which jobs run: `running`."""

@@ -19,8 +19,9 @@ import pytest
 
 from drumline.runtime.kube import connect
 from e2e.cluster import nodes
+from e2e.cluster.embedded import ClusterOptions
 from e2e.cluster.operator import install_api, operator_command
-from e2e.cluster.provider import Cluster
+from e2e.cluster.provider import Cluster, Embedded
 from tests.integration.operator.lab import Lab
 
 # The only replica of its cluster: a machine that is busy for half a minute must not end it.
@@ -99,6 +100,16 @@ def operator(api_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
         assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def own_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster on which no other operator runs; a module may say which, with `CLUSTER`."""
+    running = Embedded().start(getattr(request.module, "CLUSTER", ClusterOptions()))
+    assert running.embedded is not None
+    asyncio.run(install_api(running.embedded))
+    yield running
+    running.stop()
 
 
 @asynccontextmanager

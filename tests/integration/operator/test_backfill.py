@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from e2e.cluster.embedded import ClusterOptions
-from e2e.cluster.operator import install_api
-from e2e.cluster.provider import Cluster, Embedded
+from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import PATIENT, make_lab, start_operator
 from tests.integration.operator.lab import Lab, condition
 
@@ -19,16 +16,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 WHOLE_HOST = {"type": "nvidia-h100-80gb", "chipsPerWorker": 8}
 HEAD_WAIT = 12
 SMALL = 30
-
-
-@pytest.fixture(scope="module")
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster on which no other operator runs."""
-    running = Embedded().start(ClusterOptions())
-    assert running.embedded is not None
-    asyncio.run(install_api(running.embedded))
-    yield running
-    running.stop()
 
 
 @pytest.fixture

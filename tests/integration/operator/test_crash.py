@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,7 @@ import orjson
 import pytest
 
 from e2e.cluster import kubeconfig
-from e2e.cluster.embedded import ClusterOptions
-from e2e.cluster.operator import install_api
-from e2e.cluster.provider import Cluster, Embedded
+from e2e.cluster.provider import Cluster
 from e2e.cluster.proxy import Hook, Hooks, Interrupted, Write, WriteProxy
 from tests.integration.operator.conftest import Operator, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest
@@ -75,16 +73,6 @@ class Crew:
         for running in (self.standby, self.leader):
             running.process.kill()
             running.process.wait()
-
-
-@pytest.fixture(scope="module")
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster on which no other operator runs."""
-    running = Embedded().start(ClusterOptions())
-    assert running.embedded is not None
-    asyncio.run(install_api(running.embedded))
-    yield running
-    running.stop()
 
 
 @pytest.fixture

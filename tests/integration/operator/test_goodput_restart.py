@@ -13,9 +13,7 @@ import pytest
 from drumline.api.report import Commit, JobRef, Report, Span, SpanKind
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import Accepted, Reporter, Verdict
-from e2e.cluster.embedded import ClusterOptions
-from e2e.cluster.operator import install_api
-from e2e.cluster.provider import Cluster, Embedded
+from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import Operator, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest
 from tests.integration.operator.test_goodput import (
@@ -32,16 +30,6 @@ FAST = ("--lease-duration", "3", "--lease-renew-deadline", "2", "--lease-retry",
 STEPS = 20
 STEP_MS = 100
 TOKENS = 1024
-
-
-@pytest.fixture(scope="module")
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster on which no other operator runs."""
-    running = Embedded().start(ClusterOptions())
-    assert running.embedded is not None
-    asyncio.run(install_api(running.embedded))
-    yield running
-    running.stop()
 
 
 class Replica:

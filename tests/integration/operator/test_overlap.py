@@ -5,31 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e.cluster.embedded import ClusterOptions
-from e2e.cluster.operator import install_api
-from e2e.cluster.provider import Cluster, Embedded
+from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import make_lab, start_operator
 from tests.integration.operator.lab import SECONDS, Lab
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
+CLUSTER = ClusterOptions(scheduler_qps=1000, scheduler_burst=1000)
 PODS = 400
 PAUSE_SECONDS = 30.0
-
-
-@pytest.fixture(scope="module")
-def own_cluster() -> Iterator[Cluster]:
-    """A cluster on which no other operator runs."""
-    running = Embedded().start(ClusterOptions(scheduler_qps=1000, scheduler_burst=1000))
-    assert running.embedded is not None
-    asyncio.run(install_api(running.embedded))
-    yield running
-    running.stop()
 
 
 async def test_a_leader_paused_in_the_middle_of_a_creation_does_no_harm(

@@ -9,7 +9,7 @@ import pytest
 
 from drumline.runtime.errors import ApiError, Unavailable
 from drumline.runtime.ingest.certificates import CaPublisher
-from drumline.runtime.trust import REFRESH_SECONDS, Trust
+from drumline.runtime.trust import ENSURE_SECONDS, REFRESH_SECONDS, Trust
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -27,6 +27,8 @@ class Publisher:
         self._note(namespace)
         if namespace == "closed":
             raise Unavailable("no")
+        if namespace == "hangs":
+            await asyncio.sleep(3600)
 
     async def refresh(self) -> list[ApiError]:
         self._note("refresh")
@@ -47,3 +49,9 @@ async def test_jobs_that_run_already_are_seen_to_at_once_and_again() -> None:
 
 async def test_pods_are_not_held_up_by_what_fails() -> None:
     await Trust(cast(CaPublisher, Publisher())).ensure("closed")
+
+
+async def test_pods_are_not_held_up_for_long_by_what_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    await Trust(cast(CaPublisher, Publisher())).ensure("hangs")
+    assert asyncio.get_running_loop().time() == ENSURE_SECONDS
+    assert "namespace hangs cannot verify the report ingest yet: the API server took" in caplog.text
