@@ -111,7 +111,7 @@ def lose(ledger: Ledger, work: Work) -> None:
 
 def _chart_settled(ledger: Ledger, work: Work, code: int) -> None:
     # merged entries may show more than there is: nothing stays provisional that is not
-    shown = work.shown if ledger.buckets.buckets else ALL
+    shown = ALL if ledger.buckets.empty else work.shown
     ledger.chart.relabel(PROVISIONAL, shown, code)
 
 

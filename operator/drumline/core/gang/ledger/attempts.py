@@ -6,7 +6,10 @@ once, and so is everything where no reports are to come. What is left then was
 
 - the phase that was under way; else
 - a hang, if it is longer than one must be; else
-- in a job that succeeded unknown, before the first step compiling, else a step that is lost.
+- before the first step compiling; else
+- in a job that succeeded unknown; else
+- steps that nothing told of, the last of them unfinished. They are provisional until it shows from which step
+  training goes on: those before that one have proven durable, the rest is lost.
 
 A job that never had a report is estimated: it did work all the time it was up, of which a failure lost the last
 half of a checkpoint interval, or all of the attempt's where that is not known.
@@ -16,8 +19,17 @@ from __future__ import annotations
 
 from drumline.core.gang.ledger.account import attribute, lose, record_recovery, settle, take
 from drumline.core.gang.ledger.amount import Amount
+from drumline.core.gang.ledger.buckets import Tail, Work
 from drumline.core.gang.ledger.chart import ALL
-from drumline.core.gang.ledger.codes import COMPILE, HANG, LOST_PROGRESS, PRODUCTIVE, UNKNOWN, UP
+from drumline.core.gang.ledger.codes import (
+    COMPILE,
+    HANG,
+    LOST_PROGRESS,
+    PRODUCTIVE,
+    PROVISIONAL,
+    UNKNOWN,
+    UP,
+)
 from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed
 from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.ledger.silence import gap, hung, limit_ms, under_way
@@ -107,14 +119,17 @@ def _tail(ledger: Ledger, *, success: bool) -> None:
     if ledger.stepped and amount.wall > limit_ms(ledger):
         hung(ledger)
         attribute(ledger, HANG, amount)
+    elif ledger.told and ledger.stepped and not success:
+        _hold(ledger, amount)
     else:
-        attribute(ledger, _left_over(ledger, success=success), amount)
+        attribute(ledger, COMPILE if ledger.told and not ledger.stepped else UNKNOWN, amount)
 
 
-def _left_over(ledger: Ledger, *, success: bool) -> int:
-    if not ledger.told or (ledger.stepped and success):
-        return UNKNOWN
-    return LOST_PROGRESS if ledger.stepped else COMPILE
+def _hold(ledger: Ledger, amount: Amount) -> None:
+    if amount.wall:
+        ledger.chart.relabel(UP, amount.shown, PROVISIONAL)
+        work = Work(amount.ms, amount.shown)
+        ledger.buckets.hold(Tail(ledger.step, ledger.steps.usual(), amount.wall, work))
 
 
 def _estimate(ledger: Ledger, *, success: bool) -> None:

@@ -2,6 +2,9 @@
 
 Buckets of consecutive steps (lo, hi], in order. A commit settles those it covers; the one it falls into is
 split pro rata to its steps. Of more than MAX_BUCKETS, neighbours become one, pair by pair.
+
+Beside them there may be a tail: what processes that are gone did after the last step that they told of. How many
+steps that was, nobody knows; each is taken for as long as a usual one.
 """
 
 from __future__ import annotations
@@ -44,6 +47,26 @@ def _cut(bucket: Bucket, step: int) -> tuple[Work, Bucket]:
     return first, Bucket(step, bucket.hi, rest)
 
 
+class Tail(NamedTuple):
+    """Time after step `lo`, `wall` ms of it; `step_ms` is what a step usually takes, 0 = not known."""
+
+    lo: int
+    step_ms: int
+    wall: int
+    work: Work
+
+    def upto(self, step: int) -> tuple[Work, Tail | None]:
+        """What steps up to `step` amount to, all of it where nothing says how many there were; and the rest."""
+        if step <= self.lo:
+            return Work(), self
+        done = min(self.wall, (step - self.lo) * self.step_ms) if self.step_ms else self.wall
+        if done >= self.wall:
+            return self.work, None
+        part = Work(*(n * done // self.wall for n in self.work))
+        rest = Work(*(n - p for n, p in zip(self.work, part, strict=True)))
+        return part, Tail(step, self.step_ms, self.wall - done, rest)
+
+
 def _pairs(buckets: list[Bucket]) -> list[Bucket]:
     joined = [
         Bucket(a.lo, b.hi, a.work.plus(b.work)) for a, b in zip(buckets[::2], buckets[1::2], strict=False)
@@ -52,19 +75,25 @@ def _pairs(buckets: list[Bucket]) -> list[Bucket]:
 
 
 class Buckets:
-    """A list of buckets, and their time in all."""
+    """A list of buckets, the tail, and their time in all."""
 
-    __slots__ = ("buckets", "ms")
+    __slots__ = ("buckets", "ms", "tail")
 
-    def __init__(self, buckets: list[Bucket]) -> None:
+    def __init__(self, buckets: list[Bucket], tail: Tail | None = None) -> None:
         self.buckets = buckets
-        self.ms = sum(b.work.ms for b in buckets)
+        self.tail = tail
+        self.ms = sum(b.work.ms for b in buckets) + (tail.work.ms if tail else 0)
 
     def copy(self) -> Buckets:
         """One of its own."""
         new = object.__new__(Buckets)
-        new.buckets, new.ms = self.buckets[:], self.ms
+        new.buckets, new.ms, new.tail = self.buckets[:], self.ms, self.tail
         return new
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is provisional here."""
+        return not self.buckets and self.tail is None
 
     def add(self, lo: int, hi: int, work: Work) -> None:
         """Steps after all that are here, or before all of them."""
@@ -87,6 +116,15 @@ class Buckets:
         self.buckets[-1] = last._replace(work=last.work.plus(work))
         self.ms += work.ms
 
+    def hold(self, tail: Tail) -> None:
+        """Processes are gone that did more than they told of."""
+        if self.tail is not None:
+            wall, work = self.tail.wall + tail.wall, self.tail.work.plus(tail.work)
+            tail = self.tail._replace(wall=wall, work=work)
+            self.ms -= self.tail.work.ms
+        self.tail = tail
+        self.ms += tail.work.ms
+
     def settle(self, step: int) -> Work:
         """What steps up to `step` amount to; they are gone from here then."""
         work = Work()
@@ -97,9 +135,16 @@ class Buckets:
             else:
                 part, buckets[0] = _cut(buckets[0], step)
                 work = work.plus(part)
+        if self.tail is not None:
+            part, self.tail = self.tail.upto(step)
+            work = work.plus(part)
         self.ms -= work.ms
         return work
 
     def drop(self) -> Work:
         """All of it."""
-        return self.settle(self.buckets[-1].hi) if self.buckets else Work()
+        work = self.settle(self.buckets[-1].hi) if self.buckets else Work()
+        if self.tail is not None:
+            work = work.plus(self.tail.work)
+            self.ms, self.tail = self.ms - self.tail.work.ms, None
+        return work

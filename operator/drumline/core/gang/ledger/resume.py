@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from drumline.api.goodput import MAX_RESUME
 from drumline.core.gang.ledger.amount import Amount
-from drumline.core.gang.ledger.buckets import Bucket, Buckets, Work
+from drumline.core.gang.ledger.buckets import Bucket, Buckets, Tail, Work
 from drumline.core.gang.ledger.chart import Chart
 from drumline.core.gang.ledger.codes import UP
 from drumline.core.gang.ledger.lanes import Lanes
@@ -87,6 +87,7 @@ def _text(ledger: Ledger) -> str:
         ledger.stragglers,
         None if ledger.phases is None else list(ledger.phases.items()),
         [(attempt, *record) for attempt, record in ledger.records.items()],
+        ledger.buckets.tail,
     ]
     text = json.dumps(parts, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
@@ -113,7 +114,7 @@ def _unpacked(text: str) -> bytes:
 
 def _ledger(parts: list[Any], settings: LedgerSettings) -> Ledger:
     _, integers, flags, lanes, totals, restart, chart, runs, steps, first, buckets, *rest = parts
-    reporters, stragglers, phases, records = rest
+    reporters, stragglers, phases, records, *later = rest
     scalars: dict[str, Any] = dict(zip(INTEGERS, map(int, integers), strict=True))
     scalars |= zip(FLAGS, map(bool, flags), strict=True)
     return Ledger(
@@ -126,7 +127,7 @@ def _ledger(parts: list[Any], settings: LedgerSettings) -> Ledger:
         up=UpTime([Run(start, end, Amount(*amount)) for start, end, *amount in runs]),
         steps=_steps(steps),
         first=first and _first(first),
-        buckets=Buckets([Bucket(lo, hi, Work(*work)) for lo, hi, *work in buckets]),
+        buckets=Buckets([Bucket(lo, hi, Work(*work)) for lo, hi, *work in buckets], _tail(*later)),
         reporters=[Reporter(*fields) for fields in reporters],
         stragglers={str(lane): int(ms) for lane, ms in stragglers.items()},
         phases=None if phases is None else dict(phases),
@@ -145,6 +146,13 @@ def _steps(fields: list[Any]) -> Steps:
     steps = Steps(net, [(ms, tokens, flops) for ms, tokens, flops in recent], histogram)
     steps.baseline, steps.segment, steps.count, steps.sum_ms = baseline, segment, count, sum_ms
     return steps
+
+
+def _tail(fields: list[Any] | None = None) -> Tail | None:
+    if fields is None:
+        return None
+    lo, step_ms, wall, work = fields
+    return Tail(lo, step_ms, wall, Work(*work))
 
 
 def _pairs(items: list[list[int]]) -> tuple[tuple[int, int], ...]:

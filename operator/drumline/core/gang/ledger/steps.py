@@ -112,6 +112,10 @@ class Steps:
         """What is normal, ms; 0 = not known."""
         return self.normal or self.baseline
 
+    def usual(self) -> int:
+        """Median of the latest steps' whole durations, ms; 0 = not known."""
+        return median_of(sorted(ms for ms, _, _ in self.recent))
+
     def tally(self, piece: Piece) -> None:
         """Count steps, whatever they were."""
         self.count += piece.steps

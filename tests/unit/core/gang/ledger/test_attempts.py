@@ -21,11 +21,11 @@ def going_on(step: int, attempt: int = 2) -> Worker:
     return worker
 
 
-def test_the_step_under_way_is_lost_when_its_last_report_can_no_more_come() -> None:
-    story = killed(tail=50)
+def test_the_step_under_way_is_lost_when_training_goes_on_without_it() -> None:
+    story = killed(tail=50).tick(1950 + 60_000)
     assert story.provisional == 1000 + 50
-    assert story.tick(1950 + 60_000).ms(State.LOST_PROGRESS) == 50
-    assert story.provisional == 1000
+    story.begin(70_000, 2, restart=True).hear(70_000, going_on(10).report(resumed_step=10))
+    assert (story.ms(State.LOST_PROGRESS), story.provisional) == (50, 0)
 
 
 def test_a_late_report_still_tells_of_it() -> None:
@@ -33,8 +33,9 @@ def test_a_late_report_still_tells_of_it() -> None:
     story.hear(1900, worker.report()).fail(2050)
     story.hear(2200, worker.steps(100).idle(200).report())
     story.begin(3000, 2, restart=True)
-    assert story.ms(State.LOST_PROGRESS) == 50
-    assert story.provisional == 1100
+    assert story.provisional == 1100 + 50
+    story.hear(3000, going_on(11).report(resumed_step=11))
+    assert (story.ms(State.PRODUCTIVE), story.ms(State.LOST_PROGRESS)) == (1100, 50)
 
 
 def test_where_training_goes_on_shows_what_was_durable_and_what_is_lost() -> None:
