@@ -16,8 +16,15 @@ MANAGED_BY: Final = "drumline.dev/operator"
 
 TRAINING_JOB: Final = "TrainingJob"
 TRAINING_JOBS: Final = "trainingjobs"
+INFERENCE_SERVICE: Final = "InferenceService"
+INFERENCE_SERVICES: Final = "inferenceservices"
+INFERENCE_ROLE: Final = "InferenceRole"
+INFERENCE_ROLES: Final = "inferenceroles"
 
 LABEL_JOB: Final = "drumline.dev/job"
+LABEL_SERVICE: Final = "drumline.dev/service"
+LABEL_SERVICE_UID: Final = "drumline.dev/service-uid"
+LABEL_GROUP: Final = "drumline.dev/group"
 LABEL_JOB_UID: Final = "drumline.dev/job-uid"
 LABEL_QUEUE: Final = "drumline.dev/queue"
 LABEL_ROLE: Final = "drumline.dev/role"
@@ -36,6 +43,8 @@ APP_NAME: Final = "app.kubernetes.io/name"
 APP_INSTANCE: Final = "app.kubernetes.io/instance"
 APP_COMPONENT: Final = "app.kubernetes.io/component"
 APP_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+
+IN_SERVICE: Final = "drumline.dev/in-service"  # readiness gate of an InferenceService's leaders
 
 ENV_PREFIX: Final = "DRUMLINE_"
 WORKER_PRIORITY_CLASS: Final = "drumline-worker"

@@ -22,6 +22,26 @@ class ConditionType(StrEnum):
     FAILED = "Failed"
 
 
+class ServiceCondition(StrEnum):
+    """Condition types of an InferenceService."""
+
+    READY = "Ready"  # every role has all its groups in service
+    AVAILABLE = "Available"  # requests are answered: each role has a group in service
+    PROGRESSING = "Progressing"  # groups come, go or restart
+    SCALING_ACTIVE = "ScalingActive"
+    ROLLOUT_COMPLETE = "RolloutComplete"
+
+
+class ServicePhase(StrEnum):
+    """`status.phase` of an InferenceService: for people only."""
+
+    SUSPENDED = "Suspended"
+    PENDING = "Pending"
+    SERVING = "Serving"
+    DEGRADED = "Degraded"
+    FAILED = "Failed"
+
+
 class Phase(StrEnum):
     """`status.phase`: for people only, derived from the conditions."""
 
@@ -61,6 +81,8 @@ class Reason(StrEnum):
     # what is known of steps
     NO_REPORTS = "NoReports"
     LAUNCHER_NOT_APPLIED = "LauncherNotApplied"
+    LAUNCHER_SILENT = "LauncherSilent"
+    NO_PYTHON = "NoPython"
     REPORTS_RECEIVED = "ReportsReceived"
     LOG_FOLLOWED = "LogFollowed"
     SCRAPED = "Scraped"

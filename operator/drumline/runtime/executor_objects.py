@@ -20,10 +20,10 @@ from typing import Any, Final
 import orjson
 
 from drumline.api.meta import LABEL_ATTEMPT
-from drumline.core.gang.plan import Apply, Create, Delete, Manifest
+from drumline.core.gang.plan import Apply, Create, Delete, Manifest, Patch
 from drumline.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NameConflict, NotFound
 from drumline.runtime.expectations import Expectations, creation, deletion
-from drumline.runtime.http import APPLY_PATCH, Client
+from drumline.runtime.http import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Client
 from drumline.runtime.http_paths import resource_path
 
 FIELD_MANAGER: Final = "drumline"
@@ -33,6 +33,7 @@ KNOWN_UIDS: Final = 50_000
 
 Shown = Callable[[str, str], bool]  # (namespace, name) → whether the mirror has that pod
 
+_CORE_KINDS: Final = frozenset({"pods", "services"})  # whose lists merge by key
 _PARAMS: Final = {"fieldManager": FIELD_MANAGER}
 
 
@@ -121,6 +122,21 @@ class Objects:
                     raise
                 self._uids.pop(key, None)  # deleted since, and perhaps made anew
         return self._remember(key, await self._create_or_adopt(owner, action))
+
+    async def patch(self, action: Patch) -> bool:
+        """Set what the body names; False if the object is gone, or another one has its name."""
+        path = resource_path(action.resource, action.namespace, action.name, action.subresource)
+        body = {**action.body, "metadata": {"uid": action.uid}}
+        content = STRATEGIC_PATCH if action.resource in _CORE_KINDS else MERGE_PATCH
+        try:
+            await self._client.request("PATCH", path, body=body, params=_PARAMS, content_type=content)
+        except NotFound:
+            return False
+        except (Conflict, Invalid) as error:
+            if isinstance(error, Invalid) and "metadata.uid" not in error.fields:
+                raise
+            return False
+        return True
 
     async def _create(self, owner: Owner, action: Create) -> bool:
         """Once is enough but for `replace`, and for what vanishes while we look at it."""

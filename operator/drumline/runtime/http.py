@@ -41,6 +41,7 @@ from drumline.runtime.limiter import Limiter
 JSON: Final = "application/json"
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
+STRATEGIC_PATCH: Final = "application/strategic-merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
 
 Observer = Callable[[str, str, str], None]  # verb, resource, code

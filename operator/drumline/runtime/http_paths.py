@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from drumline.api.meta import GROUP, TRAINING_JOBS, VERSION
+from drumline.api.meta import GROUP, INFERENCE_ROLES, INFERENCE_SERVICES, TRAINING_JOBS, VERSION
 
 PREFIXES: Final[Mapping[str, str]] = {
     "pods": "/api/v1",
@@ -25,6 +25,11 @@ PREFIXES: Final[Mapping[str, str]] = {
     "leases": "/apis/coordination.k8s.io/v1",
     "tokenreviews": "/apis/authentication.k8s.io/v1",
     "priorityclasses": "/apis/scheduling.k8s.io/v1",
+    "poddisruptionbudgets": "/apis/policy/v1",
+    "httproutes": "/apis/gateway.networking.k8s.io/v1",
+    "inferencepools": "/apis/inference.networking.k8s.io/v1",
+    INFERENCE_SERVICES: f"/apis/{GROUP}/{VERSION}",
+    INFERENCE_ROLES: f"/apis/{GROUP}/{VERSION}",
     TRAINING_JOBS: f"/apis/{GROUP}/{VERSION}",
 }
 

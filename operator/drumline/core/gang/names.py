@@ -13,8 +13,10 @@ from typing import Any, Final
 from drumline.api.meta import (
     GROUP,
     LABEL_ATTEMPT,
+    LABEL_GROUP,
     LABEL_JOB,
     LABEL_ROLE,
+    LABEL_SERVICE,
     LABEL_SLICE,
     LABEL_WORKER,
     ROLE_WORKER,
@@ -92,13 +94,13 @@ def member_of(labels: Mapping[str, str], owner_uid: str) -> Member | None:
 
     `owner_uid` is the controller owner reference's (see `controller_uid`): labels alone prove nothing.
     """
-    job = labels.get(LABEL_JOB)
+    job = labels.get(LABEL_JOB) or labels.get(LABEL_SERVICE)
     if not owner_uid or job is None:
         return None
     try:
         attempt = int(labels[LABEL_ATTEMPT])
         worker = int(labels[LABEL_WORKER])
-        slice_index = int(labels.get(LABEL_SLICE, "0"))
+        slice_index = int(labels.get(LABEL_SLICE) or labels.get(LABEL_GROUP, "0"))
     except (KeyError, ValueError):
         return None
     return Member(job, owner_uid, attempt, labels.get(LABEL_ROLE, ROLE_WORKER), slice_index, worker)

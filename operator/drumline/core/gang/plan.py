@@ -23,7 +23,18 @@ from typing import Any, Literal
 from drumline.core.gang.types import GangRequest
 
 Manifest = Mapping[str, Any]
-Resource = Literal["pods", "services", "configmaps", "controllerrevisions", "endpointslices", "endpoints"]
+Resource = Literal[
+    "pods",
+    "services",
+    "configmaps",
+    "controllerrevisions",
+    "endpointslices",
+    "endpoints",
+    "inferenceroles",
+    "poddisruptionbudgets",
+    "httproutes",
+    "inferencepools",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,22 @@ class Apply:
     manifest: Manifest
 
 
-Action = Create | Delete | Apply
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """PATCH with a uid precondition: what `body` names is set, the rest stays; 404 is success.
+
+    `body` has no metadata. Lists that have a merge key (a pod's conditions) are merged by it, for core kinds.
+    """
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+    body: Mapping[str, Any]
+    subresource: str = ""  # "status"
+
+
+Action = Create | Delete | Apply | Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +108,7 @@ class Plan:
     requeue_after: float | None = None  # seconds; None = wait for the next change
     delete_self: bool = False  # TTL after finished: delete the object itself (background)
     waiting: GangRequest | None = None  # put this gang in the admission queue; None = take it out
+    queue: tuple[GangRequest, ...] = ()  # the same for an owner of many gangs: these wait, its others don't
     metadata: Mapping[str, str] = field(default_factory=dict)  # for logs: policy that decided, …
 
     @property

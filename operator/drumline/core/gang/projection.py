@@ -12,6 +12,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
+from drumline.api.meta import IN_SERVICE
 from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.projection_requests import effective_requests, is_sidecar
 from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
@@ -62,6 +63,8 @@ def project_pod(raw: Raw) -> Pod:
         host_ports=_shared_ports(host_ports(spec)),
         phase=_PHASES.get(status.get("phase") or "Pending", PodPhase.UNKNOWN),
         ready=facts.ready,
+        able=facts.able,
+        in_service=facts.in_service,
         deleting=bool(metadata.get("deletionTimestamp")),
         deleting_until=timestamp(metadata.get("deletionTimestamp")),
         created_at=timestamp(metadata.get("creationTimestamp")),
@@ -92,10 +95,12 @@ def _daemon_node(metadata: Raw, spec: Raw) -> str:
 class _Facts:
     """What the pod's conditions say."""
 
-    __slots__ = ("bound_at", "disruption", "ready", "rejected", "resizing")
+    __slots__ = ("able", "bound_at", "disruption", "in_service", "ready", "rejected", "resizing")
 
     def __init__(self) -> None:
         self.ready = False
+        self.able = False
+        self.in_service: bool | None = None
         self.resizing = False
         self.bound_at = 0.0
         self.rejected = ""
@@ -108,6 +113,10 @@ def _conditions(conditions: Iterable[Raw]) -> _Facts:
         kind, true = condition.get("type"), condition.get("status") == "True"
         if kind == "Ready":
             facts.ready = true
+        elif kind == "ContainersReady":
+            facts.able = true
+        elif kind == IN_SERVICE:
+            facts.in_service = true
         elif kind == "PodScheduled" and true:
             facts.bound_at = timestamp(condition.get("lastTransitionTime"))
         elif kind == "PodScheduled" and condition.get("reason") == "Unschedulable":

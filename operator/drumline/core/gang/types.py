@@ -103,7 +103,10 @@ class Termination:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Which place of which gang a pod fills, read from its labels. Workers: role "worker"."""
+    """Which place of which gang a pod fills, read from its labels. Workers of a job: role "worker".
+
+    In an InferenceService `job` is the service, `role` its role and `slice` the group's number.
+    """
 
     job: str
     job_uid: str  # controller owner reference's uid, never a label's word
@@ -140,6 +143,8 @@ class Pod:
     host_ports: tuple[tuple[str, str, int], ...] = ()
     phase: PodPhase = PodPhase.PENDING
     ready: bool = False
+    able: bool = False  # its containers are ready, whatever its readiness gates say
+    in_service: bool | None = None  # condition of the gate drumline.dev/in-service; None = never set
     deleting: bool = False  # deletionTimestamp is set
     deleting_until: float = 0.0  # when its termination grace is over; 0 when not deleting
     created_at: float = 0.0
@@ -235,3 +240,10 @@ class Refusal:
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Admission's yes: capacity for this placement is reserved in memory for this gang."""
+
+    placement: Placement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drumline.api.reasons import ConditionType, Phase, Reason
 from drumline.api.status import Condition, TrainingJobStatus
-from drumline.core.training.clock import rfc3339
+from drumline.core.gang import conditions as any_kind
 
 _PHASES: tuple[tuple[ConditionType, Phase], ...] = (
     (ConditionType.COMPLETE, Phase.SUCCEEDED),
@@ -18,13 +18,12 @@ _PHASES: tuple[tuple[ConditionType, Phase], ...] = (
 
 def find(status: TrainingJobStatus, kind: ConditionType) -> Condition | None:
     """The condition of that type."""
-    return next((c for c in status.conditions if c.type == kind.value), None)
+    return any_kind.find(status.conditions, kind.value)
 
 
 def is_true(status: TrainingJobStatus, kind: ConditionType) -> bool:
     """Whether the condition is there and True."""
-    found = find(status, kind)
-    return found is not None and found.status == "True"
+    return any_kind.is_true(status.conditions, kind.value)
 
 
 def is_finished(status: TrainingJobStatus) -> bool:
@@ -47,21 +46,7 @@ def set_condition(
     status: TrainingJobStatus, kind: ConditionType, value: bool, reason: str, message: str, now: float
 ) -> TrainingJobStatus:
     """The status with that condition; the transition time moves only when the value does."""
-    text = "True" if value else "False"
-    old = find(status, kind)
-    if old is not None and (old.status, old.reason, old.message) == (text, reason, message):
-        return status
-    since = old.last_transition_time if old is not None and old.status == text else rfc3339(now)
-    new = Condition(
-        type=kind.value,
-        status=text,
-        reason=reason,
-        message=message[:1024],
-        last_transition_time=since,
-        observed_generation=status.observed_generation,
+    found = any_kind.with_condition(
+        status.conditions, kind.value, value, reason, message, now, status.observed_generation
     )
-    others = tuple(c for c in status.conditions if c.type != kind.value)
-    if old is None:
-        return status.model_copy(update={"conditions": (*others, new)})
-    place = status.conditions.index(old)
-    return status.model_copy(update={"conditions": (*others[:place], new, *others[place:])})
+    return status if found is status.conditions else status.model_copy(update={"conditions": found})

@@ -7,28 +7,19 @@ from dataclasses import dataclass, field
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
-from drumline.api.meta import MANAGED_BY, WORKER_PRIORITY_CLASS
+from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.discovery import ObservedDiscovery
-from drumline.core.gang.types import Placement, Pod, Refusal
+from drumline.core.gang.meta import ObjectMeta
+from drumline.core.gang.types import Granted, Placement, Pod, Refusal
 from drumline.core.training.members import Roster
 
+__all__ = ["Granted", "JobMeta", "Observation", "Settings"]
 
-@dataclass(frozen=True, slots=True)
-class JobMeta:
-    """Identity of the job. `created_at` is Unix time in seconds."""
 
-    namespace: str
-    name: str
-    uid: str
-    generation: int
-    resource_version: str
-    created_at: float
-    deleting: bool = False
-    labels: Mapping[str, str] = field(default_factory=dict)
-    managed_by: str = MANAGED_BY  # of the raw spec, valid or not
+JobMeta = ObjectMeta
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +35,7 @@ class Settings:
     creates_per_plan: int = 2000  # so that one big gang never blinds its own reconciliation for long
     report_url: str = ""  # where workers report to; "" = nowhere
     launcher_image: str = ""  # where the launcher comes from; "" = nowhere
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """Admission's yes: capacity for this placement is reserved in memory for this job."""
-
-    placement: Placement
+    launcher_silence_seconds: float = 30.0  # a launcher that has said nothing for so long does not run
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,51 @@
+"""Names of everything a service consists of: deterministic, so that a retry finds what an earlier try made.
+
+A role's base name is ``<service>-<role>``, also that of its InferenceRole and its Service. Groups are named as
+the slices of a job: pods ``<base>-<attempt>-<group>-<worker>``, host names ``<base>-<group>-<worker>`` under the
+one headless Service ``<service>-peers``.
+"""
+
+from __future__ import annotations
+
+from drumline.core.gang import names
+
+PEERS = "peers"
+CANARY = "canary"
+STABLE = "stable"
+RESERVED_ROLES = frozenset({PEERS, CANARY, STABLE})
+
+
+def base(service: str, role: str) -> str:
+    """Of a role: its InferenceRole, its Service, the beginning of its pods' names."""
+    return f"{service}-{role}"
+
+
+def peers(service: str) -> str:
+    """The headless Service under which all pods of the service have names."""
+    return f"{service}-{PEERS}"
+
+
+def pod(service: str, role: str, attempt: int, group: int, worker: int) -> str:
+    """Name of a pod; worker 0 is the leader."""
+    return names.pod_name(base(service, role), attempt, group, worker)
+
+
+def hostname(service: str, role: str, group: int, worker: int) -> str:
+    """Host name of a pod: the same in every attempt."""
+    return names.hostname(base(service, role), group, worker)
+
+
+def gang_uid(service_uid: str, role: str, group: int) -> str:
+    """What admission and the capacity know a group by."""
+    return f"{service_uid}/{role}/{group}"
+
+
+def service_uid(gang: str) -> str:
+    """The service's uid of a gang's; "" when it is no group's."""
+    uid, slash, _ = gang.partition("/")
+    return uid if slash else ""
+
+
+def revision(service: str, digest: str) -> str:
+    """Name of a revision's ControllerRevision."""
+    return f"{service}-{digest}"
