@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,6 +82,7 @@ class Admitter:
         self._changed = changed
         self._clock = clock
         self._head_wait = head_wait_seconds
+        self._targets: Mapping[str, frozenset[str]] = {}  # of the last round
         self._waiting: dict[str, _Waiting] = {}
         self._answers: dict[str, Answer] = {}
         self._wake = asyncio.Event()
@@ -152,7 +153,8 @@ class Admitter:
             for w in self._waiting.values()
             if w.cleared is not None and not self.granted(w.request.uid)
         ]
-        result = admit(asking, self._capacity, now, self._head_wait, self._allowed)
+        result = admit(asking, self._capacity, now, self._head_wait, self._allowed, self._targets)
+        self._targets = result.targets
         for uid, placement in result.granted:
             self._settle(self._waiting[uid], Granted(placement))
         for uid, refusal in result.refused.items():

@@ -14,14 +14,17 @@ Once a head has waited its time, a *target* is kept for it: nodes that together 
 all such sets the one with most free already. Gangs behind the head get nothing on the target in this round.
 
 Nobody starves: no gang behind the head takes from its target, so what is free of the target only grows while
-gangs on it end; the next round's target is at least as free; and before anything else every round asks whether
-the head fits. Only gangs ahead of it in the order, a finite number, can be served first.
+gangs on it end; a later round keeps that target (`kept`) unless another one has more free, which can be so
+only as often as the head needs nodes; and before anything else every round asks whether the head fits. Only gangs
+ahead of it in the order, a finite number, can be served first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.capacity_index import ROOT, ShapeIndex
@@ -42,6 +45,9 @@ class AdmissionRound:
     undecided: tuple[GangRequest, ...] = ()  # in order, when the round ended early
 
 
+NO_TARGETS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
+
+
 class Undecided(Exception):  # noqa: N818 - it is no error: it ends a round
     """Raised by `allowed`: whether this gang may begin can't be told before something is looked up."""
 
@@ -56,12 +62,14 @@ def admit(
     now: float,
     head_wait_seconds: float,
     allowed: Callable[[GangRequest], Refusal | None] = _always,
+    kept: Mapping[str, frozenset[str]] = NO_TARGETS,
 ) -> AdmissionRound:
     """Decide about every gang that waits; `now` and `queued_at` are seconds of one clock.
 
-    `allowed` has the last word on a gang that can be placed; when it returns None the gang is granted.
+    `allowed` has the last word on a gang that can be placed; when it returns None the gang is granted. `kept`
+    are the targets of the round before.
     """
-    turn = _Turn(capacity, now, head_wait_seconds)
+    turn = _Turn(capacity, now, head_wait_seconds, kept)
     undecided: tuple[GangRequest, ...] = ()
     order = sorted((_told_apart(request, capacity) for request in pending), key=_order)
     try:
@@ -90,6 +98,7 @@ class _Turn:
     capacity: Capacity
     now: float
     head_wait: float
+    kept: Mapping[str, frozenset[str]]
     granted: list[tuple[str, Placement]] = field(default_factory=list)
     refused: dict[str, Refusal] = field(default_factory=dict)
     heads: dict[str, float] = field(default_factory=dict)  # kind → seconds the head has still to wait
@@ -118,14 +127,20 @@ class _Turn:
             self._keep_for(request, answer, hope)
 
     def _keep_for(self, request: GangRequest, answer: Refusal, hope: Placement) -> None:
-        target = self.targets[request.uid] = target_of(request, self.capacity, hope)
+        kept = self.kept.get(request.uid, frozenset())
+        target = self.targets[request.uid] = target_of(request, self.capacity, hope, kept)
         text = f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
         self.refused[request.uid] = Refusal(answer.reason, text)
         self.capacity.now.withhold(frozenset().union(*self.targets.values()))
 
 
-def target_of(request: GangRequest, capacity: Capacity, hope: Placement) -> frozenset[str]:
-    """The nodes to keep for a head; `hope` is where it would go if every other gang were gone."""
+def target_of(
+    request: GangRequest, capacity: Capacity, hope: Placement, kept: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """The nodes to keep for a head; `hope` is where it would go if every other gang were gone.
+
+    What was kept for it so far, `kept`, goes on unless something else has more free or it would not do any more.
+    """
     hierarchy = hierarchy_for(request, capacity)
     if hierarchy is None:
         return frozenset(hope.nodes)
@@ -133,7 +148,16 @@ def target_of(request: GangRequest, capacity: Capacity, hope: Placement) -> froz
     later = capacity.later.index(request.worker, hierarchy)
     sets = _pool_sets(request, now, later) if request.atomic_pool else _node_sets(request, now, later)
     best = max(sets, key=lambda nodes: _free(now, nodes), default=frozenset(hope.nodes))
-    return best | frozenset(hope.nodes[request.workers :])
+    best |= frozenset(hope.nodes[request.workers :])
+    holds = _would_do(request, later, kept) and _free(now, kept) >= _free(now, best)
+    return kept if holds else best
+
+
+def _would_do(request: GangRequest, later: ShapeIndex, nodes: frozenset[str]) -> bool:
+    """Whether nodes that were once chosen could still hold the gang."""
+    if not nodes or not nodes.isdisjoint(request.avoided):
+        return False
+    return sum(later.copies.get(node, 0) for node in nodes) >= request.workers
 
 
 def _told_apart(request: GangRequest, capacity: Capacity) -> GangRequest:
