@@ -49,6 +49,12 @@ class Span(StatusModel):
     stall_ms: int = Field(default=0, ge=0, le=MAX_MS, description="Of which waiting for input.")
     save_ms: int = Field(default=0, ge=0, le=MAX_MS, description="Of which blocked by saving a checkpoint.")
     eval_ms: int = Field(default=0, ge=0, le=MAX_MS, description="Of which evaluation.")
+    compute_ms: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_MS,
+        description="Of which this worker's own work, waiting neither for input nor a peer.",
+    )
     tokens: int = Field(default=0, ge=0, le=2**62, description="Of all chips together.")
     flops: float = Field(default=0.0, ge=0, le=1e30, description="Model FLOPs of all chips together.")
 

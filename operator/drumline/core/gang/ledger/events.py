@@ -72,10 +72,20 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The workers of an attempt and epoch were compared: which are slow, and how long a step takes them, ms."""
+
+    at: int
+    attempt: int
+    epoch: int
+    slow: Mapping[str, int]  # by <slice>-<worker>
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed."""
 
     at: int
 
 
-Event = LanesChanged | LanesResized | AttemptBegan | AttemptEnded | Closed | Reported | Ticked
+Event = LanesChanged | LanesResized | AttemptBegan | AttemptEnded | Closed | Reported | Compared | Ticked

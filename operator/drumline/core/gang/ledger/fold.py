@@ -10,13 +10,14 @@ from drumline.core.gang.ledger.events import (
     AttemptBegan,
     AttemptEnded,
     Closed,
+    Compared,
     Event,
     LanesChanged,
     LanesResized,
     Reported,
 )
 from drumline.core.gang.ledger.ledger import Ledger
-from drumline.core.gang.ledger.reports import durable_ms, is_stale, reported
+from drumline.core.gang.ledger.reports import compared, durable_ms, is_stale, reported
 from drumline.core.gang.ledger.silence import watch
 
 __all__ = ["durable_ms", "fold", "fold_all", "is_stale"]
@@ -54,6 +55,8 @@ def _happen(ledger: Ledger, event: Event) -> None:
             attempts.ended(ledger, event)
         case Reported():
             reported(ledger, event)
+        case Compared():
+            compared(ledger, event)
         case Closed():
             attempts.closed(ledger, event)
         case _:

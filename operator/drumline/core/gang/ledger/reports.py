@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 
 from drumline.api.goodput import MAX_STRAGGLERS
@@ -9,7 +10,7 @@ from drumline.api.report import Commit, Report, Span, SpanKind
 from drumline.core.gang.ledger.account import settle
 from drumline.core.gang.ledger.attempts import new_segment
 from drumline.core.gang.ledger.codes import CHECKPOINT_RESTORE, CHECKPOINT_SAVE, PHASES
-from drumline.core.gang.ledger.events import Reported
+from drumline.core.gang.ledger.events import Compared, Reported
 from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.ledger.reporters import IN_PROCESS, MAX_REPORTERS, Reporter, find
 from drumline.core.gang.ledger.stepping import fold_phase, fold_step, go_on_from
@@ -111,5 +112,15 @@ def _compare(ledger: Ledger, medians: dict[str, int]) -> None:
     limit = median_of(ordered) + ledger.settings.straggler_factor * spread_of(ordered)
     slow = {lane: ms for lane, ms in ledger.stragglers.items() if lane not in medians}
     slow.update((lane[:32], ms) for lane, ms in medians.items() if ms > limit)
+    _keep_slowest(ledger, slow)
+
+
+def compared(ledger: Ledger, event: Compared) -> None:
+    """All workers were compared by what each told of itself: that takes the place of what was known."""
+    if (event.attempt, event.epoch) == (ledger.attempt, ledger.epoch):
+        _keep_slowest(ledger, event.slow)
+
+
+def _keep_slowest(ledger: Ledger, slow: Mapping[str, int]) -> None:
     slowest = sorted(slow.items(), key=lambda item: (-item[1], item[0]))
     ledger.stragglers = dict(slowest[:MAX_STRAGGLERS])

@@ -14,6 +14,7 @@ from drumline.core.gang.ledger.events import (
     AttemptBegan,
     AttemptEnded,
     Closed,
+    Compared,
     Event,
     LanesChanged,
     LanesResized,
@@ -150,6 +151,11 @@ class World:
             )
             self.worker.spans = [one, *rest]
 
+    def compare(self, n: int) -> None:
+        """Of this attempt or of the one before."""
+        slow = {f"0-{n % 5}": n, f"1-{n % 3}": n // 2}
+        self.tell(Compared(self.clock, self.attempt - (n % 4 == 0), self.epoch, slow))
+
     # pods and attempts
 
     def lanes(self, n: int) -> None:
@@ -197,6 +203,6 @@ class World:
 
 ACTIONS = [
     *("step", "step", "step", "step", "row", "phase", "idle", "commit", "back", "life"),
-    *("send", "send", "send", "arrive", "again", "forget", "merge"),
+    *("send", "send", "send", "arrive", "again", "forget", "merge", "compare"),
     *("lanes", "all_up", "resize", "begin", "end", "tick", "clock_set", "restart", "close"),
 ]
