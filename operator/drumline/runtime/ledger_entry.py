@@ -8,9 +8,10 @@ from typing import Final
 
 from drumline.api.report import ReportSource
 from drumline.api.status import TrainingJobStatus
-from drumline.core.gang.ledger.events import Reported
+from drumline.core.gang.ledger.events import Compared, Reported
 from drumline.core.gang.ledger.fold import fold_all
 from drumline.core.gang.ledger.ledger import Ledger
+from drumline.core.gang.ledger.peers import Peers
 from drumline.core.gang.plan import Plan
 from drumline.core.training.accounts import NO_LANES, KnownLanes
 
@@ -57,6 +58,7 @@ class Entry:
     late: list[Reported] = field(default_factory=list)  # came while a status was being written
 
     def hear(self, event: Reported) -> None:
+    peers: Peers = field(default_factory=Peers)
         """Fold a report, into what is being written too once that is settled."""
         self.ledger = fold_all(self.ledger, (event,))
         if self.writing:
@@ -76,6 +78,11 @@ class Entry:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A plan with the ledger's figures in it, and what becomes of the entry if it is written."""
+
+    def compared(self, ledger: Ledger, at: int) -> list[Compared]:
+        """Which workers of the attempt are slow, as they told of themselves; nothing while that is not known."""
+        slow = self.peers.slow((ledger.attempt, ledger.epoch), ledger.settings.straggler_factor)
+        return [] if slow is None else [Compared(at, ledger.attempt, ledger.epoch, slow)]
 
     plan: Plan
     entry: Entry | None = None  # None: nothing of the ledger is in the plan

@@ -124,7 +124,9 @@ class LedgerKeeper:
                 entry.ledger, entry.lanes, entry.ended = ledger, lanes, ended
                 return Draft(_again(plan, due - now if now < due else WAITING_SECONDS))
             plan = replace(plan, status=whole.status or obs.status.to_json())
-        return self._drafted(obs, plan, entry, fold_all(ledger, _closing(after, now)), lanes, ended)
+        return self._drafted(
+            obs, plan, entry, fold_all(ledger, _closing(entry, ledger, after, now)), lanes, ended
+        )
 
     def _drafted(
         self, obs: Observation, plan: Plan, entry: Entry, ledger: Ledger, lanes: KnownLanes, ended: int
@@ -215,7 +217,10 @@ class LedgerKeeper:
         """Fold a report, unless its steps come a better way or it says nothing: then it need not come again."""
         wanted = record.spec is None or record.spec.progress.source is not ProgressSource.NONE
         speaker = _speaker(report, member)
-        if not wanted or speaker is None or not _counts(entry.speaker_of(report.attempt), speaker, report):
+        if not wanted or speaker is None:
+            return Receipt(durable_ms=report.sent_ms)
+        entry.peers.hear(speaker.lane, report)
+        if not _counts(entry.speaker_of(report.attempt), speaker, report):
             return Receipt(durable_ms=report.sent_ms)
         if (report.slice, report.worker) != speaker.lane:
             report = report.model_copy(update={"slice": speaker.lane[0], "worker": speaker.lane[1]})
@@ -269,8 +274,9 @@ def _json(status: TrainingJobStatus | None) -> dict[str, Any] | None:
     return status.to_json() if status is not None else None
 
 
-def _closing(after: TrainingJobStatus, now: float) -> list[Event]:
-    return [Ticked(millis(now)), *accounts.closing(after, now)]
+def _closing(entry: Entry, ledger: Ledger, after: TrainingJobStatus, now: float) -> list[Event]:
+    at = millis(now)
+    return [Ticked(at), *entry.compared(ledger, at), *accounts.closing(after, now)]
 
 
 def _resumed(obs: Observation, stored: GoodputStatus | None) -> Ledger | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "checkpoint_committed",
     "close",
+    "compute",
     "data_wait",
     "phase",
     "report_step",
@@ -69,11 +70,14 @@ def _made() -> Reporter | None:
 _process = _Process()
 
 
-def report_step(step: int, tokens: int = 0, flops: float = 0.0) -> None:
-    """A step has ended. `tokens` and model `flops` are of all chips together; 0 = not known."""
+def report_step(step: int, tokens: int = 0, flops: float = 0.0, compute_seconds: float = 0.0) -> None:
+    """A step has ended. `tokens` and model `flops` are of all chips together; 0 = not known.
+
+    `compute_seconds`: what `compute()` would measure, for a program that measures it itself.
+    """
     reporter = _process.reporter()
     if reporter is not None:
-        reporter.report_step(step, tokens, flops)
+        reporter.report_step(step, tokens, flops, compute_seconds)
 
 
 def phase(kind: str) -> AbstractContextManager[None]:
@@ -89,6 +93,16 @@ def phase(kind: str) -> AbstractContextManager[None]:
 def data_wait() -> AbstractContextManager[None]:
     """What runs inside waits for input."""
     return phase("data_wait")
+
+
+def compute() -> AbstractContextManager[None]:
+    """What runs inside is this worker's own work and waits for no other worker; a `data_wait` in it is left out.
+
+    By this slow workers are found, where all report: `DRUMLINE_REPORTER=all-workers`. Work of an accelerator has to
+    be waited for inside.
+    """
+    reporter = _process.reporter()
+    return contextlib.nullcontext() if reporter is None else reporter.compute()
 
 
 def checkpoint_committed(step: int) -> None:

@@ -108,11 +108,25 @@ class Reporter:
 
     # -- what the program says ------------------------------------------------------------------------------
 
-    def report_step(self, step: int, tokens: int = 0, flops: float = 0.0) -> None:
-        """A step has ended. Tokens and model FLOPs of all chips together."""
+    def report_step(
+        self, step: int, tokens: int = 0, flops: float = 0.0, compute_seconds: float = 0.0
+    ) -> None:
+        """A step has ended. Tokens and model FLOPs of all chips together; this worker's own work in it."""
+        if compute_seconds:
+            self._do(lambda: self._timeline.worked(round(compute_seconds * 1000)))
         self._do(lambda: self._timeline.step(step, self.now(), tokens, flops))
 
     @contextlib.contextmanager
+    @contextlib.contextmanager
+    def compute(self) -> Iterator[None]:
+        """What runs inside is this worker's own work, which waits for no other."""
+        began = self._do(lambda: self._timeline.begin_work(self.now()))
+        try:
+            yield
+        finally:
+            if began:
+                self._do(lambda: self._timeline.end_work(self.now()))
+
     def phase(self, kind: str) -> Iterator[None]:
         """What runs inside belongs to that phase."""
         began = self._do(lambda: self._timeline.begin(kind, self.now()))

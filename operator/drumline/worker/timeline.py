@@ -8,6 +8,8 @@ The clock is an argument: milliseconds since the reporter began. Spans are in or
   that step. One that begins later, and every wait for data, is a part of the step: its duration counts as the
   step's `saveMs`, `evalMs` or `stallMs`. Where no step comes any more, they are spans of their own.
 - A phase within a phase belongs to the outer one.
+- A step's `computeMs` is told apart from its parts: what the worker was busy with its own, phases within left
+  out. It shows who is slow where all wait for the slowest.
 
 The buffer is bounded. Short steps are merged as they come, except the first few, from which the operator
 learns what a step takes. When there are too many spans, neighbouring steps are merged two by two, the oldest
@@ -27,7 +29,7 @@ DATA_WAIT: Final = "data_wait"
 STEP: Final = "step"
 PHASES: Final = frozenset((DEVICE_INIT, CHECKPOINT_RESTORE, COMPILE, CHECKPOINT_SAVE, EVAL, DATA_WAIT))
 
-MAX_SPANS: Final = 1200  # of at most 190 bytes: within the 256 KiB of a report
+MAX_SPANS: Final = 1100  # of at most 220 bytes: within the 256 KiB of a report
 MAX_COMMITS: Final = 64
 EDGE_MS: Final = 100
 SHORT_MS: Final = 100
@@ -46,6 +48,7 @@ class Span:
     """One phase, or `count` steps in a row. Times in ms."""
 
     __slots__ = (
+        "compute_ms",
         "count",
         "duration",
         "eval_ms",
@@ -67,6 +70,7 @@ class Span:
         self.stall_ms = 0
         self.save_ms = 0
         self.eval_ms = 0
+        self.compute_ms = 0
         self.tokens = 0
         self.flops = 0.0
 
@@ -88,6 +92,7 @@ class Span:
         self.stall_ms += later.stall_ms
         self.save_ms += later.save_ms
         self.eval_ms += later.eval_ms
+        self.compute_ms += later.compute_ms
         self.tokens = min(MAX_TOKENS, self.tokens + later.tokens)
         self.flops = min(MAX_FLOPS, self.flops + later.flops)
 
@@ -99,6 +104,7 @@ class Span:
             "stallMs": self.stall_ms,
             "saveMs": self.save_ms,
             "evalMs": self.eval_ms,
+            "computeMs": self.compute_ms,
             "tokens": self.tokens,
             "flops": self.flops,
         }
@@ -125,6 +131,10 @@ class Timeline:
         self._open: tuple[str, int] | None = None
         self._parts: dict[str, int] = {}
         self._within: list[tuple[str, int, int]] = []  # the phases that the parts are made of
+        self._phased = 0  # ms of all phases
+        self._work_depth = 0
+        self._working: tuple[int, int] | None = None  # since when, and what was phased by then
+        self._compute = 0
 
     @property
     def boundary(self) -> int:
@@ -153,7 +163,25 @@ class Timeline:
             return
         kind, start = self._open
         self._open = None
+        self._phased += max(0, now - start)
         self._close_phase(kind, start, max(now, start))
+
+    def begin_work(self, now: int) -> None:
+        """The worker is busy with its own."""
+        self._work_depth += 1
+        if self._work_depth == 1:
+            self._working = (now, self._phased)
+
+    def end_work(self, now: int) -> None:
+        """It is not any more."""
+        self._work_depth = max(0, self._work_depth - 1)
+        if not self._work_depth:
+            self._bank(now)
+            self._working = None
+
+    def worked(self, ms: int) -> None:
+        """It was, for so long of the step that ends next."""
+        self._compute += min(max(ms, 0), MAX_MS)
 
     def step(self, step: int, now: int, tokens: int = 0, flops: float = 0.0, count: int = 0) -> None:
         """A step ends; if steps since the last one were not reported, these with it: `count`, 0 = find out."""
@@ -162,6 +190,7 @@ class Timeline:
         span = Span(STEP, start, end - start, step, count or self._steps_since_last(step))
         span.tokens = min(max(int(tokens), 0), MAX_TOKENS)
         span.flops = _flops(flops)
+        self._bank(end)
         self._take_parts(span)
         self.last_step = step
         self.steps += 1
@@ -218,7 +247,14 @@ class Timeline:
         for name, value in self._parts.items():
             setattr(span, name, min(value, left))
             left -= min(value, left)
+        span.compute_ms, self._compute = min(self._compute, left), 0
         self._clear_parts()
+
+    def _bank(self, now: int) -> None:
+        if self._working is not None:
+            since, phased = self._working
+            self._compute += max(0, now - since - (self._phased - phased))
+            self._working = (now, self._phased)
 
     def _clear_parts(self) -> None:
         self._parts.clear()

@@ -45,6 +45,18 @@ def test_a_report_says_whose_it_is_and_everything_that_happened(reporter: Report
 
 
 def test_nothing_on_the_wire_is_unknown_to_the_model(reporter: Reporter, clock: Clock) -> None:
+def test_own_work_is_measured_or_told(reporter: Reporter, clock: Clock) -> None:
+    with reporter.compute():
+        clock.now += 300
+    clock.now += 700
+    reporter.report_step(1)
+    clock.now += 1000
+    reporter.report_step(2, compute_seconds=0.25)
+    clock.now += 1000
+    reporter.report_step(3, compute_seconds=math.nan)
+    assert [(s.step, s.compute_ms) for s in _report(reporter).spans] == [(1, 300), (2, 250), (3, 0)]
+
+
     with reporter.phase("eval"):
         clock.now += 10
         raw = json.loads(reporter.report(final=True))

@@ -68,6 +68,57 @@ def test_waiting_for_data_is_the_steps_stall() -> None:
     }
 
 
+def test_own_work_is_told_without_the_phases_in_it() -> None:
+    timeline = Timeline()
+    timeline.step(1, 1000)
+    timeline.begin_work(1000)
+    _phase(timeline, "data_wait", 1050, 1250)
+    timeline.begin_work(1300)  # one within another is the same work
+    timeline.end_work(1350)
+    timeline.end_work(1400)
+    timeline.worked(50)
+    timeline.step(2, 2000)
+    assert _wire(timeline)[1] == {
+        "kind": "step",
+        "startMs": 1000,
+        "durationMs": 1000,
+        "step": 2,
+        "stallMs": 200,
+        "computeMs": 250,
+    }
+    timeline.step(3, 3000)
+    assert "computeMs" not in _wire(timeline)[2]
+
+
+def test_own_work_that_a_step_ends_in_is_divided_there() -> None:
+    timeline = Timeline()
+    timeline.begin_work(0)
+    timeline.step(1, 1000)
+    timeline.end_work(1300)
+    timeline.step(2, 2000)
+    assert [s.compute_ms for s in timeline.spans] == [1000, 300]
+
+
+def test_own_work_is_no_longer_than_what_other_parts_leave() -> None:
+    timeline = Timeline()
+    timeline.step(1, 1000)
+    _phase(timeline, "data_wait", 1000, 1900)
+    timeline.worked(10**15)
+    timeline.step(2, 2000)
+    timeline.worked(-5)
+    timeline.step(3, 3000)
+    assert [s.compute_ms for s in timeline.spans] == [0, 100, 0]
+
+
+def test_rows_of_short_steps_have_the_work_of_all() -> None:
+    timeline = Timeline()
+    for step in range(FIRST_STEPS + 12):
+        timeline.worked(3)
+        timeline.step(step, (step + 1) * 10)
+    assert sum(s.compute_ms for s in timeline.spans) == 3 * (FIRST_STEPS + 12)
+    assert len(timeline.spans) < FIRST_STEPS + 12
+
+
 def test_an_inner_phase_belongs_to_the_outer_one() -> None:
     timeline = Timeline()
     timeline.begin("checkpoint_restore", 0)
