@@ -43,10 +43,10 @@ class PodSettings:
     """What the operator's configuration says about pods.
 
     `node_loss_seconds`: how long a pod stays bound to a node that is not ready or unreachable (Kubernetes'
-    own default is 300). `priority_class`: what the pods carry, see `pod_priority_class`.
+    own default is 300); None = for ever. `priority_class`: what the pods carry, see `pod_priority_class`.
     """
 
-    node_loss_seconds: int = 30
+    node_loss_seconds: int | None = 30
     priority_class: str = WORKER_PRIORITY_CLASS
 
 
@@ -57,6 +57,7 @@ class Role:
     `env` are variables that every pod of the role has in the same form. `tolerations` are keys of taints
     to tolerate. `limit` is a resource and how much of it one pod needs, filled in where the template does
     not name the resource. `leading` are init containers of ours, as they are, before the template's.
+    `readiness_gates` are pod conditions that must be True for a pod to be ready, beside the template's.
     """
 
     template: Mapping[str, Any]  # v1.PodTemplateSpec
@@ -67,6 +68,8 @@ class Role:
     tolerations: Sequence[str] = ()
     limit: tuple[str, int] | None = None
     leading: Sequence[Mapping[str, Any]] = ()
+    restart_policy: str = "Never"
+    readiness_gates: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +194,15 @@ def _shared_metadata(owner: Owner, metadata: Mapping[str, Any]) -> dict[str, Any
 
 def _shared_spec(role: Role, settings: PodSettings) -> dict[str, Any]:
     spec = dict(role.template.get("spec") or {})
-    spec |= {"restartPolicy": "Never", "priorityClassName": settings.priority_class}
+    spec |= {"restartPolicy": role.restart_policy, "priorityClassName": settings.priority_class}
     if role.subdomain:
         spec["subdomain"] = role.subdomain
     if role.node_selector:
         spec["nodeSelector"] = {**role.node_selector, **(spec.get("nodeSelector") or {})}
     spec["tolerations"] = _tolerations(spec.get("tolerations") or (), role.tolerations, settings)
+    if role.readiness_gates:
+        gates = ({"conditionType": gate} for gate in role.readiness_gates)
+        spec["readinessGates"] = [*(spec.get("readinessGates") or ()), *gates]
     if role.limit is not None:
         spec["containers"] = _limited(spec, *role.limit)
     # the node's resolver, which a pod on the host's network has by default, knows no member's name
@@ -208,7 +214,8 @@ def _shared_spec(role: Role, settings: PodSettings) -> dict[str, Any]:
 def _tolerations(
     user: Sequence[Mapping[str, Any]], keys: Iterable[str], settings: PodSettings
 ) -> list[Mapping[str, Any]]:
-    seconds = {"tolerationSeconds": settings.node_loss_seconds}
+    limited = settings.node_loss_seconds is not None
+    seconds = {"tolerationSeconds": settings.node_loss_seconds} if limited else {}
     wanted: list[Mapping[str, Any]] = [
         *({"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys),
         *({"key": key, "operator": "Exists", "effect": "NoExecute", **seconds} for key in _NODE_LOST_TAINTS),

@@ -1,10 +1,6 @@
 """TPU: the workers of a slice for libtpu, and the slices of a multislice job for Megascale.
 
-Within a slice libtpu wants the ordered list of hosts and this host's place in it. A slice of one host has
-nobody to meet and gets ``localhost``, as GKE's device plugin would give it. What describes the chips
-themselves (topology, bounds, accelerator type) comes from the device plugin, which knows the machine.
-
-The lists are the same for all workers of a slice and grow with it. Up to `INLINE_BYTES` they stand in the
+What a slice needs is `gang.tpu`'s. The lists are the same for all workers of a slice and grow with it. Up to `INLINE_BYTES` they stand in the
 pod; beyond, one ConfigMap holds them for all slices and pods refer to it. The lists name host names, which
 no attempt changes, so the ConfigMap is the same in every attempt. A ConfigMap holds at most 1 MiB: slices
 that do not fit go to a next one.
@@ -16,9 +12,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from drumline.core.gang.tpu import PROCESS_PORT, addresses, hostnames, identity, inline_lists, process_port
 from drumline.core.training.environment_facts import EnvVar, GangFacts, WorkerFacts, variables
 
-PROCESS_PORT: Final = 8476  # libtpu's own default
 MEGASCALE_PORT: Final = 8080  # Megascale's own default
 INLINE_BYTES: Final = 2048
 CONFIGMAP_BYTES: Final = 900_000  # of 1,048,576, which count keys and metadata too
@@ -26,14 +22,13 @@ CONFIGMAP_BYTES: Final = 900_000  # of 1,048,576, which count keys and metadata 
 
 def shared(gang: GangFacts) -> list[EnvVar]:
     """What every worker has in the same form."""
-    port = [("TPU_PROCESS_PORT", PROCESS_PORT)] if gang.workers_per_slice > 1 else []
-    return variables([*port, *_megascale(gang)])
+    return variables([*process_port(gang.workers_per_slice), *_megascale(gang)])
 
 
 def ranked(gang: GangFacts, worker: WorkerFacts) -> list[EnvVar]:
     """What differs from worker to worker."""
     slice_id = [("MEGASCALE_SLICE_ID", worker.slice)] if gang.slices > 1 else []
-    own = [("TPU_WORKER_ID", worker.worker), ("TPU_NAME", f"{gang.job}-{worker.slice}"), *slice_id]
+    own = [*identity(f"{gang.job}-{worker.slice}", worker.worker), *slice_id]
     return [*variables(own), *_lists(gang, worker.slice)]
 
 
@@ -45,8 +40,8 @@ def host_lists(gang: GangFacts) -> Iterator[tuple[str, dict[str, str]]]:
     for first in range(0, gang.slices, step):
         data: dict[str, str] = {}
         for index in range(first, min(first + step, gang.slices)):
-            data[_key(index, "hostnames")] = _hostnames(gang, index)
-            data[_key(index, "addresses")] = _addresses(gang, index)
+            data[_key(index, "hostnames")] = hostnames(gang.slice_hosts(index))
+            data[_key(index, "addresses")] = addresses(gang.slice_hosts(index))
         yield _configmap(gang, first), data
 
 
@@ -63,28 +58,17 @@ def _megascale(gang: GangFacts) -> list[tuple[str, object]]:
 # workers are rendered slice by slice: the last few are enough
 @lru_cache(maxsize=16)
 def _lists(gang: GangFacts, slice_index: int) -> tuple[EnvVar, ...]:
-    if gang.workers_per_slice == 1:
-        return tuple(variables([("TPU_WORKER_HOSTNAMES", "localhost")]))
     if _long(gang):
         return (
             _reference(gang, slice_index, "TPU_WORKER_HOSTNAMES", "hostnames"),
             _reference(gang, slice_index, "TPU_PROCESS_ADDRESSES", "addresses"),
         )
-    hostnames, addresses = _hostnames(gang, slice_index), _addresses(gang, slice_index)
-    return tuple(variables([("TPU_WORKER_HOSTNAMES", hostnames), ("TPU_PROCESS_ADDRESSES", addresses)]))
+    return inline_lists(gang.slice_hosts(slice_index))
 
 
 def _reference(gang: GangFacts, slice_index: int, name: str, what: str) -> EnvVar:
     source = {"name": _configmap(gang, slice_index), "key": _key(slice_index, what)}
     return {"name": name, "valueFrom": {"configMapKeyRef": source}}
-
-
-def _hostnames(gang: GangFacts, slice_index: int) -> str:
-    return ",".join(gang.slice_hosts(slice_index))
-
-
-def _addresses(gang: GangFacts, slice_index: int) -> str:
-    return ",".join(f"{host}:{PROCESS_PORT}" for host in gang.slice_hosts(slice_index))
 
 
 def _slice_bytes(gang: GangFacts) -> int:

@@ -1,14 +1,13 @@
-"""What the environment of a process may depend on, and how a variable is written."""
+"""What the environment of a process may depend on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from drumline.core.gang.names import fqdn, hostname
+from drumline.core.gang.variables import EnvVar, variables
 
-EnvVar = dict[str, Any]  # v1.EnvVar
+__all__ = ["EnvVar", "GangFacts", "WorkerFacts", "variables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,3 @@ class WorkerFacts:
     slice: int
     worker: int
     rank: int
-
-
-def variables(values: Sequence[tuple[str, object]]) -> list[EnvVar]:
-    """Plain variables in the order given."""
-    return [{"name": name, "value": str(value)} for name, value in values]
