@@ -26,12 +26,10 @@ from weakref import WeakValueDictionary
 from drumline.api.reasons import Reason
 from drumline.core.gang.admission import AdmissionRound, Undecided, admit
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.types import GangRequest, Refusal
-from drumline.core.training.observation import Granted
+from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.runtime.errors import ApiError
 from drumline.runtime.preflight import Cleared, Preflight
 
-Key = tuple[str, str]
 Answer = Granted | Refusal
 
 logger = logging.getLogger(__name__)
@@ -67,13 +65,13 @@ class _Waiting:
 
 
 class Admitter:
-    """The admission queue. `changed` is called with the key of a job whose answer is new."""
+    """The admission queue. `changed` is called with what a gang asked when the answer to it is new."""
 
     def __init__(
         self,
         capacity: Capacity,
         preflight: Preflight,
-        changed: Callable[[Key], None],
+        changed: Callable[[GangRequest], None],
         clock: Callable[[], float],
         head_wait_seconds: float,
     ) -> None:
@@ -264,4 +262,4 @@ class Admitter:
         if same and now - waiting.told_at < max(RETELL_SECONDS, len(self._waiting) / RETELLS_PER_SECOND):
             return
         self._answers[uid], waiting.told_at = answer, now
-        self._changed((waiting.request.namespace, waiting.request.name))
+        self._changed(waiting.request)

@@ -10,30 +10,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
-from drumline.core.gang.plan import Apply, Create, Event, Plan
+from drumline.core.gang.plan import Event, Plan
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import GangRequest
+from drumline.core.gang.types import GangRequest, Granted
 from drumline.core.training.decide import decide
-from drumline.core.training.observation import Granted, Observation, Settings
+from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.counting import created, spare
-from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, TerminalError
+from drumline.runtime.errors import Conflict, NameConflict, NotFound
 from drumline.runtime.executor import Executor, Outcome, Owner
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.ledger_entry import Draft
 from drumline.runtime.ledger_keeper import NO_METER, LedgerKeeper, Meter
 from drumline.runtime.observe import observe
+from drumline.runtime.outcomes import (
+    CONFLICT_SECONDS,
+    applied,
+    conflict_pause,
+    created_pod,
+    creates_pods,
+    is_final,
+)
 from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
 from drumline.runtime.workqueue import WorkQueue
@@ -43,9 +51,6 @@ Key = tuple[str, str]
 Clock = Callable[[], float]
 
 STALE_SECONDS = 0.25  # look again when the mirror lags; its next event comes first as a rule
-CONFLICT_SECONDS = 0.05
-MAX_CONFLICT_SECONDS = 10.0
-MAX_CONFLICTS = 10  # in a row: about 50 s
 INTERNAL_ERROR_SECONDS = 300.0
 
 logger = logging.getLogger(__name__)
@@ -64,6 +69,19 @@ class Authority(Protocol):
 
     async def ensure(self, namespace: str) -> None:
         """Before pods are created there; never raises for its own sake."""
+
+
+class Beside(Protocol):
+    """Who keeps the gangs in the admission queue that are no TrainingJob's."""
+
+    def take_over(self) -> None:
+        """Hold what an earlier leader placed: nothing was granted yet."""
+
+    def answered(self, request: GangRequest) -> None:
+        """There is a new answer to that."""
+
+    def samples(self, request: GangRequest) -> Sequence[Sample]:
+        """As `Preflight` wants them; KeyError when its owner is gone."""
 
 
 class Controller:
@@ -88,12 +106,13 @@ class Controller:
         self.world = World(client, catalogue, self.expectations, self, namespace)
         self._preflight = Preflight(client, self._samples, clocks.monotonic)
         self.admitter = Admitter(
-            self.world.capacity, self._preflight, queue.add, clocks.now, settings.head_wait_seconds
+            self.world.capacity, self._preflight, self._answered, clocks.now, settings.head_wait_seconds
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
         self._authority = authority
+        self.beside: Beside | None = None
         self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = []  # what else the leader runs
-        self._executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
+        self.executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def mirror(self) -> None:
@@ -108,6 +127,8 @@ class Controller:
         """As leader: take over what an earlier leader placed, then let gangs in."""
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
+        if self.beside is not None:
+            self.beside.take_over()
         self._tasks.append(asyncio.create_task(self.admitter.run()))
         self._tasks.append(asyncio.create_task(self._catalogue.tell()))
         self._tasks += [asyncio.create_task(run()) for run in self.companions]
@@ -155,9 +176,9 @@ class Controller:
         outcome = Outcome()
         draft.begin()
         try:
-            if self._authority is not None and _creates_pods(draft.plan):
+            if self._authority is not None and creates_pods(draft.plan):
                 await self._authority.ensure(record.meta.namespace)
-            outcome = await self._executor.apply(_owner(record), draft.plan)
+            outcome = await self.executor.apply(_owner(record), draft.plan)
         finally:
             self.keeper.settle(observation, draft, written=bool(outcome.resource_version))
         return outcome
@@ -202,7 +223,7 @@ class Controller:
         memory.conflicts = memory.conflicts + 1 if isinstance(error, Conflict) else 0
         if isinstance(error, NameConflict):
             memory.foreign |= {error.object_name}
-        elif error is not None and _creates(plan, outcome.failed) and _is_final(error, memory.conflicts):
+        elif error is not None and created_pod(plan, outcome.failed) and is_final(error, memory.conflicts):
             memory.blocked = f"{outcome.failed}: {error.message}"
         for what in outcome.applied:
             self._published(record, plan, what)
@@ -216,7 +237,7 @@ class Controller:
         if resource in ("endpointslices", "endpoints"):
             memory.last_published_at = self._now()
         if resource == "endpointslices":
-            memory.published[name] = read_slice(_applied(plan, resource, name)).published
+            memory.published[name] = read_slice(applied(plan, resource, name)).published
 
     def _status_written(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
         """Remember what the mirror will show in a moment."""
@@ -244,7 +265,7 @@ class Controller:
         if memory.blocked or isinstance(error, NameConflict):
             return 0.0
         if isinstance(error, Conflict):
-            return float(min(MAX_CONFLICT_SECONDS, CONFLICT_SECONDS * 2 ** min(memory.conflicts, 12)))
+            return conflict_pause(memory.conflicts)
         raise error
 
     def _hold(self, record: JobRecord, observation: Observation) -> None:
@@ -296,8 +317,16 @@ class Controller:
             self.world.capacity.release(uid)
             self.capacity_changed()
 
+    def _answered(self, request: GangRequest) -> None:
+        if (key := self.world.keys.get(request.uid)) is not None:
+            self._queue.add(key)
+        elif self.beside is not None:
+            self.beside.answered(request)
+
     def _samples(self, request: GangRequest) -> Sequence[Sample]:
         """A pod of each role, as it would be created, without a node. KeyError when the job is gone."""
+        if request.uid not in self.world.keys and self.beside is not None:
+            return self.beside.samples(request)
         record = self.world.jobs.store.get(*self.world.keys[request.uid])
         if record is None:
             raise KeyError(request.name)
@@ -328,34 +357,6 @@ class Controller:
 
     def _pod_is_shown(self, namespace: str, name: str) -> bool:
         return self.world.pods.store.get(namespace, name) is not None
-
-
-def _is_final(error: ApiError, conflicts: int) -> bool:
-    """A final no, or a name that somebody's dead pod does not give back: the attempt can't be whole."""
-    return isinstance(error, TerminalError) or conflicts > MAX_CONFLICTS
-
-
-def _creates(plan: Plan, what: str) -> bool:
-    """Whether the plan creates that pod (``pods/name``)."""
-    names = (
-        a.manifest["metadata"]["name"]
-        for stage in plan.actions
-        for a in stage
-        if isinstance(a, Create) and a.resource == "pods"
-    )
-    return what.startswith("pods/") and what.removeprefix("pods/") in names
-
-
-def _creates_pods(plan: Plan) -> bool:
-    return any(isinstance(a, Create) and a.resource == "pods" for stage in plan.actions for a in stage)
-
-
-def _applied(plan: Plan, resource: str, name: str) -> Mapping[str, Any]:
-    """The manifest that the plan applied under that name."""
-    applied = [a for stage in plan.actions for a in stage if isinstance(a, Apply)]
-    return next(
-        a.manifest for a in applied if a.resource == resource and a.manifest["metadata"]["name"] == name
-    )
 
 
 def _owner(record: JobRecord) -> Owner:

@@ -26,9 +26,12 @@ from drumline.api.meta import (
     APP_INSTANCE,
     ENV_PREFIX,
     LABEL_ATTEMPT,
+    LABEL_GROUP,
     LABEL_JOB,
     LABEL_JOB_UID,
     LABEL_REVISION,
+    LABEL_SERVICE,
+    LABEL_SERVICE_UID,
 )
 from drumline.api.reasons import Reason
 from drumline.core.gang.placement_refusal import unmodelled
@@ -46,7 +49,9 @@ KEPT_SECONDS = 60.0
 GENERATED = "[a-z0-9]{5}"  # what the API server adds to a generateName
 MAX_GENERATED = 63 - 5  # it cuts longer ones
 _POD = "\0"  # stands for the pod's name in a text that several jobs may share
-_OF_A_JOB = frozenset({LABEL_JOB, LABEL_JOB_UID, LABEL_ATTEMPT, LABEL_REVISION})  # labels no template can set
+_OF_A_JOB = frozenset(  # labels no template can set
+    {LABEL_JOB, LABEL_JOB_UID, LABEL_SERVICE, LABEL_SERVICE_UID, LABEL_GROUP, LABEL_ATTEMPT, LABEL_REVISION}
+)
 _INJECTED = frozenset((*TORCH, *JAX, *TPU))
 
 
@@ -192,7 +197,8 @@ def _digest(namespace: str, manifest: Manifest) -> str:
     metadata = {k: v for k, v in manifest["metadata"].items() if k not in ("name", "ownerReferences")}
     labels = metadata.get("labels") or {}
     ours = {k for k in labels if k in _OF_A_JOB}
-    ours |= {APP_INSTANCE} if labels.get(APP_INSTANCE) == labels.get(LABEL_JOB) else set()
+    owner = labels.get(LABEL_JOB) or labels.get(LABEL_SERVICE)
+    ours |= {APP_INSTANCE} if labels.get(APP_INSTANCE) == owner else set()
     metadata["labels"] = {k: "" if k in ours else v for k, v in labels.items()}
     return sha256(orjson.dumps([namespace, metadata, spec], option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import LABEL_JOB, TRAINING_JOBS
+from drumline.api.meta import APP_MANAGED_BY, GROUP, TRAINING_JOBS
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.discovery import Published, is_kube_dns
 from drumline.core.gang.projection import project_node, project_pod
@@ -36,6 +36,11 @@ from drumline.runtime.store import Store
 
 Key = tuple[str, str]
 Owned = TypeVar("Owned", OwnedRecord, SliceRecord)
+
+OURS = f"{APP_MANAGED_BY}=drumline"
+# Kubernetes copies a Service's labels to the slices and endpoints that it makes for it: those are not ours.
+OUR_SLICES = f"{OURS},endpointslice.kubernetes.io/managed-by={GROUP}"
+OUR_ENDPOINTS = f"{OURS},endpointslice.kubernetes.io/skip-mirror=true"
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +77,24 @@ class Listener(Protocol):
         """Something changed that may let a gang in."""
 
 
+class Neighbour:
+    """Another kind whose objects consist of the same things; told what may concern it. This one is nobody."""
+
+    def pod_changed(self, uid: str, old: Pod | None, new: Pod | None) -> None:
+        """A pod of this owner came, changed or went."""
+
+    def object_changed(self, resource: str, old: OwnedRecord | SliceRecord | None, new: object) -> None:
+        """An object with our label came, changed (`old` is the one that is there now, or was) or went."""
+
+    def node_changed(self, gang: str) -> None:
+        """A node that this gang holds came to be fit or unfit for use, or went."""
+
+    def cluster_changed(self, catalog: Catalog | None = None) -> None:
+        """Something that all of its objects depend on changed: kube-dns, or the catalogue."""
+
+
 class World:
-    """All reflectors of the operator."""
+    """All reflectors of the operator but those of kinds that stand beside TrainingJobs (`neighbour`)."""
 
     def __init__(
         self,
@@ -86,6 +107,7 @@ class World:
         self.capacity = Capacity()
         self.memory: dict[str, JobMemory] = {}  # by job uid
         self.keys: dict[str, Key] = {}  # job uid → key
+        self.neighbour = Neighbour()
         self.expectations = expectations
         self._kube_dns: set[Key] = set()  # its pods
         self._catalogue = catalogue
@@ -110,10 +132,10 @@ class World:
             resource_path("priorityclasses"),
             lambda d: (int(d["value"]), d.get("preemptionPolicy", "")),
         )
-        self.services = _ours(client, "services", namespace, read_owned, self._on_service)
-        self.revisions = _ours(client, "controllerrevisions", namespace, read_owned)
-        self.slices = _ours(client, "endpointslices", namespace, read_slice, self._on_slice)
-        self.endpoints = _ours(client, "endpoints", namespace, read_endpoints, self._on_slice)
+        self.services = ours(client, "services", namespace, read_owned, self._on_service)
+        self.revisions = ours(client, "controllerrevisions", namespace, read_owned, self._on_revision)
+        self.slices = ours(client, "endpointslices", namespace, read_slice, self._on_slice, OUR_SLICES)
+        self.endpoints = ours(client, "endpoints", namespace, read_endpoints, self._on_slice, OUR_ENDPOINTS)
 
     @property
     def reflectors(self) -> tuple[Reflector[Any], ...]:
@@ -158,6 +180,7 @@ class World:
         self._reader.catalog = catalog
         for key in self.keys.values():
             self._listener.job_changed(key, urgent=False)
+        self.neighbour.cluster_changed(catalog)
 
     def _on_job(self, old: JobRecord | None, new: JobRecord | None) -> None:
         record = new or old
@@ -177,13 +200,16 @@ class World:
         elif old is not None:
             self.capacity.remove_node(old.name)
         self._listener.capacity_changed()
-        if old is not None and (new is None or not new.ready or new.unschedulable):
+        unfit = new is None or not new.ready or new.unschedulable
+        if old is not None and (unfit or not old.ready or old.unschedulable):
             self._wake_gangs_on(old.name)
 
     def _wake_gangs_on(self, node: str) -> None:
         for uid in self.capacity.holders(node):
             if (key := self.keys.get(uid)) is not None:
                 self._listener.job_changed(key, urgent=True)
+            else:
+                self.neighbour.node_changed(uid)
 
     def _pod(self, document: Document) -> Pod:
         pod = project_pod(document)
@@ -192,6 +218,8 @@ class World:
             self._kube_dns.add((pod.namespace, pod.name))
             for key in self.keys.values() if news else ():
                 self._listener.job_changed(key, urgent=False)
+            if news:
+                self.neighbour.cluster_changed()
         return pod
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
@@ -215,10 +243,16 @@ class World:
             memory.ended[pod.name] = replace(pod, deleting=True)
         key = self.keys.get(uid)
         if key is not None:
-            self._listener.job_changed(key, urgent=_is_urgent(old, new))
+            self._listener.job_changed(key, urgent=is_urgent(old, new))
+        else:
+            self.neighbour.pod_changed(uid, old, new)
+
+    def _on_revision(self, old: OwnedRecord | None, new: OwnedRecord | None) -> None:
+        self.neighbour.object_changed("controllerrevisions", new or old, new)
 
     def _on_service(self, old: OwnedRecord | None, new: OwnedRecord | None) -> None:
         record = new or old
+        self.neighbour.object_changed("services", record, new)
         memory = self.memory.get(record.owner) if record is not None else None
         if memory is not None:
             memory.service = False
@@ -226,6 +260,7 @@ class World:
 
     def _on_slice(self, old: SliceRecord | None, new: SliceRecord | None) -> None:
         record = new or old
+        self.neighbour.object_changed("endpointslices", record, new)
         memory = self.memory.get(record.owner) if record is not None else None
         if memory is not None and record is not None:
             memory.published.pop(record.name, None)
@@ -239,24 +274,25 @@ class World:
         self._listener.job_changed(key, urgent=False)
 
 
-def _ours(
+def ours(
     client: Client,
     resource: str,
     namespace: str,
     project: Callable[[Document], Owned],
     on_change: Callable[[Owned | None, Owned | None], None] | None = None,
+    selector: str = OURS,
 ) -> Reflector[Owned]:
-    """A mirror of what is made for jobs, found by owner."""
+    """A mirror of what is made for objects of our kinds, found by owner."""
     store: Store[Owned] = Store({"owner": lambda record: record.owner or None})
     path = resource_path(resource, namespace)
-    return Reflector(client, path, project, on_change, store=store, label_selector=LABEL_JOB)
+    return Reflector(client, path, project, on_change, store=store, label_selector=selector)
 
 
 def _job_of(pod: Pod) -> str | None:
     return pod.member.job_uid if pod.member is not None else None
 
 
-def _is_urgent(old: Pod | None, new: Pod | None) -> bool:
+def is_urgent(old: Pod | None, new: Pod | None) -> bool:
     """A pod that is lost or ended is looked at at once; progress may wait until more of it has come."""
     if new is None or (new.deleting and (old is None or not old.deleting)):
         return True

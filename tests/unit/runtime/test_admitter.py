@@ -60,8 +60,11 @@ class Hall:
         self.changed: list[tuple[str, str]] = []
         preflight = Preflight(self.api, self.samples, clock)  # type: ignore[arg-type]
         self.room = room
-        self.admitter = Admitter(room, preflight, self.changed.append, clock, 300.0)
+        self.admitter = Admitter(room, preflight, self.heard, clock, 300.0)
         self.loop = asyncio.create_task(self.admitter.run())
+
+    def heard(self, request: GangRequest) -> None:
+        self.changed.append((request.namespace, request.name))
 
     def samples(self, request: GangRequest) -> list[Sample]:
         metadata = {"name": f"{request.name}-1-0-0", "annotations": {"only": request.name}}

@@ -171,7 +171,7 @@ class Capacity:
         if not pod.node or pod.terminal:
             self._drop(key)
             return
-        gang = pod.member.job_uid if pod.member is not None else ""
+        gang = pod.member.gang if pod.member is not None else ""
         charge = _pod_charge(pod.requests, pod.host_ports)
         if self._pods.get(key) != (pod.node, gang, charge):
             self._drop(key)

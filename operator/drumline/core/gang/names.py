@@ -103,4 +103,5 @@ def member_of(labels: Mapping[str, str], owner_uid: str) -> Member | None:
         slice_index = int(labels.get(LABEL_SLICE) or labels.get(LABEL_GROUP, "0"))
     except (KeyError, ValueError):
         return None
-    return Member(job, owner_uid, attempt, labels.get(LABEL_ROLE, ROLE_WORKER), slice_index, worker)
+    role, grouped = labels.get(LABEL_ROLE, ROLE_WORKER), LABEL_JOB not in labels
+    return Member(job, owner_uid, attempt, role, slice_index, worker, grouped)

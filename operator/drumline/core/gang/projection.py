@@ -165,8 +165,9 @@ def _member(metadata: Raw) -> Member | None:
     member = member_of(metadata.get("labels") or {}, intern(controller_uid(metadata)))
     if member is None:
         return None
+    names = intern(member.job), intern(member.role)
     return Member(
-        intern(member.job), member.job_uid, member.attempt, intern(member.role), member.slice, member.worker
+        names[0], member.job_uid, member.attempt, names[1], member.slice, member.worker, member.group
     )
 
 

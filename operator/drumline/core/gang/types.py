@@ -114,6 +114,12 @@ class Member:
     role: str  # "worker" or a helper's name
     slice: int  # 0 for helpers
     worker: int  # index in the slice, or the helper's replica
+    group: bool = False  # of an InferenceService, where each group is a gang of its own
+
+    @property
+    def gang(self) -> str:
+        """What admission and the capacity know its gang by: the owner's uid, or one of the group's own."""
+        return f"{self.job_uid}/{self.role}/{self.slice}" if self.group else self.job_uid
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,49 @@
+"""What the outcome of a plan says about its owner, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from drumline.core.gang.plan import Action, Apply, Create, Plan
+from drumline.runtime.errors import ApiError, TerminalError
+
+CONFLICT_SECONDS: Final = 0.05
+MAX_CONFLICT_SECONDS: Final = 10.0
+MAX_CONFLICTS: Final = 10  # in a row: about 50 s
+
+
+def is_final(error: ApiError, conflicts: int) -> bool:
+    """A final no, or a name that somebody's dead pod does not give back: the attempt can't be whole."""
+    return isinstance(error, TerminalError) or conflicts > MAX_CONFLICTS
+
+
+def conflict_pause(conflicts: int) -> float:
+    """Seconds until a plan is decided anew after so many conflicts in a row."""
+    return float(min(MAX_CONFLICT_SECONDS, CONFLICT_SECONDS * 2 ** min(conflicts, 12)))
+
+
+def created_pod(plan: Plan, what: str) -> Mapping[str, Any] | None:
+    """The manifest of the pod (``pods/name``) that the plan creates; None when it creates none of that name."""
+    resource, _, name = what.partition("/")
+    pods = (
+        a.manifest
+        for a in _actions(plan)
+        if resource == "pods" and isinstance(a, Create) and a.resource == "pods"
+    )
+    return next((m for m in pods if m["metadata"]["name"] == name), None)
+
+
+def creates_pods(plan: Plan) -> bool:
+    """Whether the plan creates any pod."""
+    return any(isinstance(a, Create) and a.resource == "pods" for a in _actions(plan))
+
+
+def applied(plan: Plan, resource: str, name: str) -> Mapping[str, Any]:
+    """The manifest that the plan applied under that name. StopIteration: none."""
+    found = (a.manifest for a in _actions(plan) if isinstance(a, Apply) and a.resource == resource)
+    return next(m for m in found if m["metadata"]["name"] == name)
+
+
+def _actions(plan: Plan) -> Iterator[Action]:
+    return (action for stage in plan.actions for action in stage)
