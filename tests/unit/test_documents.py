@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from drumline.api.reasons import Cause, ConditionType
-from drumline.core.training.attempts import INFRASTRUCTURE
+from drumline.core.gang.failures import INFRASTRUCTURE
 from drumline.core.training.decide import POLICIES
 from drumline.runtime.config import Config
 
@@ -54,6 +54,7 @@ def test_the_charts_settings_are_the_operators() -> None:
         "ingestHost",
         "ingestPort",
         "ingestService",
+        "revision",
     }
     assert set(values["settings"]) == names - elsewhere
 

@@ -51,6 +51,10 @@ class GroupStatus(StatusModel):
     )
     drain_reason: str | None = Field(default=None, max_length=64, description="Why it goes.")
     restarts: int = Field(default=0, description="Restarts that count against the budget.")
+    requeues: int = Field(default=0, description="Gang timeouts since it was last in service.")
+    failed_node: str | None = Field(
+        default=None, max_length=MAX_NAME, description="Node of the pod that failed first, last time."
+    )
     next_attempt_at: Time | None = Field(default=None, description="No new attempt before: backoff.")
     cause: str | None = Field(default=None, max_length=64, description="Why the last attempt ended.")
     message: str | None = Field(

@@ -8,10 +8,11 @@ the slices are ``<service>-ipv4-<chunk>`` and ``<service>-ipv6-<chunk>``. The ch
 changes, so a write touches only the slices that changed. A slice that has no member left is emptied, not
 deleted: it goes with its owner.
 
-Pace. Published at once: rank 0 (peers must not cache its absence), and an empty set (the fence that stands
-before the next attempt's pods exist). Everything else is written at most once a second, and while some pod
-has no address yet, at most every three; before rank 0 has one, nobody is published. The gang can't work
-before it is whole, and a small one then takes two writes, or one.
+Pace. Published at once: rank 0 (peers must not cache its absence) when it has an address and when it has none
+any more, and an empty set (the fence that stands before the next attempt's pods exist). Everything else is
+written at most once a second, and while some pod has no address yet, at most every three; before rank 0 has one,
+nobody is published. The gang can't work before it is whole, and a small one then takes two writes, or one.
+Several gangs under one Service have a rank 0 each (`firsts`).
 
 CoreDNS leaves out endpoints that are not ready, so ``ready`` is always true. kube-dns reads only the old
 Endpoints object: where it serves, one such object (at most 1000 addresses, rank 0 first) is written too.
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from drumline.api.meta import APP_MANAGED_BY, GROUP, LABEL_JOB
+from drumline.api.meta import APP_MANAGED_BY, GROUP, INFERENCE_SERVICE, LABEL_JOB, LABEL_SERVICE
 from drumline.core.gang.names import Owner
 from drumline.core.gang.plan import Action, Apply
 
@@ -81,12 +82,13 @@ def plan_discovery(
     *,
     mode: str = "Auto",
     coming: Collection[int] = (),
+    firsts: Collection[int] = (0,),
 ) -> tuple[tuple[Action, ...], float | None]:
     """What to write so that `endpoints` (the whole gang, in rank order) resolve, and seconds to the next look.
 
     No endpoints at all empties what is published, at once. `mode` is Auto, EndpointSlice or Endpoints.
-    `coming` are the members whose pod is there and has no address yet. Nothing is written beside a Service that is
-    not ours.
+    `coming` are the members whose pod is there and has no address yet, `firsts` those that are published at once.
+    Nothing is written beside a Service that is not ours.
     """
     if observed.service is not None and not observed.service.ours:
         return (), None
@@ -97,11 +99,11 @@ def plan_discovery(
     if mode == "Endpoints" or (mode == "Auto" and observed.kube_dns) or observed.endpoints is not None:
         wanted = () if mode == "EndpointSlice" else endpoints
         changes += _endpoints_change(owner, service, wanted, observed)
-    if 0 in coming and not observed.published:
+    if firsts and not observed.published and all(first in coming for first in firsts):
         return tuple(actions), None
     interval = COMING_SECONDS if coming else INTERVAL_SECONDS
     wait = observed.last_written_at + interval - now
-    if changes and wait > 0 and not _urgent(endpoints, observed):
+    if changes and wait > 0 and not _urgent(endpoints, firsts, observed):
         return tuple(actions), min(wait, interval)
     return (*actions, *changes), None
 
@@ -123,18 +125,14 @@ def service_manifest(owner: Owner, service: str) -> dict[str, Any]:
     return _manifest(("v1", "Service"), owner, service, {"spec": {"clusterIP": "None", "type": "ClusterIP"}})
 
 
-def _urgent(endpoints: Sequence[Endpoint], observed: ObservedDiscovery) -> bool:
+def _urgent(endpoints: Sequence[Endpoint], firsts: Collection[int], observed: ObservedDiscovery) -> bool:
     if not any(endpoint.ips for endpoint in endpoints):
         return True
-    first = endpoints[0]
-    known = {
-        ip
-        for content in observed.slices.values()
-        for host, ips in content
-        if host == first.hostname
-        for ip in ips
-    }
-    return known != set(first.ips)
+    known: dict[str, set[str]] = {}
+    for content in observed.slices.values():
+        for host, ips in content:
+            known.setdefault(host, set()).update(ips)
+    return any(known.get(e.hostname, set()) != set(e.ips) for e in (endpoints[first] for first in firsts))
 
 
 def _slice_changes(
@@ -196,10 +194,11 @@ def _manifest(
     body: Mapping[str, Any],
     labels: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
+    label = LABEL_SERVICE if owner.kind == INFERENCE_SERVICE else LABEL_JOB
     metadata = {
         "name": name,
         "namespace": owner.namespace,
-        "labels": {LABEL_JOB: owner.name, APP_MANAGED_BY: "drumline", **labels},
+        "labels": {label: owner.name, APP_MANAGED_BY: "drumline", **labels},
         "ownerReferences": [owner.owner_reference()],
     }
     return {"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, **body}

@@ -31,6 +31,18 @@ _IMAGE_WAITS: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidIma
 
 Row = tuple[Callable[[Pod], bool], Cause]
 
+# Causes that speak of the infrastructure, not of the program: rate-limited but not counted.
+INFRASTRUCTURE: Final = frozenset(
+    {
+        Cause.NODE_LOST,
+        Cause.PREEMPTED,
+        Cause.EVICTED,
+        Cause.MAINTENANCE,
+        Cause.DEVICE_FAULT,
+        Cause.PLACEMENT_RACE,
+    }
+)
+
 
 def _kubelet_terminated(pod: Pod) -> bool:
     return pod.disruption == "TerminationByKubelet" and pod.reason != "Evicted"

@@ -13,23 +13,12 @@ from dataclasses import replace
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import AttemptStatus, RestartCount, TrainingJobStatus
 from drumline.api.training import Backoff
+from drumline.core.gang.failures import INFRASTRUCTURE
 from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.view import View, deletions
 
 KEPT_ATTEMPTS = 10
 MAX_DOUBLINGS = 20  # 2^20 s are more than any maxSeconds
-
-# Causes that speak of the infrastructure, not of the program: rate-limited but not counted.
-INFRASTRUCTURE = frozenset(
-    {
-        Cause.NODE_LOST,
-        Cause.PREEMPTED,
-        Cause.EVICTED,
-        Cause.MAINTENANCE,
-        Cause.DEVICE_FAULT,
-        Cause.PLACEMENT_RACE,
-    }
-)
 
 
 def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
