@@ -36,6 +36,7 @@ LABEL_REVISION: Final = "drumline.dev/revision"
 
 ROLE_WORKER: Final = "worker"
 
+ANNOTATION_DIGEST: Final = "drumline.dev/digest"  # of what was last applied to a generated object
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 

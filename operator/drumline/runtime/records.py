@@ -9,7 +9,7 @@ from typing import Any
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
-from drumline.api.meta import GROUP, MANAGED_BY
+from drumline.api.meta import ANNOTATION_DIGEST, GROUP, MANAGED_BY
 from drumline.api.shape import GangShape, resolve_shape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
@@ -46,14 +46,15 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnedRecord:
-    """A Service or ControllerRevision of ours. `owner` is the controller's uid, "" when there is none."""
+    """An object of ours of any simple kind. `owner` is the controller's uid, "" when there is none."""
 
     namespace: str
     name: str
     uid: str
     owner: str
     owner_text: str = ""  # "Deployment/web", for messages
-    document: Document | None = None  # a revision's name and data
+    document: Document | None = None  # a revision's name, uid, number and data
+    digest: str = ""  # of what was last applied, as an annotation says
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +177,12 @@ def _misfit(members: Roster | None, status: TrainingJobStatus) -> tuple[FieldErr
 
 
 def read_owned(document: Document) -> OwnedRecord:
-    """The record of a Service or a ControllerRevision."""
+    """The record of an object of which no more is of interest than whose it is, or of a ControllerRevision."""
     metadata = document["metadata"]
     content = None
     if "data" in document:
-        content = {"metadata": {"name": metadata["name"]}, "data": document["data"]}
+        names = {"name": metadata["name"], "uid": metadata["uid"]}
+        content = {"metadata": names, "revision": document.get("revision", 0), "data": document["data"]}
     return OwnedRecord(
         metadata["namespace"],
         metadata["name"],
@@ -188,6 +190,7 @@ def read_owned(document: Document) -> OwnedRecord:
         controller_uid(metadata),
         _owner_text(metadata),
         content,
+        (metadata.get("annotations") or {}).get(ANNOTATION_DIGEST, ""),
     )
 
 
