@@ -50,6 +50,12 @@ class GroupStatus(StatusModel):
         default=None, description="When it was taken out of service for good."
     )
     drain_reason: str | None = Field(default=None, max_length=64, description="Why it goes.")
+    quiet_since: Time | None = Field(
+        default=None, description="When it was first seen without requests since it was taken out of service."
+    )
+    evacuating_since: Time | None = Field(
+        default=None, description="When a node of it was first seen to be cordoned: it is to be replaced."
+    )
     restarts: int = Field(default=0, description="Restarts that count against the budget.")
     requeues: int = Field(default=0, description="Gang timeouts since it was last in service.")
     failed_node: str | None = Field(
@@ -112,7 +118,11 @@ class RolloutStatus(StatusModel):
     """The rollout under way, or the last one."""
 
     phase: RolloutPhase = Field(default=RolloutPhase.COMPLETE, description="Where it stands.")
+    revision: str | None = Field(default=None, max_length=MAX_NAME, description="Revision that it speaks of.")
     since: Time | None = Field(default=None, description="When the phase began.")
+    canary_placed_at: Time | None = Field(
+        default=None, description="When all canary groups had a place: they are to be ready in time from here."
+    )
     canary_ready_at: Time | None = Field(
         default=None, description="When all canary groups came into service."
     )

@@ -40,6 +40,8 @@ ANNOTATION_DIGEST: Final = "drumline.dev/digest"  # of what was last applied to 
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 
+ANNOTATION_PROMOTE: Final = "drumline.dev/promote"  # names a revision that needs no (more) canary
+
 APP_NAME: Final = "app.kubernetes.io/name"
 APP_INSTANCE: Final = "app.kubernetes.io/instance"
 APP_COMPONENT: Final = "app.kubernetes.io/component"

@@ -30,6 +30,7 @@ class ServiceCondition(StrEnum):
     PROGRESSING = "Progressing"  # groups come, go or restart
     SCALING_ACTIVE = "ScalingActive"
     ROLLOUT_COMPLETE = "RolloutComplete"
+    ROUTED = "Routed"  # where a Gateway or an InferencePool is asked for: their objects are there
 
 
 class ServicePhase(StrEnum):

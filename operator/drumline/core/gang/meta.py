@@ -20,4 +20,5 @@ class ObjectMeta:
     created_at: float
     deleting: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)  # those of ours: drumline.dev/…
     managed_by: str = MANAGED_BY  # of the raw spec, valid or not
