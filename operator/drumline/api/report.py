@@ -122,6 +122,11 @@ class Report(StatusModel):
         description="Median step time of workers, ms, by <slice>-<worker>, when the reporter knows them.",
     )
     exit: str = Field(default="", max_length=4096, description="How the process ended, and its last lines.")
+    old_python: str = Field(
+        default="",
+        max_length=64,
+        description="Version of a Python that is too old for the launcher: the command runs without it.",
+    )
     final: bool = False
 
 

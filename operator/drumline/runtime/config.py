@@ -63,6 +63,9 @@ class Config:
     launcher_image: str = (
         ""  # the operator's own image, from which workers get the launcher; "" = no launcher
     )
+    launcher_silence: float = (
+        30.0  # a launcher not heard of for so long after its container's start is missed
+    )
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
@@ -78,6 +81,7 @@ class Config:
     shutdown_grace: float = 10.0
     log_level: str = "info"
     log_format: str = "json"
+    revision: str = "unknown"  # the commit that the image was built from, which sets it
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -115,6 +119,7 @@ _POSITIVE: Final = (
     "ingest_connections_per_address",
     "ingest_rate",
     "ingest_burst",
+    "launcher_silence",
 )
 _TYPES: Final[Mapping[str, type]] = {
     field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in fields(Config)
@@ -131,6 +136,8 @@ _HELP: Final[Mapping[str, str]] = {
     "ingest_service": "name of the ingest's Service, and of the Secret that keeps its certificates",
     "report_url": "HTTPS URL that workers send progress reports to (default: no reports)",
     "launcher_image": "image that puts the launcher into workers: the operator's own (default: no launcher)",
+    "launcher_silence": "seconds after which a launcher that has said nothing is missed",
+    "revision": "commit that the image was built from, for the metric drumline_build_info",
     "catalog": "YAML file that overrides the accelerator catalogue",
     "catalog_config_map": "ConfigMap of the operator's own namespace that overrides it, followed live",
 }

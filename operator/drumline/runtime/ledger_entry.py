@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from drumline.api.report import ReportSource
+from drumline.api.report import Report, ReportSource
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.ledger.events import Compared, Reported
 from drumline.core.gang.ledger.fold import fold_all
@@ -14,8 +14,10 @@ from drumline.core.gang.ledger.ledger import Ledger
 from drumline.core.gang.ledger.peers import Peers
 from drumline.core.gang.plan import Plan
 from drumline.core.training.accounts import NO_LANES, KnownLanes
+from drumline.core.training.silence import Hello
 
 MAX_EXITS: Final = 32
+_OF_WORKERS: Final = frozenset({ReportSource.REPORT, ReportSource.LAUNCHER})
 BEST_FIRST: Final = (ReportSource.REPORT, ReportSource.LAUNCHER, ReportSource.SCRAPE, ReportSource.LOG)
 
 
@@ -50,25 +52,38 @@ class Entry:
     ledger: Ledger
     written: Ledger  # as the last status that was written has it
     written_at: float  # when that was, or when this replica first saw the job
+    since: float  # when it did
     lanes: KnownLanes = NO_LANES  # as the ledger was last told
     ended: int = 0  # the last attempt whose end it was told
+    early: float = 0.0  # by what part of a period figures are due sooner, this time
     speaker: Speaker | None = None
+    hello: Hello | None = None
     exits: dict[str, str] = field(default_factory=dict)  # pod → how its process ended, as reported
+    peers: Peers = field(default_factory=Peers)
     writing: bool = False
     late: list[Reported] = field(default_factory=list)  # came while a status was being written
 
     def hear(self, event: Reported) -> None:
-    peers: Peers = field(default_factory=Peers)
         """Fold a report, into what is being written too once that is settled."""
         self.ledger = fold_all(self.ledger, (event,))
         if self.writing:
             self.late.append(event)
+
+    def greet(self, report: Report) -> None:
+        """A worker's launcher, or a program under it, has reported, whatever it said."""
+        if report.source in _OF_WORKERS:
+            self.hello = Hello(report.attempt, report.old_python)
 
     def hear_exit(self, pod: str, text: str) -> None:
         """A pod's last words. Those of the pod that failed first are kept in the status, so few are enough here."""
         self.exits[pod] = text
         if len(self.exits) > MAX_EXITS:
             del self.exits[next(iter(self.exits))]
+
+    def compared(self, ledger: Ledger, at: int) -> list[Compared]:
+        """Which workers of the attempt are slow, as they told of themselves; nothing while that is not known."""
+        slow = self.peers.slow((ledger.attempt, ledger.epoch), ledger.settings.straggler_factor)
+        return [] if slow is None else [Compared(at, ledger.attempt, ledger.epoch, slow)]
 
     def speaker_of(self, attempt: int) -> Speaker | None:
         """Who tells the steps of that attempt; None while nobody does."""
@@ -79,11 +94,6 @@ class Entry:
 class Draft:
     """A plan with the ledger's figures in it, and what becomes of the entry if it is written."""
 
-    def compared(self, ledger: Ledger, at: int) -> list[Compared]:
-        """Which workers of the attempt are slow, as they told of themselves; nothing while that is not known."""
-        slow = self.peers.slow((ledger.attempt, ledger.epoch), ledger.settings.straggler_factor)
-        return [] if slow is None else [Compared(at, ledger.attempt, ledger.epoch, slow)]
-
     plan: Plan
     entry: Entry | None = None  # None: nothing of the ledger is in the plan
     ledger: Ledger | None = None
@@ -91,6 +101,7 @@ class Draft:
     ended: int = 0
     before: TrainingJobStatus | None = None
     after: TrainingJobStatus | None = None
+    early: float = 0.0  # of the status after this one
 
     def begin(self) -> None:
         """The plan is about to be applied."""
@@ -107,5 +118,5 @@ class Draft:
         entry.writing, entry.late = False, []
         if written:
             entry.ledger = fold_all(ledger, late) if late else ledger
-            entry.written, entry.written_at = ledger, now
+            entry.written, entry.written_at, entry.early = ledger, now, self.early
             entry.lanes, entry.ended = self.lanes, self.ended

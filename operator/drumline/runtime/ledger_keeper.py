@@ -1,10 +1,10 @@
 """Keeps the ledger of every job: tells it what is seen and reported, and puts its figures into the status.
 
 A status that is written anyway carries the figures along; on its own they are written at most every
-`HELD_SECONDS` while a job holds accelerators, and every `WAITING_SECONDS` while it waits. What a plan is about
-to say of attempts holds for the ledger only once it is written, since another plan may take its place.
-After a restart the ledger goes on from `status.goodput.resume`; what happened meanwhile is told by the
-pods' own times. A reporter's receipt covers what the last written status holds, so that a report is sent
+`HELD_SECONDS` while a job holds accelerators, and every `WAITING_SECONDS` while it waits; the first time after a
+status that was due anyway up to half of that sooner, at a moment of each job's own. What a plan is about to say
+of attempts holds for the ledger only once it is written, since another plan may take its place. After a restart
+the ledger goes on from `status.goodput.resume`; what happened meanwhile is told by the pods' own times. A reporter's receipt covers what the last written status holds, so that a report is sent
 again until it can't be lost any more.
 """
 
@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
+from zlib import crc32
 
 from drumline.api.goodput import GoodputStatus
 from drumline.api.meta import ROLE_WORKER
@@ -29,13 +30,14 @@ from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import summary
 from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Member
-from drumline.core.training import accounts, conditions
+from drumline.core.training import accounts, conditions, silence
 from drumline.core.training.accounts import KnownLanes
 from drumline.core.training.clock import unix
 from drumline.core.training.lanes import millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported, from_reports
-from drumline.core.training.progress_render import Reporting
+from drumline.core.training.rendering import reporting
+from drumline.core.training.silence import Silence
 from drumline.runtime.ingest.binding import judge_binding
 from drumline.runtime.ingest.verdicts import Accepted, Forbidden, Reporter, Stale, Unavailable, Verdict
 from drumline.runtime.ledger_entry import Draft, Entry, Speaker
@@ -118,20 +120,23 @@ class LedgerKeeper:
         events = accounts.in_time([*attempts, *news])
         ledger = fold_all(entry.ledger, events) if events else entry.ledger
         ended = max((a.attempt for a in after.attempts if a.finished_at), default=0)
+        silent = self._silence(obs, after, entry)
+        plan = _again(plan, silent.due)
+        draft = Draft(plan, entry, ledger, lanes, ended, obs.status, early=_early(obs.job.uid))
         if plan.status is None and plan.intent is None:
-            due = entry.written_at + (HELD_SECONDS if lanes.held else WAITING_SECONDS)
-            if now < due or not obs.status.conditions:
+            wait = entry.written_at + _period(lanes, entry.early) - now
+            if (wait > 0 and silent.said is None) or not obs.status.conditions:
                 entry.ledger, entry.lanes, entry.ended = ledger, lanes, ended
-                return Draft(_again(plan, due - now if now < due else WAITING_SECONDS))
-            plan = replace(plan, status=whole.status or obs.status.to_json())
-        return self._drafted(
-            obs, plan, entry, fold_all(ledger, _closing(entry, ledger, after, now)), lanes, ended
-        )
+                return Draft(_again(plan, wait if wait > 0 else WAITING_SECONDS))
+            draft = replace(draft, plan=replace(plan, status=whole.status or obs.status.to_json()), early=0.0)
+        closing = _closing(entry, ledger, after, now)
+        return self._drafted(obs, replace(draft, ledger=fold_all(ledger, closing)))
 
-    def _drafted(
-        self, obs: Observation, plan: Plan, entry: Entry, ledger: Ledger, lanes: KnownLanes, ended: int
-    ) -> Draft:
-        now = self._now()
+    def _drafted(self, obs: Observation, draft: Draft) -> Draft:
+        """The figures of the draft's ledger, put into its statuses."""
+        entry, ledger, plan, now = draft.entry, draft.ledger, draft.plan, self._now()
+        if entry is None or ledger is None:
+            return draft
         figures = summary(ledger, ledger.at)
         resume = to_resume(ledger) if figures.ended_at is None else ""
         goodput = status_of(figures, _facts(obs), figures.at, resume)
@@ -146,8 +151,8 @@ class LedgerKeeper:
         intent, status = told(plan.intent), told(plan.status)
         plan = replace(plan, intent=_json(intent), status=_json(status))
         if figures.ended_at is None:
-            plan = _again(plan, HELD_SECONDS if lanes.held else WAITING_SECONDS)
-        return Draft(plan, entry, ledger, lanes, ended, obs.status, status or intent)
+            plan = _again(plan, _period(draft.lanes, draft.early))
+        return replace(draft, plan=plan, after=status or intent)
 
     def settle(self, obs: Observation, draft: Draft, *, written: bool) -> None:
         """A draft's plan was applied: its ledger holds if a status was written, else the one before.
@@ -171,16 +176,21 @@ class LedgerKeeper:
             return None
         ledger = ledger or accounts.new_ledger(obs)
         written_at = min(now, unix(stored.at)) if stored is not None else now
-        entry = self._entries[obs.job.uid] = Entry(ledger, ledger, written_at, speaker=Speaker.of(ledger))
+        speaker, since = Speaker.of(ledger), self._now()
+        entry = self._entries[obs.job.uid] = Entry(ledger, ledger, written_at, since, speaker=speaker)
         return entry
+
+    def _silence(self, obs: Observation, status: TrainingJobStatus, entry: Entry) -> Silence:
+        """What becomes of the condition while no step is known."""
+        if entry.speaker_of(status.attempt) is not None or conditions.is_finished(status):
+            return silence.NOTHING
+        return silence.judge(obs, status, entry.hello, entry.since, self._now())
 
     def _reported(self, obs: Observation, status: TrainingJobStatus, entry: Entry) -> ProgressReported | None:
         speaker = entry.speaker_of(status.attempt)
         if speaker is None or obs.spec is None:
-            return None
-        settings = obs.settings
-        reporting = Reporting(settings.report_url, settings.launcher_image)
-        return from_reports(speaker.source, obs.spec, reporting, status.attempt)
+            return self._silence(obs, status, entry).said
+        return from_reports(speaker.source, obs.spec, reporting(obs.settings), status.attempt)
 
     def source_of(self, uid: str, attempt: int) -> ReportSource | None:
         """The best way in which steps of an attempt have come; None when none has."""
@@ -193,8 +203,11 @@ class LedgerKeeper:
         entry = self._entries.get(report.job.uid)
         return durable_ms(entry.ledger, report) if entry is not None else 0
 
-    def deliver(self, report: Report, reporter: Reporter) -> Verdict:
-        """Take a report. For `ReportBus.deliver`, and for who reads logs and scrapes in a worker's stead."""
+    def deliver(self, report: Report, reporter: Reporter, since: int = 0) -> Verdict:
+        """Take a report. For `ReportBus.deliver`, and for who reads logs and scrapes in a worker's stead.
+
+        `since`: spans that end before were left out, as they were held when it was last asked (`Accepted.held_ms`).
+        """
         record = self._world.jobs.store.get(report.job.namespace, report.job.name)
         if record is None or record.meta.uid != report.job.uid:
             return Forbidden(f"there is no job {report.job.namespace}/{report.job.name} of this uid")
@@ -209,28 +222,34 @@ class LedgerKeeper:
             return Unavailable("the operator has not looked at this attempt yet", NOT_YET_SECONDS)
         if is_stale(entry.ledger, report):
             return Stale(f"epoch {report.epoch} of attempt {report.attempt} is over")
+        entry.greet(report)
         if report.exit:
             entry.hear_exit(reporter.pod, report.exit)
-        return Accepted(self._take(record, entry, report, pod.member if pod is not None else None))
+        return self._take(record, entry, report, pod.member if pod is not None else None, since)
 
-    def _take(self, record: JobRecord, entry: Entry, report: Report, member: Member | None) -> Receipt:
+    def _take(
+        self, record: JobRecord, entry: Entry, report: Report, member: Member | None, since: int
+    ) -> Verdict:
         """Fold a report, unless its steps come a better way or it says nothing: then it need not come again."""
         wanted = record.spec is None or record.spec.progress.source is not ProgressSource.NONE
         speaker = _speaker(report, member)
         if not wanted or speaker is None:
-            return Receipt(durable_ms=report.sent_ms)
+            return Accepted(Receipt(durable_ms=report.sent_ms))
         entry.peers.hear(speaker.lane, report)
         if not _counts(entry.speaker_of(report.attempt), speaker, report):
-            return Receipt(durable_ms=report.sent_ms)
+            return Accepted(Receipt(durable_ms=report.sent_ms))
         if (report.slice, report.worker) != speaker.lane:
             report = report.model_copy(update={"slice": speaker.lane[0], "worker": speaker.lane[1]})
+        position = durable_ms(entry.ledger, report)
+        if position < since:
+            return Unavailable("the operator has lost what it had of this", NOT_YET_SECONDS)
         if _has_steps(report):
             entry.speaker = speaker
-        position = durable_ms(entry.ledger, report)
         entry.hear(Reported(millis(self._now()), report))
         news = [s for s in report.spans if s.start_ms + s.duration_ms > position]
         self._meter.heard(record.meta.namespace, news)
-        return Receipt(durable_ms=durable_ms(entry.written, report))
+        written, held = (durable_ms(ledger, report) for ledger in (entry.written, entry.ledger))
+        return Accepted(Receipt(durable_ms=written), held)
 
 
 def _speaker(report: Report, member: Member | None) -> Speaker | None:
@@ -274,6 +293,19 @@ def _json(status: TrainingJobStatus | None) -> dict[str, Any] | None:
     return status.to_json() if status is not None else None
 
 
+def _period(lanes: KnownLanes, early: float) -> float:
+    """Seconds from one status to the next that is written for its figures alone."""
+    return (HELD_SECONDS if lanes.held else WAITING_SECONDS) * (1.0 - early)
+
+
+def _early(uid: str) -> float:
+    """By what part of a period, less than half, figures are due sooner after a status that was due anyway.
+
+    Jobs that began together would else be written together ever after, and each would wait for all others.
+    """
+    return crc32(uid.encode()) / 2**33
+
+
 def _closing(entry: Entry, ledger: Ledger, after: TrainingJobStatus, now: float) -> list[Event]:
     at = millis(now)
     return [Ticked(at), *entry.compared(ledger, at), *accounts.closing(after, now)]
@@ -290,6 +322,8 @@ def _resumed(obs: Observation, stored: GoodputStatus | None) -> Ledger | None:
         return None
 
 
-def _again(plan: Plan, seconds: float) -> Plan:
+def _again(plan: Plan, seconds: float | None) -> Plan:
+    if seconds is None:
+        return plan
     after = seconds if plan.requeue_after is None else min(seconds, plan.requeue_after)
     return replace(plan, requeue_after=after)

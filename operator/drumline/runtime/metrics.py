@@ -38,7 +38,7 @@ _without_created()  # a second series for each counter that nobody reads
 class Metrics:
     """Every metric, in a registry of its own."""
 
-    def __init__(self, kind: str = "TrainingJob") -> None:
+    def __init__(self, kind: str = "TrainingJob", revision: str = "unknown") -> None:
         self.registry = CollectorRegistry()
         self._kind = kind
         self._lines: Callable[[], Iterable[str]] = tuple
@@ -64,8 +64,9 @@ class Metrics:
         self._depth = self._gauge("drumline_workqueue_depth", "Objects waiting for a worker.")
         self._delayed = self._gauge("drumline_workqueue_delayed", "Objects waiting for their time.")
         self._leader = self._gauge("drumline_leader", "Whether this replica is the leader: 1 or 0.")
-        build = Gauge("drumline_build_info", "The running version.", ["version"], registry=self.registry)
-        build.labels(__version__).set(1)
+        text = "The running version, and the commit that its image was built from."
+        build = Gauge("drumline_build_info", text, ["version", "revision"], registry=self.registry)
+        build.labels(__version__, revision).set(1)
         for result in RESULTS:
             self._reconciles.labels(kind, result)
         for outcome in Outcome:

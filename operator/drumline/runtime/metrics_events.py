@@ -52,6 +52,8 @@ CHECKPOINTS: Final = Family(
     "How long a checkpoint's save or restore blocked the job, as reported.",
     ("namespace", "op"),
 )
+MAX_QUEUES: Final = 200  # pairs of namespace and queue; a queue's name is whatever a user wrote
+OTHER_QUEUES: Final = "(others)"  # no queue can be called that
 OF_EVENTS: Final = (STEPS, RECOVERIES, QUEUES, COMPLETIONS, CHECKPOINTS)
 
 
@@ -83,7 +85,7 @@ class EventMetrics:
             joined = unix(before.queued_at, obs.job.created_at)
             queue = (obs.spec.queue or "") if obs.spec is not None else ""
             began = unix(after.attempts[-1].started_at, joined)
-            self._queues.observe((namespace, queue), max(0.0, began - joined))
+            self._queues.observe((namespace, self._queue(namespace, queue)), max(0.0, began - joined))
         for reason, ms in _recoveries(before.attempts, after.attempts):
             self._recoveries.observe((namespace, reason), ms / 1000)
         if conditions.is_finished(after) and not conditions.is_finished(before):
@@ -103,6 +105,11 @@ class EventMetrics:
                 self._checkpoints.observe((namespace, "restore"), span.duration_ms / 1000)
             elif span.save_ms:
                 self._checkpoints.observe((namespace, "save"), span.save_ms / 1000)
+
+    def _queue(self, namespace: str, queue: str) -> str:
+        known = self._queues.series
+        named = sum(label != OTHER_QUEUES for _, label in known)
+        return queue if not queue or (namespace, queue) in known or named < MAX_QUEUES else OTHER_QUEUES
 
     def _step(self, labels: tuple[str, str], before: StepTimes, after: StepTimes) -> None:
         if after.count > before.count:

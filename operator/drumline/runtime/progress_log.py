@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +20,7 @@ from drumline.runtime.http_paths import resource_path
 from drumline.runtime.progress_target import FLUSH_SECONDS, Told
 from drumline.worker.guard import GuardedSearch
 from drumline.worker.observer import apply
-from drumline.worker.patterns import MAX_LINE, LineReader
+from drumline.worker.patterns import MAX_LINE, LineReader, Observed
 
 OVERLAP_SECONDS: Final = 2.0  # sinceTime counts whole seconds
 RETRY_SECONDS: Final = 5.0
@@ -31,9 +32,9 @@ _TIME_LENGTH: Final = 64
 logger = logging.getLogger(__name__)
 
 
-async def follow_log(client: Client, told: Told) -> None:
-    """Until the attempt is over, or the log is at its end."""
-    following = _Following(client, told)
+async def follow_log(client: Client, told: Told, patterns: Executor) -> None:
+    """Until the attempt is over, or the log is at its end. `patterns`: threads that wait for users' patterns."""
+    following = _Following(client, told, patterns)
     flushing = asyncio.create_task(_flush_now_and_then(told))
     try:
         while not told.over and not await following.read():
@@ -54,8 +55,9 @@ async def _flush_now_and_then(told: Told) -> None:
 class _Following:
     """One log, over as many connections as it takes."""
 
-    def __init__(self, client: Client, told: Told) -> None:
+    def __init__(self, client: Client, told: Told, patterns: Executor) -> None:
         self._client = client
+        self._patterns = patterns
         self._told = told
         self._searches: list[GuardedSearch] = []
         progress = told.target.progress
@@ -108,13 +110,18 @@ class _Following:
         if at is None:
             return
         decoded = text.decode(errors="replace")
-        # a pattern in a process of its own takes its time, which must not be the loop's
-        patient = bool(self._searches)
-        found = await asyncio.to_thread(self._reader.read, decoded) if patient else self._reader.read(decoded)
+        found = await self._read_of(decoded)
         moment = self._told.clock(at)
         if found is not None and moment >= self._last:
             self._last = moment
             apply(self._told.timeline, moment, found)
+
+    async def _read_of(self, text: str) -> Observed | None:
+        """A pattern in a process of its own takes its time, which must not be the loop's."""
+        if not self._searches:
+            return self._reader.read(text)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._patterns, self._reader.read, text)
 
     def _guarded(self, pattern: str) -> GuardedSearch:
         search = GuardedSearch(pattern, notify=logger.warning)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import aiohttp
@@ -35,6 +36,7 @@ PATIENCE_SECONDS: Final = 30.0
 AGAIN_SECONDS: Final = 30.0  # before a log that ended, or could not be read, is asked for again
 MAX_WATCHED: Final = 200  # logs and endpoints at once
 MAX_PATTERNS: Final = 50  # of them with a pattern of the user's: each has processes of its own
+PATTERN_THREADS: Final = 8  # that wait for these; slow ones wait for each other, and nothing else for them
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class ProgressWatch:
         self._logs = logs
         self._running: dict[Key, tuple[Told, asyncio.Task[None]]] = {}
         self._not_before: dict[Key, float] = {}
+        self._patterns = ThreadPoolExecutor(PATTERN_THREADS, thread_name_prefix="pattern")
 
     def flush(self, uid: str) -> None:
         """Tell now what was read of a job: its attempt is about to end."""
@@ -69,6 +72,7 @@ class ProgressWatch:
                     await asyncio.sleep(LOOK_SECONDS)
             finally:
                 await self._stop(list(self._running))
+                self._patterns.shutdown(wait=False, cancel_futures=True)
 
     def _look_safely(self, session: aiohttp.ClientSession) -> None:
         """One odd job keeps no other from being looked up."""
@@ -102,7 +106,7 @@ class ProgressWatch:
         if told.target.source is ReportSource.SCRAPE:
             await scrape(session, told, self._now)
         else:
-            await follow_log(self._client, told)
+            await follow_log(self._client, told, self._patterns)
 
     def _ended(self, key: Key, target: Target, task: asyncio.Task[None]) -> None:
         del self._running[key]

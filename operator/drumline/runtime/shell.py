@@ -111,6 +111,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         cluster_domain=config.cluster_domain,
         report_url=config.report_url,
         launcher_image=config.launcher_image,
+        launcher_silence_seconds=config.launcher_silence,
     )
     clocks = Clocks(now=now, monotonic=monotonic)
     events = EventMetrics()

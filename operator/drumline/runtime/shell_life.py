@@ -82,7 +82,7 @@ class Replica:
         self.process = process
         self.stopping = asyncio.Event()
         self.queue: Queue = WorkQueue()
-        self.metrics = Metrics()
+        self.metrics = Metrics(revision=config.revision)
         self.health = HealthServer(self.metrics.render, self._is_ready)
         self.bus = (
             ReportBus(Path(config.report_socket), count=self.metrics.reported)

@@ -37,6 +37,7 @@ EXIT_SECONDS: Final = 3.0
 FINAL_TRIES: Final = 3
 MAX_BYTES: Final = 250_000
 MAX_EXIT: Final = 4096
+LAUNCHER: Final = "launcher"  # the source of reports that reads a program's output
 _FAULTY: Final = frozenset((400, 413, 422))
 
 
@@ -117,7 +118,6 @@ class Reporter:
         self._do(lambda: self._timeline.step(step, self.now(), tokens, flops))
 
     @contextlib.contextmanager
-    @contextlib.contextmanager
     def compute(self) -> Iterator[None]:
         """What runs inside is this worker's own work, which waits for no other."""
         began = self._do(lambda: self._timeline.begin_work(self.now()))
@@ -127,6 +127,7 @@ class Reporter:
             if began:
                 self._do(lambda: self._timeline.end_work(self.now()))
 
+    @contextlib.contextmanager
     def phase(self, kind: str) -> Iterator[None]:
         """What runs inside belongs to that phase."""
         began = self._do(lambda: self._timeline.begin(kind, self.now()))
@@ -239,7 +240,7 @@ class Reporter:
         durable = answer.body.get("durableMs", 0)
         wanted = answer.body.get("intervalSeconds", INTERVAL_SECONDS)
         with self._lock:
-            if isinstance(durable, int):
+            if isinstance(durable, int) and durable > 0:  # 0: nothing is on record, not what was at 0
                 self._timeline.acknowledge(durable)
             if self._timeline.dropped:
                 self._say("the operator did not take reports for long; the oldest steps are lost to it")
@@ -249,7 +250,8 @@ class Reporter:
 
     def _run(self) -> None:
         try:
-            delay = MIN_INTERVAL
+            # that the launcher runs is worth telling; a program will soon have more to say
+            delay = 0.0 if self._source == LAUNCHER else MIN_INTERVAL
             while not self._closing and not self._stopped:
                 self._wake.wait(delay)
                 if not self._closing:

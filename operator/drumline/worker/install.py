@@ -21,6 +21,7 @@ def archive() -> dict[str, bytes]:
     """The launcher's files."""
     sources = Path(__file__).parent
     files = {"__main__.py": (sources / "boot.py").read_bytes(), "drumline/__init__.py": _NAMESPACE.encode()}
+    files["drumline_old.py"] = (sources / "old.py").read_bytes()  # no Python of before 3 reads our package
     for path in sorted(sources.glob("*.py")):
         files[f"drumline/worker/{path.name}"] = path.read_bytes()
     return files

@@ -11,7 +11,10 @@ Its environment has some variables more: where to leave a mark that it reports b
 the hook for stacks in front and this file, for `import drumline.worker`, at the end. `DRUMLINE_HOOKS=0` leaves
 PYTHONPATH alone.
 
-SIGQUIT is not passed on: it is the request for the stacks of all Python processes, which go to stderr.
+SIGQUIT from within the pod, `kubectl exec POD -- kill -QUIT 1`, is the request for the stacks of all Python
+processes, which go to stderr. One from without is the kubelet's, where an image has it as its STOPSIGNAL: it is
+passed on as the others are. A sender that our process namespace cannot name has the number 0. What a terminal
+sends goes to the command as well.
 
 Whatever fails in here, the command runs on.
 """
@@ -51,6 +54,9 @@ FORWARDED: Final = (
     signal.SIGCONT,
     signal.SIGWINCH,
 )
+_QUIT: Final = frozenset((signal.SIGQUIT,))
+_STOPS: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT))
+_BY_PROCESS: Final = 0  # SI_USER; a terminal's comes from the kernel
 OUTPUT_SECONDS: Final = 2.0  # for output that descendants still write after the command has ended
 READER_SECONDS: Final = 20.0  # for what the command wrote and our reader has not taken
 _NOT_FOUND: Final = 127
@@ -75,6 +81,16 @@ class Child:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for number in (*FORWARDED, signal.SIGQUIT, signal.SIGCHLD):
             signal.signal(number, _nothing)  # not SIG_IGN, which the command would inherit
+        signal.pthread_sigmask(signal.SIG_BLOCK, _QUIT)  # for `take_quits`, in threads yet to come too
+
+    def take_quits(self) -> None:
+        """Tell requests for stacks from orders to stop, for ever; in a thread."""
+        while True:
+            info = signal.sigwaitinfo(_QUIT)
+            if info.si_code == _BY_PROCESS and info.si_pid == 0:
+                os.write(self._wake, bytes([signal.SIGQUIT]))
+            else:
+                self.requests.put(None)
 
     def wait(self) -> int:
         """Until it ends; buries whatever else ends meanwhile. Returns waitpid's status."""
@@ -86,11 +102,9 @@ class Child:
                 return status
 
     def _take(self, number: int) -> None:
-        if number == signal.SIGQUIT:
-            self.requests.put(None)
         # the terminal sends its interrupts to the command as well
-        elif number in FORWARDED and not (number == signal.SIGINT and _terminal(0)):
-            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number in (*FORWARDED, signal.SIGQUIT) and not (number == signal.SIGINT and _terminal(0)):
+            if number in _STOPS:
                 self.sent.append(number)
             with contextlib.suppress(OSError):
                 os.kill(self.pid, number)
@@ -188,7 +202,11 @@ def _spawned(
     command: Sequence[str], environ: Mapping[str, str], descriptors: Mapping[str, int]
 ) -> subprocess.Popen[bytes]:
     output, errors = descriptors.get("stdout"), descriptors.get("stderr")
-    return subprocess.Popen(list(command), env=environ, close_fds=False, stdout=output, stderr=errors)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _QUIT)  # the command inherits what is blocked
+    try:
+        return subprocess.Popen(list(command), env=environ, close_fds=False, stdout=output, stderr=errors)
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _QUIT)
 
 
 def _begin(
@@ -200,6 +218,7 @@ def _begin(
         pump.start()
     if seen is not None:
         seen.start()
+    threading.Thread(target=child.take_quits, daemon=True).start()
     threading.Thread(target=_answer_requests, args=(child, folder), daemon=True).start()
 
 
@@ -235,6 +254,7 @@ def _end(ending: Ending) -> int:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the command's core is enough
             if ending.signal != signal.SIGKILL:
                 signal.signal(ending.signal, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _QUIT)
             _flush()
             os.kill(os.getpid(), ending.signal)
     return ending.code

@@ -119,7 +119,7 @@ def observer(who: Identity, environ: Mapping[str, str]) -> Observer:
     reads = wanted and (who.chosen or (who.last and who.policy == "first"))
 
     def made() -> Reporter | None:
-        return client.started(who, "launcher", quiet=lambda: marker.left(environ))
+        return client.started(who, client.LAUNCHER, quiet=lambda: marker.left(environ))
 
     found = Observer(_reader(who) if reads else None, made)
     if who.configured and who.chosen:

@@ -4,6 +4,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from drumline import __version__
 from drumline.api.catalog import Catalog
 from drumline.core.gang.types import Member, Pod, PodPhase
 from drumline.runtime.health import HealthServer
@@ -31,7 +32,13 @@ def test_requests_and_reconciles_are_counted() -> None:
     count = "drumline_reconcile_duration_seconds_count"
     assert found[count, labels(kind="TrainingJob", result="success")] == 1
     assert found[count, labels(kind="TrainingJob", result="error")] == 0, "zeros exist from the start"
-    assert any(name == "drumline_build_info" and value == 1 for (name, _), value in found.items())
+    build = labels(version=__version__, revision="unknown")
+    assert found["drumline_build_info", build] == 1
+
+
+def test_the_commit_is_told_where_it_is_known() -> None:
+    found = samples(Metrics(revision="0a1b2c"))
+    assert found["drumline_build_info", labels(version=__version__, revision="0a1b2c")] == 1
 
 
 def test_what_is_known_elsewhere_is_read_at_each_scrape() -> None:

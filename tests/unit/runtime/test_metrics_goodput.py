@@ -14,7 +14,7 @@ from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.types import Member, Pod, PodPhase
 from drumline.runtime.metrics import Metrics
 from drumline.runtime.metrics_census import Census
-from drumline.runtime.metrics_events import OF_EVENTS, EventMetrics
+from drumline.runtime.metrics_events import MAX_QUEUES, OF_EVENTS, OTHER_QUEUES, EventMetrics
 from drumline.runtime.metrics_goodput import OF_JOBS, unbalanced_ms
 from drumline.runtime.metrics_series import KEPT_SECONDS, UNBALANCED, JobSeries
 from drumline.runtime.metrics_text import Family, seconds
@@ -229,6 +229,20 @@ def test_what_happens_once_is_counted_once():
     assert found["drumline_job_queue_duration_seconds_sum", ("ns", "research")] == 40
     assert found["drumline_job_recovery_duration_seconds_count", ("ns", "NodeLost")] == 1
     assert found["drumline_job_recovery_duration_seconds_sum", ("ns", "NodeLost")] == 42
+
+
+def test_queues_of_any_name_do_not_become_any_number_of_series():
+    events = EventMetrics()
+    begun = {"attempt": 1, "startedAt": "2026-11-21T12:00:40Z"}
+    waiting = _status(queuedAt="2026-11-21T12:00:00Z")
+    running = _status(attempt=1, attempts=[begun])
+    for number in range(MAX_QUEUES + 3):
+        events.settled(jobs.job(jobs.spec(queue=f"q{number}")), waiting, running)
+    for queue in ("q0", None):
+        events.settled(jobs.job(jobs.spec(queue=queue)), waiting, running)
+    found = samples("".join(events.lines()))
+    counts = {n[1][1]: v for n, v in found.items() if n[0] == "drumline_job_queue_duration_seconds_count"}
+    assert (len(counts), counts[OTHER_QUEUES], counts["q0"], counts[""]) == (MAX_QUEUES + 2, 3, 2, 1)
 
 
 def test_steps_and_the_end_are_counted_as_the_status_grows():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
@@ -56,6 +58,12 @@ class Ledgers:
         return [(s.step, s.start_ms, s.duration_ms) for s in spans if s.kind is SpanKind.STEP]
 
 
+@pytest.fixture
+def patterns():
+    with ThreadPoolExecutor(1, thread_name_prefix="pattern") as pool:
+        yield pool
+
+
 def line(seconds: float, text: str) -> bytes:
     moment = datetime.fromtimestamp(START + seconds, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f").encode() + b"789Z " + text.encode() + b"\n"
@@ -69,12 +77,12 @@ def told(ledgers: Ledgers, target: Target = TARGET, at: float = 60.0) -> Told:
     return Told(target, ledgers, lambda: START + at)
 
 
-async def test_a_log_is_read_to_its_end_and_told(served, client):
+async def test_a_log_is_read_to_its_end_and_told(served, client, patterns):
     served.stream(
         line(1, "hello"), step_line(5, 0), step_line(6, 1)[:40], step_line(6, 1)[40:], step_line(7, 2)
     )
     ledgers = Ledgers()
-    await follow_log(client, told(ledgers))
+    await follow_log(client, told(ledgers), patterns)
     assert ledgers.steps() == [(0, 0, 5000), (1, 5000, 1000), (2, 6000, 1000)]
     report = ledgers.reports[-1]
     assert (report.attempt, report.source, report.origin) == (2, ReportSource.LOG, "log-pod-uid")
@@ -86,19 +94,19 @@ async def test_a_log_is_read_to_its_end_and_told(served, client):
     assert parse_qs(asked.query) == {"follow": ["true"], "timestamps": ["true"], "container": ["train"]}
 
 
-async def test_after_a_break_it_goes_on_where_it_was(served, client, monkeypatch):
+async def test_after_a_break_it_goes_on_where_it_was(served, client, patterns, monkeypatch):
     monkeypatch.setattr(progress_log, "RETRY_SECONDS", 0)
     served.fail(404, "NotFound")
     served.stream(step_line(5, 0), step_line(6, 1))
     ledgers = Ledgers()
-    await follow_log(client, told(ledgers))
+    await follow_log(client, told(ledgers), patterns)
     assert ledgers.steps() == [(0, 0, 5000), (1, 5000, 1000)]
 
 
-async def test_after_a_restart_only_what_is_new_is_told(served, client):
+async def test_after_a_restart_only_what_is_new_is_told(served, client, patterns):
     served.stream(step_line(5, 3), step_line(6, 4), step_line(7.25, 5))
     ledgers = Ledgers(position=6000)
-    await follow_log(client, told(ledgers, replace(TARGET, step=4)))
+    await follow_log(client, told(ledgers, replace(TARGET, step=4)), patterns)
     assert ledgers.steps() == [(5, 6000, 1250)]
     assert (
         "sinceTime=" + datetime.fromtimestamp(START + 4, UTC).strftime("%Y-%m-%dT%H%%3A%M%%3A%SZ")
@@ -106,25 +114,40 @@ async def test_after_a_restart_only_what_is_new_is_told(served, client):
     )
 
 
-async def test_a_pattern_of_the_users_counts_and_a_checkpoint_is_told(served, client):
+async def test_a_pattern_of_the_users_counts_and_a_checkpoint_is_told(served, client, patterns):
     progress = Progress(
         pattern=r"it (?P<step>\d+) tok (?P<tokens>\d+)", commit_pattern=r"saved (?P<step>\d+)"
     )
     served.stream(line(1, "it 1 tok 10"), line(2, "it 2 tok 20"), line(3, "saved 2"))
     ledgers = Ledgers()
-    await follow_log(client, told(ledgers, replace(TARGET, progress=progress)))
+    await follow_log(client, told(ledgers, replace(TARGET, progress=progress)), patterns)
     assert [s.tokens for s in ledgers.reports[-1].spans] == [10, 20]
     assert [(c.step, c.at_ms) for c in ledgers.reports[-1].commits] == [(2, 3000)]
 
 
-async def test_a_line_without_end_is_cut(served, client):
+async def test_users_patterns_wait_in_threads_of_their_own(served, client, patterns, monkeypatch):
+    threads = []
+    search = progress_log.GuardedSearch.__call__
+
+    def noted(self, text):
+        threads.append(threading.current_thread().name)
+        return search(self, text)
+
+    monkeypatch.setattr(progress_log.GuardedSearch, "__call__", noted)
+    served.stream(line(1, "it 1"), line(2, "it 2"))
+    target = replace(TARGET, progress=Progress(pattern=r"it (?P<step>\d+)"))
+    await follow_log(client, told(Ledgers(), target), patterns)
+    assert threads == ["pattern_0"] * 2
+
+
+async def test_a_line_without_end_is_cut(served, client, patterns):
     served.stream(line(1, "x" * 100_000), step_line(5, 0), line(6, "y" * 100_000), step_line(7, 1))
     ledgers = Ledgers()
-    await follow_log(client, told(ledgers))
+    await follow_log(client, told(ledgers), patterns)
     assert [step for step, _, _ in ledgers.steps()] == [0, 1]
 
 
-async def test_many_lines_leave_others_their_turn(served, client, monkeypatch):
+async def test_many_lines_leave_others_their_turn(served, client, patterns, monkeypatch):
     pauses = []
     sleep = asyncio.sleep
 
@@ -135,25 +158,25 @@ async def test_many_lines_leave_others_their_turn(served, client, monkeypatch):
     monkeypatch.setattr(progress_log.asyncio, "sleep", slept)
     served.stream(b"".join(line(i, "x") for i in range(2 * progress_log.BATCH)), step_line(500, 0))
     ledgers = Ledgers()
-    await follow_log(client, told(ledgers))
+    await follow_log(client, told(ledgers), patterns)
     assert pauses.count(progress_log.PAUSE_SECONDS) == 2
     assert [step for step, _, _ in ledgers.steps()] == [0]
 
 
-async def test_who_says_nothing_reports_nothing(served, client):
+async def test_who_says_nothing_reports_nothing(served, client, patterns):
     served.stream(line(1, "nothing of interest"), b"not even a time\n", b"2026 odd\n")
     ledgers = Ledgers()
-    await follow_log(client, told(ledgers))
+    await follow_log(client, told(ledgers), patterns)
     assert ledgers.reports == []
 
 
-async def test_an_attempt_that_is_over_is_not_followed(served, client, monkeypatch):
+async def test_an_attempt_that_is_over_is_not_followed(served, client, patterns, monkeypatch):
     monkeypatch.setattr(progress_log, "FLUSH_SECONDS", 0.01)
     served.stream(step_line(5, 0), forever=True)
     ledgers = Ledgers()
     ledgers.verdict = Stale()
     following = told(ledgers)
-    task = asyncio.create_task(follow_log(client, following))
+    task = asyncio.create_task(follow_log(client, following, patterns))
     async with asyncio.timeout(10):
         while not following.over:
             await asyncio.sleep(0.01)

@@ -115,7 +115,7 @@ def test_a_pod_that_has_not_started_or_is_going_is_no_target():
 async def test_it_begins_ends_and_is_bounded(monkeypatch):
     begun = []
 
-    async def follow(client, told):
+    async def follow(client, told, patterns):
         begun.append(told.target.key)
         await asyncio.get_running_loop().create_future()
 
@@ -139,7 +139,7 @@ async def test_it_begins_ends_and_is_bounded(monkeypatch):
 
 
 async def test_a_log_that_ended_is_asked_for_again_later(monkeypatch, caplog):
-    async def broken(client, told):
+    async def broken(client, told, patterns):
         raise RuntimeError("odd")
 
     monkeypatch.setattr(progress_watch, "follow_log", broken)

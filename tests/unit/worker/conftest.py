@@ -110,7 +110,7 @@ class Ingest:
 @pytest.fixture
 async def ingest(pki: Pki) -> AsyncIterator[Ingest]:
     served = Ingest()
-    pair = pki.server("ingest", ["127.0.0.1"])
+    pair = pki.server("ingest", ["127.0.0.1", "localhost"])
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(pair.cert, pair.key)
     application = web.Application()

@@ -7,12 +7,13 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
 
 from drumline.api.report import MAX_REPORT_BYTES, Report
-from drumline.worker.client import INTERVAL_SECONDS, Reporter
+from drumline.worker.client import INTERVAL_SECONDS, MIN_INTERVAL, Reporter
 from drumline.worker.identity import Identity
 from drumline.worker.transport import Answer
 
@@ -44,7 +45,6 @@ def test_a_report_says_whose_it_is_and_everything_that_happened(reporter: Report
     assert not report.final
 
 
-def test_nothing_on_the_wire_is_unknown_to_the_model(reporter: Reporter, clock: Clock) -> None:
 def test_own_work_is_measured_or_told(reporter: Reporter, clock: Clock) -> None:
     with reporter.compute():
         clock.now += 300
@@ -57,6 +57,7 @@ def test_own_work_is_measured_or_told(reporter: Reporter, clock: Clock) -> None:
     assert [(s.step, s.compute_ms) for s in _report(reporter).spans] == [(1, 300), (2, 250), (3, 0)]
 
 
+def test_nothing_on_the_wire_is_unknown_to_the_model(reporter: Reporter, clock: Clock) -> None:
     with reporter.phase("eval"):
         clock.now += 10
         raw = json.loads(reporter.report(final=True))
@@ -229,6 +230,37 @@ atexit.register(lambda: print("waits for peers", flush=True))
 reporter.report_step(1)
 raise RuntimeError("a peer is gone")
 """
+
+
+class _Wake(threading.Event):
+    """Notes how long is waited for it, and waits for nothing."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+        self._reporter = reporter
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        if len(self.waits) == 2:
+            self._reporter._closing = True
+        return True
+
+
+@pytest.mark.parametrize(("source", "first"), [("launcher", 0.0), ("report", MIN_INTERVAL)])
+def test_the_launcher_alone_says_hello(who: Identity, memory: Memory, source: str, first: float) -> None:
+    reporter = Reporter(who, memory, source=source)
+    reporter._wake = wake = _Wake(reporter)
+    reporter.start()
+    assert reporter._done.wait(20)
+    assert wake.waits == [first, INTERVAL_SECONDS]
+    assert [r["spans"] for r in memory.reports] == [[], []]
+
+
+def test_what_happened_at_once_is_kept_until_it_is_on_record(reporter: Reporter) -> None:
+    reporter.report_step(2)
+    reporter.take(Answer(200, {"durableMs": 0}))
+    assert [(s.step, s.duration_ms) for s in _report(reporter).spans] == [(2, 0)]
 
 
 def test_the_last_report_goes_before_libraries_wait_for_peers_at_exit() -> None:

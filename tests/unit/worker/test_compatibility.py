@@ -13,7 +13,7 @@ import drumline.worker
 
 PACKAGE = Path(drumline.worker.__file__).parent
 SOURCES = sorted(PACKAGE.glob("*.py"))
-FIRST = ("boot.py", "hook.py")
+FIRST = ("boot.py", "hook.py", "old.py")
 # in the standard library after 3.9
 LATER = {"tomllib", "string.templatelib", "compression", "annotationlib"}
 LATER_NAMES = {

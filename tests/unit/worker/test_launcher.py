@@ -111,6 +111,16 @@ os.write(1, b"ready\\n")
 while True:
     time.sleep(0.01)  # not pause(), which misses a signal that comes just before
 """
+QUITTER = """
+import os, signal, time
+def quits(number, frame):
+    os.write(1, b"quits\\n")
+    raise SystemExit(3)
+signal.signal(signal.SIGQUIT, quits)
+os.write(1, b"ready\\n")
+while True:
+    time.sleep(0.01)
+"""
 PASSED_ON = ("SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGCONT", "SIGWINCH", "SIGTERM")
 
 
@@ -124,6 +134,40 @@ def test_signals_are_passed_on(run: Run) -> None:
     process.communicate(timeout=30)
     assert process.returncode == 3
     assert run.log.read_text().startswith("exit code 3 after SIGINT, SIGHUP, SIGTERM\n")
+
+
+def test_a_quit_from_within_asks_for_stacks_and_ends_nothing(run: Run) -> None:
+    program = (
+        "import os, time\nos.kill(os.getppid(), 3)\nprint('asked', flush=True)\ntime.sleep(1.5)\nexit(5)"
+    )
+    done = run(sys.executable, "-c", program)
+    assert (done.returncode, done.stdout) == (5, b"asked\n")
+    assert b'File "<string>", line 4 in <module>' in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a process namespace takes root")
+def test_a_quit_from_without_reaches_the_command(run: Run, launcher: Path) -> None:
+    """As where an image's STOPSIGNAL is SIGQUIT: the launcher is its namespace's first process."""
+    inside = [sys.executable, str(launcher), "--", sys.executable, "-c", QUITTER]
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", *inside]
+    process = subprocess.Popen(unshare, env=run.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    os.kill(int(children), signal.SIGQUIT)
+    output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (3, b"quits\n", b"")
+    assert run.log.read_text().startswith("exit code 3 after SIGQUIT\n")
+
+
+@pytest.mark.parametrize("handled", ["SIG_DFL", "SIG_IGN"])
+def test_the_command_begins_with_no_signal_blocked(run: Run, handled: str) -> None:
+    done = run.python(
+        f"import signal; signal.signal(3, signal.{handled}); print(signal.pthread_sigmask(0, ()), flush=True);"
+        "signal.raise_signal(3); raise SystemExit(4)"
+    )
+    assert done.stdout == b"set()\n"
+    assert done.returncode == (4 if handled == "SIG_IGN" else -signal.SIGQUIT)
 
 
 def test_no_signal_is_missed(run: Run) -> None:
@@ -215,7 +259,9 @@ def test_the_same_sources_give_the_same_launcher(launcher: Path, tmp_path: Path)
 def test_the_launcher_has_all_of_the_package(launcher: Path) -> None:
     sources = Path(install.__code__.co_filename).parent
     names = {f"drumline/worker/{path.name}" for path in sources.glob("*.py")}
-    assert names | {"__main__.py", "drumline/__init__.py"} == set(zipfile.ZipFile(launcher).namelist())
+    assert names | {"__main__.py", "drumline/__init__.py", "drumline_old.py"} == set(
+        zipfile.ZipFile(launcher).namelist()
+    )
 
 
 def test_without_a_command_it_says_how(launcher: Path) -> None:

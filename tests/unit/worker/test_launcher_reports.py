@@ -102,6 +102,20 @@ worker.checkpoint_committed(5)
     assert by_source["launcher"].exit.startswith("exit code 0")
 
 
+async def test_it_says_at_once_that_it_runs(worker: Worker, ingest: Ingest) -> None:
+    program = "import time\nwhile not os.path.exists(os.environ['HEARD']): time.sleep(0.01)"
+    heard = Path(worker.environ["TMPDIR"]) / "heard"
+    worker.environ["HEARD"] = str(heard)
+    running = asyncio.create_task(worker.run(f"import os\n{program}"))
+    async with asyncio.timeout(20):
+        while not ingest.reports:
+            await asyncio.sleep(0.01)
+    hello = ingest.reports[0]
+    heard.touch()
+    assert await running == 0
+    assert (hello.source, hello.spans, hello.final, hello.old_python) == ("launcher", (), False, "")
+
+
 @pytest.mark.parametrize(
     "changes", [{"DRUMLINE_WORKER": "1", "DRUMLINE_WORKERS_PER_SLICE": "4"}, {"DRUMLINE_REPORT_URL": ""}]
 )

@@ -2,8 +2,9 @@
 
 The launcher is one file of Python. A command that begins with a Python interpreter runs it with that
 interpreter. A command that begins with a shell looks for an interpreter first, in that very shell, and
-goes on without the launcher where there is none. Any other program is left alone: nothing tells whether its
-image has Python. The user's words are handed on as arguments, never as text of a script.
+goes on without the launcher where there is none. So does `/bin/sh` for programs that are known to be Python
+scripts. Any other program is left alone: nothing tells whether its image has Python. The user's words are handed
+on as arguments, never as text of a script.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ Container = dict[str, Any]  # v1.Container
 
 _PYTHON: Final = re.compile(r"python(3(\.\d+)?)?")
 _SHELLS: Final = frozenset({"ash", "bash", "dash", "sh", "zsh"})
-# Nothing in it is of the form that the kubelet expands, $(NAME) or $$.
+# Console scripts of Python packages, by the name that pip gives them.
+_SCRIPTS: Final = frozenset({"accelerate", "colossalai", "composer", "deepspeed", "torchrun"})
+_SHELL: Final = "/bin/sh"  # not looked for on PATH, which may name the program's own directory alone
+# Nothing in it is of the form that the kubelet expands, $(NAME) or $$. What lies beside the command comes last:
+# beside /opt/conda/bin/torchrun there is a Python that PATH may not know.
 _SCRIPT: Final = (
-    f"p={LAUNCHER_FILE}; for i in python3 python; do "
+    f'p={LAUNCHER_FILE}; for i in python3 python "${{1%/*}}/python3"; do '
     'if command -v "$i" >/dev/null 2>&1; then exec "$i" "$p" -- "$@"; fi; done; exec "$@"'
 )
 _ARGUMENT_0: Final = "drumline"
@@ -36,8 +41,9 @@ def launched(command: list[str]) -> list[str] | None:
     program = basename(command[0])
     if _PYTHON.fullmatch(program):
         return [command[0], LAUNCHER_FILE, "--", *command]
-    if program in _SHELLS:
-        return [command[0], "-c", _SCRIPT, _ARGUMENT_0, *command]
+    if program in _SHELLS or program in _SCRIPTS:
+        shell = command[0] if program in _SHELLS else _SHELL
+        return [shell, "-c", _SCRIPT, _ARGUMENT_0, *command]
     return None
 
 
@@ -51,7 +57,8 @@ def refusal(template: Mapping[str, Any]) -> str:
     if command is None:
         return f"container {first} has no command, so its image's own entrypoint runs; set command for the launcher"
     if launched(command) is None:
-        return f"command[0] of container {first} is {given(command[0])}; the launcher takes Python or a shell"
+        taken = f"Python, a shell, {', '.join(sorted(_SCRIPTS))}"
+        return f"command[0] of container {first} is {given(command[0])}; the launcher takes {taken}"
     return ""
 
 

@@ -1,8 +1,9 @@
 """The condition `ProgressReported`: whether, and how, the operator learns of a job's steps.
 
 An attempt begins with what is known before any report: that the launcher does not apply and why, or that
-nothing has been reported yet. Whoever receives reports, follows the log or scrapes says the rest with
-`from_reports`. Messages name neither steps nor times: a condition is written when something changes.
+nothing has been reported yet. `silence` tells of a launcher that applies and does not run. Whoever receives
+reports, follows the log or scrapes says the rest with `from_reports`. Messages name neither steps nor times: a
+condition is written when something changes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from drumline.api.progress import ProgressSource
 from drumline.api.reasons import Reason
 from drumline.api.report import ReportSource
 from drumline.api.training import TrainingJobSpec
-from drumline.core.training.progress_render import Reporting, launcher_refusal, launches, reports
+from drumline.core.training.progress_render import Reporting, launcher_refusal, reports
 
 _TEXT: Final[dict[ReportSource, tuple[Reason, str]]] = {
     ReportSource.REPORT: (Reason.REPORTS_RECEIVED, "the program reports its steps"),
@@ -42,8 +43,7 @@ def silent(spec: TrainingJobSpec, reporting: Reporting, attempt: int) -> Progres
     looked_up = spec.progress.source in (ProgressSource.LOG, ProgressSource.SCRAPE)
     if not looked_up and not reports(spec, reporting):
         return None
-    hint = "; the launcher needs Python 3.9 or newer in the image" if launches(spec, reporting) else ""
-    return ProgressReported(False, Reason.NO_REPORTS, f"no step of attempt {attempt} is known yet{hint}")
+    return ProgressReported(False, Reason.NO_REPORTS, f"no step of attempt {attempt} is known yet")
 
 
 def from_reports(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from drumline.core.training import launcher
 from drumline.core.training.launcher import init_container, launched, refusal
+from drumline.worker.install import install
 
 SHELL = shutil.which("sh")
 
@@ -53,7 +54,8 @@ def test_a_shell_looks_for_an_interpreter(program: str) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "torchrun",
+        "mpirun",
+        "torchrun.sh",
         "python2",
         "python3.",
         "python-config",
@@ -76,10 +78,11 @@ def test_any_other_program_is_left_alone(program: str) -> None:
         (template([]), "container train has no command"),
         (template("python"), "container train has no command"),
         (template([1]), "container train has no command"),
-        (template(["torchrun", "a.py"]), "command[0] of container train is 'torchrun'"),
+        (template(["mpirun", "a.py"]), "command[0] of container train is 'mpirun'"),
         (template(["python"], os={"name": "windows"}), "spec.template.spec.os is windows"),
         (template(["python"], os={"name": "linux"}), ""),
         (template(["/bin/bash", "train.sh"]), ""),
+        (template(["torchrun", "train.py"]), ""),
     ],
 )
 def test_it_says_why_it_does_not_apply(given: dict[str, Any], words: str) -> None:
@@ -92,6 +95,25 @@ def test_the_script_holds_nothing_that_the_kubelet_would_expand() -> None:
     assert words is not None
     assert "$(" not in words[2]
     assert "$$" not in words[2]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "torchrun",
+        "accelerate",
+        "deepspeed",
+        "composer",
+        "colossalai",
+        "/opt/conda/bin/torchrun",
+        "./torchrun",
+    ],
+)
+def test_a_shell_runs_before_scripts_that_are_known_to_be_pythons(program: str) -> None:
+    command = [program, "--nproc-per-node=8", "train.py"]
+    words = launched(command)
+    assert words is not None
+    assert [words[0], words[1], *words[3:]] == ["/bin/sh", "-c", "drumline", *command]
 
 
 def run(words: list[str], path: Path) -> list[str]:
@@ -128,17 +150,62 @@ def test_the_launcher_gets_the_command_word_for_word(tmp_path: Path, there: list
     assert run(words, tmp_path) == [found, launcher.LAUNCHER_FILE, "--", *command]
 
 
+def test_without_one_on_path_the_interpreter_beside_the_script_is_taken(tmp_path: Path) -> None:
+    empty, bin_ = tmp_path / "empty", tmp_path / "conda"
+    for folder in (empty, bin_):
+        folder.mkdir()
+    program(bin_, "python3", "beside")
+    program(bin_, "torchrun", "user")
+    command = [str(bin_ / "torchrun"), "train.py"]
+    words = launched(command)
+    assert words is not None
+    assert run(words, empty) == ["beside", launcher.LAUNCHER_FILE, "--", *command]
+    program(empty, "python3", "path")
+    assert run(words, empty)[0] == "path"
+
+
+def test_a_script_without_any_interpreter_runs_as_it_is(tmp_path: Path) -> None:
+    program(tmp_path, "torchrun", "user")
+    words = launched(["torchrun", "a b"])
+    assert words is not None
+    assert run(words, tmp_path) == ["user", "a b"]
+
+
+def test_the_launcher_runs_a_script_whose_interpreter_is_another(tmp_path: Path) -> None:
+    """For real: the launcher by PATH's Python, a torchrun with a shebang of its own as its child."""
+    pyz = install(tmp_path)
+    tmp_path.joinpath("python3").symlink_to(sys.executable)
+    shown = "import os, sys; print(sys.argv[1:], 'DRUMLINE_STACKS' in os.environ); sys.exit(7)"
+    tmp_path.joinpath("torchrun").write_text(f"#!{sys.executable} -I\n{shown}\n")
+    tmp_path.joinpath("torchrun").chmod(0o755)
+    words = launched(["torchrun", "--nnodes", "2", "train me.py"])
+    assert words is not None
+    words[2] = words[2].replace(launcher.LAUNCHER_FILE, str(pyz))
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(words, env=environ, capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (7, b"")
+    assert done.stdout.decode() == "['--nnodes', '2', 'train me.py'] True\n"
+
+
+@pytest.fixture(scope="module")
+def shows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a program that shows its words, and no interpreter of a name that is looked for."""
+    folder = tmp_path_factory.mktemp("shows")
+    folder.joinpath("shows").symlink_to(sys.executable)
+    return folder
+
+
 _WORD = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(_WORD, max_size=4))
-def test_any_words_arrive_as_they_are(rest: list[str]) -> None:
+def test_any_words_arrive_as_they_are(shows: Path, rest: list[str]) -> None:
     words = launched(["sh", *rest])
     assert words is not None
     assert SHELL is not None
     # the last resort hands over to the words themselves: here a program that shows them
-    shown = [sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]), end='')", *rest]
+    shown = [str(shows / "shows"), "-c", "import sys; print(ascii(sys.argv[1:]), end='')", *rest]
     done = subprocess.run(
         [SHELL, "-c", words[2], "drumline", *shown],
         env={"PATH": os.devnull, "PYTHONUTF8": "1"},

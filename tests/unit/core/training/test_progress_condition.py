@@ -54,7 +54,7 @@ SILENT: list[tuple[str, list[str] | None, Reporting, Reason | None, str]] = [
         Reason.LAUNCHER_NOT_APPLIED,
         "attempt 3 runs without the launcher: container train has",
     ),
-    ("launcher", ["torchrun"], ALL, Reason.LAUNCHER_NOT_APPLIED, "is 'torchrun'"),
+    ("launcher", ["mpirun"], ALL, Reason.LAUNCHER_NOT_APPLIED, "is 'mpirun'"),
     ("launcher", ["python"], Reporting(), Reason.LAUNCHER_NOT_APPLIED, "without --report-url"),
     ("launcher", ["python"], Reporting(URL), Reason.LAUNCHER_NOT_APPLIED, "without --launcher-image"),
 ]
@@ -88,8 +88,8 @@ def test_once_steps_are_known(source: ReportSource, reason: Reason) -> None:
 
 
 def test_it_goes_on_saying_why_there_is_no_launcher() -> None:
-    said = from_reports(ReportSource.LOG, spec("auto", ["torchrun"]), ALL, 2)
-    assert "no launcher: command[0] of container train is 'torchrun'" in said.message
+    said = from_reports(ReportSource.LOG, spec("auto", ["mpirun"]), ALL, 2)
+    assert "no launcher: command[0] of container train is 'mpirun'" in said.message
 
 
 def begun(settings: Settings) -> TrainingJobStatus:

@@ -153,7 +153,7 @@ class TestLauncher:
             (URL_ONLY, "launcher", ["python"]),
             (Reporting("", "img"), "launcher", ["python"]),
             (ALL, "report", ["python"]),
-            (ALL, "auto", ["torchrun"]),
+            (ALL, "auto", ["mpirun"]),
             (ALL, "launcher", None),
         ],
     )
