@@ -1,4 +1,4 @@
-"""What the API server says to a TrainingJob: dry-run creations, many at once."""
+"""What the API server says to an object of ours: dry-run creations, many at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from drumline.runtime.kube import Credentials
 from e2e.cluster.provider import Cluster
 
 CONCURRENCY = 16
-CRD = Path(__file__).parents[2] / "crds" / "drumline.dev_trainingjobs.yaml"
+CRDS = Path(__file__).parents[2] / "crds"
 STRICT = {"dryRun": "All", "fieldValidation": "Strict"}
 
 
@@ -43,11 +43,11 @@ def manifest(spec: Any, name: str = "llama") -> dict[str, Any]:
 
 
 class Admission:
-    """One namespace's TrainingJobs, asked over one connection pool."""
+    """One namespace's objects of one kind, asked over one connection pool."""
 
-    def __init__(self, session: aiohttp.ClientSession, namespace: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, namespace: str, plural: str = TRAINING_JOBS) -> None:
         self._session = session
-        self._path = f"/apis/{API_VERSION}/namespaces/{namespace}/{TRAINING_JOBS}"
+        self._path = f"/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
 
     async def ask(self, document: dict[str, Any]) -> Answer:
         """Dry-run creation, unknown fields refused."""
@@ -80,21 +80,24 @@ class Admission:
 
 
 @asynccontextmanager
-async def admission(cluster: Cluster, namespace: str) -> AsyncIterator[Admission]:
+async def admission(
+    cluster: Cluster, namespace: str, plural: str = TRAINING_JOBS
+) -> AsyncIterator[Admission]:
     credentials = await Credentials.load(str(cluster.kubeconfig))
     authorization = await credentials.authorization()
     headers = {"Authorization": authorization} if authorization else {}
     connector = aiohttp.TCPConnector(ssl=credentials.tls or True, limit=CONCURRENCY)
     async with aiohttp.ClientSession(credentials.host, connector=connector, headers=headers) as session:
-        yield Admission(session, namespace)
+        yield Admission(session, namespace, plural)
 
 
-def install(cluster: Cluster) -> None:
+def install(cluster: Cluster, plural: str = TRAINING_JOBS) -> None:
     """Install the CRD and wait until it is served."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    file = CRDS / f"{GROUP}_{plural}.yaml"
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(file))
     deadline = time.monotonic() + 120
     # `kubectl wait` fails on a CRD that has no conditions yet
-    while not _established(cluster.get("crd", f"{TRAINING_JOBS}.{GROUP}")):
+    while not _established(cluster.get("crd", f"{plural}.{GROUP}")):
         assert time.monotonic() < deadline, "the CRD is not established after 120 s"
         time.sleep(0.1)
 

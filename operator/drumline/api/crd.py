@@ -1,6 +1,6 @@
-"""The TrainingJob CRD, generated from the models.
+"""The CRDs, generated from the models.
 
-``python -m drumline.api.crd --write`` writes it, ``--check`` fails when the file is not what it would write.
+``python -m drumline.api.crd --write`` writes them, ``--check`` fails when a file is not what it would write.
 """
 
 from __future__ import annotations
@@ -10,75 +10,58 @@ from pathlib import Path
 from typing import Any, Final
 
 from drumline.api import meta
+from drumline.api.crd_kinds import KINDS, TRAINING_JOB, Column, Kind, subresources
 from drumline.api.generate import run
 from drumline.api.openapi import at, structural
-from drumline.api.rules import rules
-from drumline.api.status import TrainingJobStatus
-from drumline.api.training import DNS_1035, TrainingJobSpec
+from drumline.api.training import DNS_1035
 from drumline.api.yamltext import dump
 
-FILE: Final = Path("crds/drumline.dev_trainingjobs.yaml")
 HEADER: Final = "# Generated from operator/drumline/api by python -m drumline.api.crd --write. Do not edit.\n"
-MAX_NAME: Final = 53  # 63 less the attempt, one digit of slice and of worker, and their hyphens
-
-COLUMNS: Final = (
-    ("Phase", "string", ".status.phase", "Summary of the conditions.", 0),
-    ("Ready", "integer", ".status.workers.ready", "Ready worker pods.", 0),
-    ("Desired", "integer", ".status.workers.desired", "Worker pods of the gang.", 0),
-    ("Restarts", "integer", ".status.restartCount", "Restarts of the gang.", 0),
-    ("Attempt", "integer", ".status.attempt", "Current generation of pods.", 0),
-    ("Accelerator", "string", ".spec.accelerator.type", "What each worker computes on.", 1),
-    ("Topology", "string", ".spec.accelerator.topology", "Shape of a TPU slice.", 1),
-    ("Slices", "integer", ".spec.slices", "Slices of the gang.", 1),
-    ("Queue", "string", ".spec.queue", "Queue the job waits in.", 1),
-    ("Age", "date", ".metadata.creationTimestamp", "Time since creation.", 0),
-)
 
 
-def schema() -> dict[str, Any]:
+def schema(kind: Kind = TRAINING_JOB) -> dict[str, Any]:
     """The OpenAPI v3 schema of the kind, CEL rules included."""
-    name = {"type": "string", "maxLength": MAX_NAME, "pattern": DNS_1035}
+    name = {"type": "string", "maxLength": kind.max_name, "pattern": DNS_1035}
     whole: dict[str, Any] = {
-        "description": "TrainingJob is one distributed training run: a gang of accelerator pods that starts, "
-        "runs, restarts and ends as one.",
+        "description": kind.description,
         "type": "object",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object", "properties": {"name": name}},
-            "spec": structural(TrainingJobSpec),
-            "status": structural(TrainingJobStatus),
+            "spec": structural(kind.spec),
+            "status": structural(kind.status),
         },
     }
-    for path, found in rules().items():
+    for path, found in kind.rules().items():
         at(whole, path)["x-kubernetes-validations"] = found
     return whole
 
 
-def crd() -> dict[str, Any]:
+def crd(kind: Kind = TRAINING_JOB) -> dict[str, Any]:
     """The CustomResourceDefinition."""
     version = {
         "name": meta.VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
-        "additionalPrinterColumns": [_column(*column) for column in COLUMNS],
-        "schema": {"openAPIV3Schema": schema()},
+        "subresources": subresources(kind),
+        "additionalPrinterColumns": [_column(column) for column in kind.columns],
+        "schema": {"openAPIV3Schema": schema(kind)},
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{meta.TRAINING_JOBS}.{meta.GROUP}", "labels": {meta.APP_NAME: "drumline"}},
+        "metadata": {"name": f"{kind.plural}.{meta.GROUP}", "labels": {meta.APP_NAME: "drumline"}},
         "spec": {
             "group": meta.GROUP,
             "scope": "Namespaced",
             "names": {
-                "kind": meta.TRAINING_JOB,
-                "listKind": f"{meta.TRAINING_JOB}List",
-                "plural": meta.TRAINING_JOBS,
-                "singular": meta.TRAINING_JOB.lower(),
-                "shortNames": ["tj"],
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": list(kind.short_names),
                 "categories": [meta.CATEGORY],
             },
             "conversion": {"strategy": "None"},
@@ -87,14 +70,20 @@ def crd() -> dict[str, Any]:
     }
 
 
-def _column(name: str, kind: str, path: str, description: str, priority: int) -> dict[str, Any]:
+def _column(column: Column) -> dict[str, Any]:
+    name, kind, path, description, priority = column
     return {"name": name, "type": kind, "jsonPath": path, "description": description, "priority": priority}
 
 
-def text() -> str:
+def text(kind: Kind = TRAINING_JOB) -> str:
     """The file's content."""
-    return HEADER + dump(crd())
+    return HEADER + dump(crd(kind))
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check all of them; the exit status."""
+    return max(run(Path(kind.file), text(kind), arguments) for kind in KINDS)
 
 
 if __name__ == "__main__":
-    sys.exit(run(FILE, text(), sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

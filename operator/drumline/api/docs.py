@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from drumline.api import meta, mounts
+from drumline.api.base import ApiModel
 from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.generate import run
+from drumline.api.inference import InferenceRoleScaleSpec, InferenceRoleStatus, InferenceServiceSpec
+from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.rules import FROZEN_WHILE_ACTIVE
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
@@ -45,23 +48,43 @@ job's, or absent. Unless `progress.source` is `none`, workers leave to it the vo
 `{mounts.REPORT_PATH}` and `{mounts.LAUNCHER_PATH}`: see [progress](progress.md).
 """
 
+INFERENCE: Final = f"""## InferenceService
+
+`{meta.API_VERSION}`, kind `{meta.INFERENCE_SERVICE}` (short name `infsvc`, category `{meta.CATEGORY}`), namespaced. A
+change of what pods are made from makes a new revision and is rolled out by whole groups; a change of replicas,
+autoscaling, rollout, drain, routing, `slo` or `suspend` touches no pod. For each role the operator makes an
+`{meta.INFERENCE_ROLE}` (short name `infrole`) with the scale subresource. See [inference](inference.md).
+"""
+
 
 def text() -> str:
     """The file's content."""
     active = ", ".join(f"`{name}`" for name in FROZEN_WHILE_ACTIVE)
     parts = [INTRODUCTION.format(active=active)]
-    for title, model in (("Spec", TrainingJobSpec), ("Status", TrainingJobStatus)):
+    models: tuple[tuple[str, type[ApiModel]], ...] = (
+        ("Spec", TrainingJobSpec),
+        ("Status", TrainingJobStatus),
+        ("InferenceService: spec", InferenceServiceSpec),
+        ("InferenceService: status", InferenceServiceStatus),
+        ("InferenceRole: spec", InferenceRoleScaleSpec),
+        ("InferenceRole: status", InferenceRoleStatus),
+    )
+    known: set[str] = set()
+    for title, model in models:
+        if title == "InferenceService: spec":
+            parts.append(INFERENCE)
         schema = model.model_json_schema(by_alias=True)
         parts.append(f"## {title}\n")
-        parts += list(_sections(title, schema, schema.get("$defs", {}), level=3))
+        parts += list(_sections(title, schema, schema.get("$defs", {}), known, level=3))
     parts.append(_catalogue())
     return "\n".join(parts)
 
 
 def _sections(
-    name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], level: int
+    name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any], known: set[str], level: int
 ) -> Iterator[str]:
-    """A section for a model, then one for each model within it, depth first."""
+    """A section for a model, then one for each model within it that has none yet, depth first."""
+    known.add(name)
     yield f"{'#' * level} {name}\n\n{schema.get('description', '')}\n"
     required = schema.get("required", ())
     rows = [
@@ -70,8 +93,8 @@ def _sections(
     yield "\n".join(["| Field | Type | Default | Meaning |", "|---|---|---|---|", *rows, ""])
     for field in schema["properties"].values():
         inner = _reference(field)
-        if inner and "properties" in definitions[inner]:
-            yield from _sections(inner, definitions[inner], definitions, level)
+        if inner and inner not in known and "properties" in definitions[inner]:
+            yield from _sections(inner, definitions[inner], definitions, known, level)
 
 
 def _row(key: str, field: Mapping[str, Any], definitions: Mapping[str, Any], *, required: bool) -> str:
@@ -137,7 +160,7 @@ def _example(field: Mapping[str, Any]) -> str:
 
 def _catalogue() -> str:
     schema = AcceleratorType.model_json_schema(by_alias=True)
-    fields = "\n".join(_sections("AcceleratorType", schema, schema["$defs"], level=3))
+    fields = "\n".join(_sections("AcceleratorType", schema, schema["$defs"], set(), level=3))
     head = "| Type | Resource | Chips a host | Topologies | bf16 FLOP/s | HBM | $/chip-hour |\n|---|---|---|---|---|---|---|"
     rows = "\n".join(_accelerator(entry) for entry in Catalog.default().values())
     return f"""## Accelerators

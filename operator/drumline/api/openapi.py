@@ -33,6 +33,9 @@ def _clean(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         _clean_default(cleaned)
     if cleaned.get("type") == "integer":
         cleaned["format"] = "int64"
+    for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if bound in cleaned:  # a number in JSON schema, a word on the other bound in OpenAPI v3.0
+            cleaned[limit], cleaned[bound] = cleaned[bound], True
     if cleaned.get("type") == "array":
         cleaned.setdefault("x-kubernetes-list-type", "atomic")
     for key in ("items", "additionalProperties"):

@@ -8,7 +8,7 @@ the operator sets, and a count of accelerators that agrees with the job's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from drumline.api.catalog import AcceleratorType, Catalog
@@ -16,7 +16,7 @@ from drumline.api.environment import MAX_BYTES, is_reserved
 from drumline.api.errors import FieldError
 from drumline.api.podtemplate import OPERATOR_FIELDS, POD_TEMPLATE_SCHEMA
 from drumline.api.schemacheck import schema_errors
-from drumline.api.training import Framework, TrainingJobSpec
+from drumline.api.training import Accelerator, Framework, TrainingJobSpec
 from drumline.api.validation_progress import mount_errors
 from drumline.api.wire import given
 
@@ -34,8 +34,9 @@ def template_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldEr
         tpu = entry is not None and entry.is_tpu
         yield from _pod_errors(path, spec.template, spec.framework, tpu=tpu)
         yield from mount_errors(f"{path}.spec", spec)
-        yield from _foreign_chip_errors(path, spec.template, catalog, own)
-        yield from _count_errors(f"{path}.spec.containers", spec, entry) if entry is not None else ()
+        yield from foreign_chip_errors(path, spec.template, catalog, own)
+        if entry is not None:
+            yield from count_errors(path, spec.template, entry, chips_per_worker(spec.accelerator, entry))
     for index, helper in enumerate(spec.helpers):
         yield from _helper_errors(f"spec.helpers[{index}].template", helper.template, catalog)
 
@@ -45,12 +46,19 @@ def _helper_errors(path: str, template: Mapping[str, Any], catalog: Catalog) -> 
     yield from malformed
     if not malformed:
         yield from _pod_errors(path, template, Framework.NONE, tpu=False)
-        yield from _foreign_chip_errors(path, template, catalog, own="")
+        yield from foreign_chip_errors(path, template, catalog, own="")
 
 
 def _pod_errors(
     path: str, template: Mapping[str, Any], framework: Framework, *, tpu: bool
 ) -> Iterator[FieldError]:
+    yield from pod_errors(path, template, lambda name: is_reserved(name, framework, tpu=tpu))
+
+
+def pod_errors(
+    path: str, template: Mapping[str, Any], reserved: Callable[[str], bool]
+) -> Iterator[FieldError]:
+    """What a well-formed template sets that is the operator's; `reserved` tells names of variables."""
     pod = template["spec"]
     for name in OPERATOR_FIELDS:
         if pod.get(name) is not None:
@@ -59,15 +67,14 @@ def _pod_errors(
             )
     for kind in CONTAINER_LISTS:
         for index, container in enumerate(pod.get(kind) or ()):
-            where = f"{path}.spec.{kind}[{index}].env"
-            yield from _env_errors(where, container.get("env") or (), framework, tpu=tpu)
+            yield from _env_errors(f"{path}.spec.{kind}[{index}].env", container.get("env") or (), reserved)
 
 
 def _env_errors(
-    path: str, env: Sequence[Mapping[str, Any]], framework: Framework, *, tpu: bool
+    path: str, env: Sequence[Mapping[str, Any]], reserved: Callable[[str], bool]
 ) -> Iterator[FieldError]:
     for index, variable in enumerate(env):
-        if is_reserved(variable["name"], framework, tpu=tpu):
+        if reserved(variable["name"]):
             yield FieldError(
                 f"{path}[{index}].name",
                 f"given {variable['name']!r}, which the operator sets; allowed: any name it does not set",
@@ -90,13 +97,14 @@ def _count(quantity: Any) -> int | None:
     return int(quantity) if re.fullmatch(r"[0-9]{1,6}", str(quantity)) else None
 
 
-def _count_errors(path: str, spec: TrainingJobSpec, entry: AcceleratorType) -> Iterator[FieldError]:
-    """The accelerators that the containers' limits name must be those of the job."""
-    wanted = _chips_per_worker(spec, entry)
+def count_errors(
+    path: str, template: Mapping[str, Any], entry: AcceleratorType, wanted: int | None
+) -> Iterator[FieldError]:
+    """The accelerators that the containers' limits name must be those of the job; None = not known."""
     named = [
-        (f"{path}[{i}].resources.limits[{entry.resource}]", _limits(container)[entry.resource])
-        for i, container in enumerate(spec.template["spec"]["containers"])
-        if entry.resource and entry.resource in _limits(container)
+        (f"{path}.spec.containers[{i}].resources.limits[{entry.resource}]", _limits(c)[entry.resource])
+        for i, c in enumerate(template["spec"]["containers"])
+        if entry.resource and entry.resource in _limits(c)
     ]
     counts = [_count(quantity) for _, quantity in named]
     for (where, quantity), count in zip(named, counts, strict=True):
@@ -109,15 +117,15 @@ def _count_errors(path: str, spec: TrainingJobSpec, entry: AcceleratorType) -> I
         )
 
 
-def _chips_per_worker(spec: TrainingJobSpec, entry: AcceleratorType) -> int | None:
+def chips_per_worker(accelerator: Accelerator, entry: AcceleratorType) -> int | None:
     """Chips of a worker; None when the topology, refused elsewhere, leaves it open."""
-    wanted, topology = spec.accelerator.chips_per_worker, spec.accelerator.topology
+    wanted, topology = accelerator.chips_per_worker, accelerator.topology
     if wanted is not None or not entry.is_tpu:
         return entry.chips_per_host if wanted is None else wanted
     return entry.chips_per_worker(topology) if topology and entry.allows(topology) else None
 
 
-def _foreign_chip_errors(
+def foreign_chip_errors(
     path: str, template: Mapping[str, Any], catalog: Catalog, own: str
 ) -> Iterator[FieldError]:
     """Accelerators other than the pod's own would be in no account; helpers have none at all."""
