@@ -22,6 +22,7 @@ _ENVIRONMENT = (_PATH, "HOME=/tmp", "PYTHONUNBUFFERED=1")
 _NOBODY = "65532:65532"
 BASE = "drumline/base:1"
 PAUSE = "drumline/pause:1"
+NO_PYTHON = "drumline/no-python:1"
 
 
 def version() -> str:
@@ -41,6 +42,11 @@ def base() -> Image:
 def pause() -> Image:
     """What holds a pod's namespaces: the base's ``sleep``, which costs no layer of its own."""
     return Image(PAUSE, (images_layers.base(),), entrypoint=("/bin/sleep", "infinity"), user=_NOBODY)
+
+
+def no_python() -> Image:
+    """The base without its Python, and a ``torchrun`` that is none: it says what it was called with, and sleeps."""
+    return Image(NO_PYTHON, (images_layers.base(), images_layers.no_python()), env=_ENVIRONMENT, user=_NOBODY)
 
 
 def operator() -> Image:
@@ -74,6 +80,7 @@ def torch_tree() -> Path:
 IMAGES: dict[str, Callable[[], Image]] = {
     "base": base,
     "pause": pause,
+    "no-python": no_python,
     "operator": operator,
     "worker-jax": worker_jax,
     "worker-torch": worker_torch,

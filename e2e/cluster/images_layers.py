@@ -37,6 +37,7 @@ _UNUSED = (
     "var/log",
 )
 _SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
+_TORCHRUN = '#!/bin/sh\nfor word in "$@"; do echo "torchrun: $word"; done\nsleep 15\n'
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -47,6 +48,21 @@ class ImageError(RuntimeError):
 def base() -> Layer:
     """A minimal Debian with Python and the certificates of public authorities; needs root to be built."""
     return _cached("base", [_SUITE, *_PACKAGES, *_UNUSED, "3"], _build_base)
+
+
+def no_python() -> Layer:
+    """Takes the base's interpreters away, as layers do: by an empty file of that name. Leaves a ``torchrun``."""
+
+    def fill(root: Path) -> None:
+        for name in ("usr/bin/python3", f"usr/bin/python{PYTHON}", "usr/local/bin/python"):
+            gone = root / name
+            gone.parent.mkdir(parents=True, exist_ok=True)
+            gone.with_name(f".wh.{gone.name}").touch()
+        script = root / "usr/local/bin/torchrun"
+        script.write_text(_TORCHRUN)
+        script.chmod(0o755)
+
+    return _cached("no-python", [_TORCHRUN, "1"], fill)
 
 
 def requirements(name: str) -> Layer:

@@ -45,11 +45,23 @@ time.sleep(15)
 """
 
 
+# nobody answers there: an image without Python asks nobody
+LAUNCHER = (
+    "--report-url",
+    "https://drumline-ingest.nowhere.svc:8443/v1/report",
+    "--launcher-image",
+    f"drumline/operator:{images.version()}",
+    "--launcher-silence",
+    "5",
+)
+
+
 @pytest.fixture(scope="module")
 def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An operator beside the real node; its log."""
     asyncio.run(install_api(real.cluster))
-    command, url = operator_command(real.kubectl.kubeconfig, "--progress-logs", "on")
+    real.node.store.load(images.no_python(), images.operator())
+    command, url = operator_command(real.kubectl.kubeconfig, "--progress-logs", "on", *LAUNCHER)
     log = tmp_path_factory.mktemp("operator") / "log"
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
@@ -116,6 +128,32 @@ def test_steps_are_read_from_the_log(real: Real, operator: Path) -> None:
     assert productive == pytest.approx(STEPS * 250, rel=0.3)
     reported = next(c for c in status["conditions"] if c["type"] == "ProgressReported")
     assert (reported["status"], reported["reason"]) == ("True", "LogFollowed")
+
+
+def said(real: Real, name: str) -> tuple[str, str, str]:
+    """Value, reason and message of the job's ProgressReported."""
+    found = real.kubectl.get("trainingjob", name).get("status", {}).get("conditions", [])
+    reported = next((c for c in found if c["type"] == "ProgressReported"), {})
+    return reported.get("status", ""), reported.get("reason", ""), reported.get("message", "")
+
+
+def test_an_image_without_python_runs_its_command_and_the_launcher_is_missed(
+    real: Real, operator: Path
+) -> None:
+    whole = job("mute", "", {"source": "launcher"})
+    container = whole["spec"]["template"]["spec"]["containers"][0]
+    container.update(image=images.NO_PYTHON, command=["torchrun", "--nnodes", "$HOME `id`  2"])
+    real.kubectl.apply(whole)
+    until(lambda: said(real, "mute")[1] == "LauncherSilent", "the launcher to be missed", 90)
+    value, _, message = said(real, "mute")
+    assert value == "False"
+    assert "the launcher in pod mute-1-0-0 says nothing: either the image of container train has" in message
+    pod = real.kubectl.get("pod", "mute-1-0-0")
+    assert pod["spec"]["containers"][0]["command"][:2] == ["/bin/sh", "-c"]
+    assert pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    status = succeeded(real, "mute")
+    assert real.kubectl.logs("mute-1-0-0") == "torchrun: --nnodes\ntorchrun: $HOME `id`  2\n"
+    assert status["goodput"]["source"] == "estimated"
 
 
 def test_steps_are_scraped(real: Real, operator: Path) -> None:
