@@ -79,6 +79,18 @@ def cause_of(pod: Pod) -> Cause:
     return next((cause for holds, cause in _TABLE if holds(pod)), Cause.UNKNOWN)
 
 
+def describe(pod: Pod) -> str:
+    """One sentence on what happened to a pod that failed."""
+    cause, where = cause_of(pod).value, f" on node {pod.node}" if pod.node else ""
+    if pod.termination is not None and pod.termination.exit_code:
+        end = pod.termination
+        why = f" ({end.reason})" if end.reason and end.reason != "Error" else ""
+        code = f"exited with {end.exit_code}{why}"
+        return f"{cause}: container {end.container} of pod {pod.name}{where} {code}"
+    detail = pod.disruption or pod.reason or ("deleted" if pod.deleting else "failed")
+    return f"{cause}: pod {pod.name}{where}: {detail}"
+
+
 def first_failure(pods: Sequence[Pod]) -> Pod:
     """The pod that failed first; the others fell because of it. ValueError when there is none.
 

@@ -200,7 +200,7 @@ def pod(role_name: str, each: GroupStatus, worker: int, created_at: float = NOW 
         f"uid-{role_name}-{each.attempt}-{each.id}-{worker}",
         node=each.nodes[worker],
         created_at=created_at,
-        member=Member(NAME, UID, each.attempt, role_name, each.id, worker),
+        member=Member(NAME, UID, each.attempt, role_name, each.id, worker, group=True),
     )
 
 

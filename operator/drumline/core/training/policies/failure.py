@@ -13,7 +13,7 @@ from dataclasses import replace
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import ExcludedNode
-from drumline.core.gang.failures import cause_of, first_failure
+from drumline.core.gang.failures import cause_of, describe, first_failure
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import conditions
 from drumline.core.training.attempts import count_restart, fail, finished, restart_delay
@@ -65,7 +65,7 @@ def _created_roles(view: View) -> list[str]:
 def _restart(view: View, cause: Cause, index: int, pod: Pod | None) -> View:
     name = pod.name if pod is not None else view.roster.name_of(index, view.status.attempt)
     code = pod.termination.exit_code if pod is not None and pod.termination is not None else None
-    text = describe(cause, name, pod)
+    text = describe(pod) if pod is not None else f"pod {name} is gone and was not seen to succeed"
     details = {
         "cause": cause.value,
         "pod": name,
@@ -89,21 +89,6 @@ def _restart(view: View, cause: Cause, index: int, pod: Pod | None) -> View:
     view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
     view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
     return view.event("Warning", Reason.RESTARTING, message)
-
-
-def describe(cause: Cause, name: str, pod: Pod | None) -> str:
-    """One sentence on what happened to which pod."""
-    if pod is None:
-        return f"pod {name} is gone and was not seen to succeed"
-    where = f" on node {pod.node}" if pod.node else ""
-    if pod.termination is not None and pod.termination.exit_code:
-        end = pod.termination
-        why = f" ({end.reason})" if end.reason and end.reason != "Error" else ""
-        return (
-            f"{cause.value}: container {end.container} of pod {name}{where} exited with {end.exit_code}{why}"
-        )
-    detail = pod.disruption or pod.reason or ("deleted" if pod.deleting else "failed")
-    return f"{cause.value}: pod {name}{where}: {detail}"
 
 
 def _exclude(view: View, pod: Pod | None) -> View:

@@ -1,0 +1,42 @@
+"""How many groups a role should have.
+
+    suspended, or no such role in the spec     0
+    no autoscaling                             spec.roles[].replicas
+    External                                   the InferenceRole's spec.replicas, at most maxReplicas
+    Builtin                                    the autoscaler's word, within minReplicas and maxReplicas;
+                                               until it speaks, what the InferenceRole has
+
+The InferenceRole keeps the number over a restart of the operator. Before there is one, `replicas` of the spec is
+the number to begin with.
+"""
+
+from __future__ import annotations
+
+from drumline.api.inference import InferenceRoleSpec
+from drumline.api.inference_scaling import Autoscaling, ScalingMode
+from drumline.core.inference.view import View
+
+
+def role_spec(view: View, role: str) -> InferenceRoleSpec | None:
+    """The role as the spec has it now; None when it has none of that name."""
+    return next((r for r in view.spec.roles if r.name == role), None)
+
+
+def desired(view: View, role: str) -> int:
+    """Groups that the role should have; those of a rollout or an evacuation come on top."""
+    found = role_spec(view, role)
+    if found is None or view.spec.suspend:
+        return 0
+    if found.autoscaling is None:
+        return found.replicas
+    child = view.obs.role_children.get(role)
+    begin = child.replicas if child is not None else found.replicas
+    if found.autoscaling.mode is ScalingMode.EXTERNAL:
+        return min(begin, found.autoscaling.max_replicas)
+    word = view.obs.signals.scaling.get(role)
+    return bounded(word.desired if word is not None else begin, found.autoscaling)
+
+
+def bounded(replicas: int, rules: Autoscaling) -> int:
+    """The number within the role's bounds."""
+    return max(rules.min_replicas, min(replicas, rules.max_replicas))
