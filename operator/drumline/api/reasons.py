@@ -33,6 +33,17 @@ class ServiceCondition(StrEnum):
     ROUTED = "Routed"  # where a Gateway or an InferencePool is asked for: their objects are there
 
 
+class DrainReason(StrEnum):
+    """Why a group of an InferenceService goes (`drainReason`)."""
+
+    SCALED_DOWN = "ScaledDown"
+    ROLLOUT = "Rollout"
+    ROLLED_BACK = "RolledBack"
+    EVACUATED = "Evacuated"  # a node of it is cordoned
+    ROLE_REMOVED = "RoleRemoved"
+    SUSPENDED = "SuspendedBySpec"
+
+
 class ServicePhase(StrEnum):
     """`status.phase` of an InferenceService: for people only."""
 
@@ -87,6 +98,17 @@ class Reason(StrEnum):
     REPORTS_RECEIVED = "ReportsReceived"
     LOG_FOLLOWED = "LogFollowed"
     SCRAPED = "Scraped"
+    # a service changes
+    ROLLING_OUT = "RollingOut"
+    CANARY = "CanaryUnderway"
+    ROLLOUT_PAUSED = "RolloutPaused"
+    ROLLED_OUT = "RolledOut"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    EVACUATING = "Evacuating"
+    DRAIN_TIMEOUT = "DrainTimeout"
+    ROUTES_APPLIED = "RoutesApplied"
+    NO_GATEWAY_API = "GatewayApiMissing"
     # ended
     COMPLETE = "Completed"
     MAX_RESTARTS = "MaxRestartsExceeded"
