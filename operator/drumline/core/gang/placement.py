@@ -4,6 +4,7 @@
    (`placement_reuse`).
 2. The gang's domain. Required: the best fit at the level asked for. Preferred: the same, then level by level
    up to the whole cluster. Unconstrained: from the single node up, so it is packed too.
+   A gang that wants to be near others (`near`) is tried in their domains first, under the same policy.
 3. Each slice goes into the smallest domain inside the gang's that holds it. Workers take the order of the
    topology, slices that of their first nodes: neighbours in rank are near each other.
 4. Slices that need a whole node pool take one each (`placement_pools`) instead of 2 and 3.
@@ -22,6 +23,7 @@ from drumline.core.gang.capacity import Capacity, View, gang_charges
 from drumline.core.gang.capacity_index import ROOT, ShapeIndex
 from drumline.core.gang.feasibility import charge_of
 from drumline.core.gang.placement_domains import Draft, climb, common_domain, find_domain, smallest_within
+from drumline.core.gang.placement_near import near_domain
 from drumline.core.gang.placement_pools import POOL_LEVEL, place_pools
 from drumline.core.gang.placement_refusal import (
     no_pools,
@@ -55,7 +57,8 @@ def place_later(request: GangRequest, capacity: Capacity) -> Placement | Refusal
 def hierarchy_for(request: GangRequest, capacity: Capacity) -> Hierarchy | None:
     """The hierarchy in which the gang is placed; None when no hierarchy has its level."""
     if not request.atomic_pool:
-        return capacity.hierarchy(request.level)
+        wished = capacity.hierarchy(request.near_level) if request.near_level and not request.level else None
+        return wished or capacity.hierarchy(request.level)
     pools = capacity.hierarchy(POOL_LEVEL)
     strict = request.policy is PlacementPolicy.REQUIRED and request.level != ""
     return None if pools is None or (strict and pools.depth_of(request.level) is None) else pools
@@ -86,7 +89,10 @@ def _workers(request: GangRequest, index: ShapeIndex) -> list[str] | Refusal:
         return again
     required = request.policy is PlacementPolicy.REQUIRED
     finest = index.depths if request.policy is PlacementPolicy.UNCONSTRAINED else depth
-    domain = find_domain(index, need, finest, depth if required else 0)
+    coarsest = depth if required else 0
+    domain = near_domain(request, index, coarsest)
+    if domain is None:
+        domain = find_domain(index, need, finest, coarsest)
     if domain is None:
         return too_scattered(request, index, depth)
     slices: list[list[str]] = []

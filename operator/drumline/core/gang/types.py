@@ -212,6 +212,8 @@ class GangRequest:
     repelled: frozenset[str] = frozenset()  # nodes not to use, since pods there keep it off
     labels: tuple[Mapping[str, str], ...] = ()  # of each role's pods, workers first
     preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
+    near: tuple[str, ...] = ()  # nodes of others that it would like to share a domain with …
+    near_level: str = ""  # … of this level
 
     @property
     def workers(self) -> int:
