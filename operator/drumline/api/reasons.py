@@ -42,6 +42,8 @@ class DrainReason(StrEnum):
     EVACUATED = "Evacuated"  # a node of it is cordoned
     ROLE_REMOVED = "RoleRemoved"
     SUSPENDED = "SuspendedBySpec"
+    FINISHED = "Finished"  # it failed while it was to go, or nobody drained it
+    REVISION_LOST = "RevisionLost"  # what it is made from is not to be had any more
 
 
 class ServicePhase(StrEnum):
@@ -109,6 +111,20 @@ class Reason(StrEnum):
     DRAIN_TIMEOUT = "DrainTimeout"
     ROUTES_APPLIED = "RoutesApplied"
     NO_GATEWAY_API = "GatewayApiMissing"
+    # groups in and out of service
+    GROUPS_READY = "AllGroupsReady"
+    GROUPS_STARTING = "GroupsStarting"
+    GROUP_RESTARTING = "GroupRestarting"
+    GROUP_IN_SERVICE = "GroupInService"
+    NO_GROUP_READY = "NoGroupReady"
+    START_AFTER = "WaitingForRole"
+    SCALED_TO_ZERO = "ScaledToZero"
+    GROUPS_CHANGING = "GroupsChanging"
+    GROUPS_SETTLED = "GroupsSettled"
+    SCALED_BY_METRICS = "ScaledByMetrics"
+    SCALED_EXTERNALLY = "ScaledExternally"
+    METRICS_MISSING = "MetricsMissing"
+    NOT_SCALED = "NoAutoscaling"
     # ended
     COMPLETE = "Completed"
     MAX_RESTARTS = "MaxRestartsExceeded"
