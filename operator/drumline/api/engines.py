@@ -149,6 +149,10 @@ class Argument(ApiModel):
     json_value: Mapping[str, Any] | None = Field(
         default=None, description="One more argument: the first flag, `=`, and this as JSON."
     )
+    json_fields: tuple[str, ...] = Field(
+        default=(),
+        description="Parameters of kvTransfer of these names are keys of the object itself, not of kvParameters.",
+    )
     each_adapter: str | Mapping[str, Any] | None = Field(
         default=None, description="Then one argument for each adapter; a table becomes JSON."
     )

@@ -39,6 +39,27 @@ TPU: Final = (
     "TPU_WORKER_ID",
 )
 
+INFERENCE: Final = (  # in every pod of an InferenceService's groups
+    "LWS_GROUP_SIZE",
+    "LWS_LEADER_ADDRESS",
+    "LWS_WORKER_INDEX",
+)
+
+INFERENCE: Final = (  # in every pod of an InferenceService
+    "LWS_GROUP_SIZE",
+    "LWS_LEADER_ADDRESS",
+    "LWS_WORKER_INDEX",
+)
+INFERENCE_GROUP: Final = (  # in pods of groups of several, by what the engine needs
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "NNODES",
+    "NODE_RANK",
+    "RANK",
+    "RAY_ADDRESS",
+    "WORLD_SIZE",
+)
+
 BY_FRAMEWORK: Final[Mapping[Framework, tuple[str, ...]]] = {
     Framework.TORCH: TORCH,
     Framework.JAX: JAX,
@@ -65,6 +86,12 @@ def is_reserved(name: str, framework: Framework, *, tpu: bool) -> bool:
     """Whether a user may not set the variable."""
     ours = name.startswith(ENV_PREFIX) and name not in SWITCHES
     return ours or name in reserved_names(framework, tpu=tpu)
+
+
+def is_reserved_in_service(name: str, *, tpu: bool, grouped: bool) -> bool:
+    """Whether a user may not set the variable in an InferenceService's pods; `grouped`: groups of several pods."""
+    names = (*INFERENCE, *(INFERENCE_GROUP if grouped else ()), *(TPU if tpu else ()))
+    return name.startswith(ENV_PREFIX) or name in names
 
 
 def host_list_bytes(job_characters: int, slices: int, workers_per_slice: int) -> int:

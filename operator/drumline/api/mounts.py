@@ -1,6 +1,7 @@
 """Names and paths of what the operator mounts into workers, so that a template may not use them.
 
 `drumline`: the token and the CA that reports go out with. `drumline-launcher`: the launcher.
+`drumline-model`: an InferenceService's weights.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ LAUNCHER_VOLUME: Final = "drumline-launcher"
 LAUNCHER_CONTAINER: Final = "drumline-launcher"
 LAUNCHER_PATH: Final = "/drumline"
 LAUNCHER_FILE: Final = "/drumline/launcher.pyz"
+
+MODEL_VOLUME: Final = "drumline-model"  # of an InferenceService's pods; the path is the user's to choose
 
 VOLUMES: Final = (REPORT_VOLUME, LAUNCHER_VOLUME)
 PATHS: Final = (REPORT_PATH, LAUNCHER_PATH)

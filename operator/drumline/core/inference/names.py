@@ -12,6 +12,7 @@ from drumline.core.gang import names
 PEERS = "peers"
 CANARY = "canary"
 STABLE = "stable"
+PORT = "drumline"  # name of the port that a leader serves on, in its pod
 RESERVED_ROLES = frozenset({PEERS, CANARY, STABLE})
 
 
@@ -49,3 +50,13 @@ def service_uid(gang: str) -> str:
 def revision(service: str, digest: str) -> str:
     """Name of a revision's ControllerRevision."""
     return f"{service}-{digest}"
+
+
+def digest_of(revision_name: str) -> str:
+    """The hash that a revision's name ends in."""
+    return revision_name.rpartition("-")[2]
+
+
+def revision_service(service: str, role: str, revision_name: str) -> str:
+    """Service of the groups of one role that are of one revision."""
+    return f"{base(service, role)}-{digest_of(revision_name)}"
