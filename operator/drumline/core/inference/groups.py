@@ -16,7 +16,7 @@ from typing import Final
 
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.meta import IN_SERVICE
-from drumline.api.reasons import Cause
+from drumline.api.reasons import Cause, DrainReason
 from drumline.api.status import RestartCount
 from drumline.core.gang.clock import rfc3339, rfc3339_millis
 from drumline.core.gang.plan import Delete, Patch
@@ -25,7 +25,6 @@ from drumline.core.inference.view import View
 
 _LIVE: Final = frozenset({GroupPhase.STARTING, GroupPhase.SERVING, GroupPhase.DRAINING})
 MAX_EXCLUDED: Final = 16
-FINISHED: Final = "Finished"  # drain_reason of a group that nobody drained and that ends all the same
 
 
 def every(view: View) -> list[tuple[str, GroupStatus]]:
@@ -74,14 +73,14 @@ def ended(group: GroupStatus, cause: Cause, message: str, **changes: object) -> 
     return group.model_copy(update={**over, **changes})
 
 
-def finish(view: View, role: str, group: GroupStatus, reason: str = FINISHED) -> View:
+def finish(view: View, role: str, group: GroupStatus, reason: DrainReason = DrainReason.FINISHED) -> View:
     """The group at its end: on record before its pods are deleted, and never to be served by again."""
     over = {
         "phase": GroupPhase.DRAINING,
         "nodes": (),
         "created": False,
         "draining_since": group.draining_since or rfc3339_millis(view.now),
-        "drain_reason": group.drain_reason or reason,
+        "drain_reason": group.drain_reason or reason.value,
     }
     return view.put(role, group.model_copy(update=over)).first()
 
