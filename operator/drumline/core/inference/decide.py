@@ -4,8 +4,8 @@ Each policy has its own file. The first ones may end the decision (a service tha
 of the rest); those in the middle say which groups there are to be and which go; the later ones bring each group from
 the queue to running pods and into service:
 
-    leave alone → validity → revisions → name conflict → failure → gang timeout → scale → rollout → canary
-    → evacuation → drain → retire → admission → children → discovery → creation → in service → summary
+    leave alone → validity → revisions → name conflict → failure → gang timeout → evacuation → rollout
+    → canary → scale → drain → retire → admission → children → discovery → creation → in service → summary
 
 Names that are somebody else's are written by nobody, whichever policy would.
 """
@@ -42,10 +42,10 @@ POLICIES: tuple[Policy, ...] = (
     name_conflict,
     failure,
     gang_timeout,
-    scale,
+    evacuation,
     rollout,
     canary,
-    evacuation,
+    scale,
     drain,
     retire,
     admission,

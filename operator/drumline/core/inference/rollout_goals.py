@@ -71,10 +71,15 @@ def task(view: View) -> Task:
 
 
 def wanted_groups(view: View, role: str) -> int:
-    """Groups that a role should have; one that the spec has no more keeps the last number while it is needed."""
+    """Groups that a role should have; one that the spec has no more keeps its last number while it is needed."""
     if view.spec.suspend or scale.role_spec(view, role) is not None:
         return scale.desired(view, role)
-    return view.role(role).desired or len(view.groups(role))
+    child = view.obs.role_children.get(role)
+    if child is not None:
+        return child.replicas
+    was = _spec(view, way(view).current)
+    replicas = next((r.replicas for r in was.roles if r.name == role), None) if was is not None else None
+    return replicas if replicas is not None else len(view.groups(role))
 
 
 def unit(view: View, role: str, group: GroupStatus) -> Unit:

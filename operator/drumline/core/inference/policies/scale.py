@@ -15,20 +15,12 @@ from drumline.core.inference.view import View
 
 
 def scale(view: View) -> View:
-    """Take the planner's step for every role, and say how many groups each should have."""
+    """Take the planner's step for every role."""
     todo = task(view)
     steps = plan(todo)
     for side in todo.sides:
-        view = _wanted(view, side.name, 0 if side.gone and not side.units else side.desired)
         view = _step(view, side.name, steps[side.name])
     return view
-
-
-def _wanted(view: View, role: str, desired: int) -> View:
-    known = view.role(role)
-    if known.desired == desired:
-        return view
-    return view.put_role(known.model_copy(update={"desired": desired}))
 
 
 def _step(view: View, role: str, step: Step) -> View:
