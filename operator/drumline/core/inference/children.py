@@ -35,7 +35,6 @@ from drumline.core.inference.render_group import APP, MANAGER, port_of
 Manifest = dict[str, Any]
 Found = tuple[Resource, Manifest]
 
-ANNOTATION_DIGEST: Final = "drumline.dev/digest"
 LEADER: Final = "0"
 _ENTRY_ROLES: Final = ("serve", "decode")
 
@@ -88,7 +87,8 @@ def budgets(owner: Owner, pods: Mapping[str, int], max_unavailable: int) -> tupl
 
 def needs(found: Found, digest: str | None) -> bool:
     """Whether an object is to be written; `digest`: of the one that is there, None when there is none."""
-    return digest != found[1]["metadata"]["annotations"][ANNOTATION_DIGEST]
+    mine: str = found[1]["metadata"]["annotations"][meta.ANNOTATION_DIGEST]
+    return digest != mine
 
 
 def key_of(found: Found) -> str:
@@ -148,7 +148,7 @@ def metadata(owner: Owner, name: str, role: str = "") -> dict[str, Any]:
 def digested(manifest: Mapping[str, Any]) -> Manifest:
     """The manifest with a hash of itself."""
     text = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
-    annotations = {ANNOTATION_DIGEST: sha256(text).hexdigest()[:16]}
+    annotations = {meta.ANNOTATION_DIGEST: sha256(text).hexdigest()[:16]}
     return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
 
 

@@ -1,8 +1,11 @@
-"""How requests come in from outside the cluster: a Gateway's HTTPRoute, and InferencePools.
+"""How requests come in from outside the cluster: a Gateway's HTTPRoute, and an InferencePool.
 
 The HTTPRoute sends everything to the entry role's Service. While a canary is under way it splits by weight between
-``<service>-stable`` and ``<service>-canary``. With an InferencePool the same goes to pools of these names, whose
-endpoint picker chooses the pod.
+``<service>-stable`` and ``<service>-canary``.
+
+With an InferencePool requests go to the pool instead, whose endpoint picker chooses the pod. A picker serves one
+pool, so a canary gets none of its own: meanwhile the pool holds the stable revision's leaders alone, and the
+canary's share goes to its Service, past the picker.
 """
 
 from __future__ import annotations
@@ -33,13 +36,11 @@ _ALL: Final = 100  # percent
 def routes(
     owner: Owner, spec: InferenceServiceSpec, split: Split | None = None, *, pooled: bool = False
 ) -> tuple[Found, ...]:
-    """The HTTPRoute, if a Gateway is named; `pooled`: InferencePools stand behind it."""
+    """The HTTPRoute, if a Gateway is named; `pooled`: there is an InferencePool."""
     gateway = spec.routing.gateway
     if gateway is None:
         return ()
-    backends = [
-        _backend(name, weight, spec.routing.port, pooled=pooled) for name, weight in _targets(owner, split)
-    ]
+    backends = _backends(owner, spec.routing.port, split, pooled=pooled)
     hosts = {"hostnames": list(gateway.hostnames)} if gateway.hostnames else {}
     route = {
         "apiVersion": f"{GATEWAY_GROUP}/v1",
@@ -56,43 +57,32 @@ def pools(
     revisions: Mapping[str, InferenceServiceSpec] | None = None,
     split: Split | None = None,
 ) -> tuple[Found, ...]:
-    """The InferencePools, if an endpoint picker is named: one of all leaders, and one of each side of a split.
+    """The InferencePool, if an endpoint picker is named: of all leaders, during a split of the stable ones.
 
-    `revisions`: specs by name, for the ports of a split's sides; an unknown one has the ports of `spec`.
+    `revisions`: specs by name, for the port of the stable side; an unknown one has the port of `spec`.
     """
     picker = spec.routing.inference_pool
     if picker is None:
         return ()
-    known = revisions or {}
-    entry = entry_role(spec)
-    found = [_pool(owner, owner.name, entry, port_of(spec, entry), picker)]
-    for name, revision in _sides(owner, split):
-        of_revision = known.get(revision, spec)
-        has_role = any(role.name == entry for role in of_revision.roles)
-        port = port_of(of_revision if has_role else spec, entry)
-        found.append(_pool(owner, name, entry, port, picker, revision))
-    return tuple(("inferencepools", digested(pool)) for pool in found)
+    entry, stable = entry_role(spec), split.stable if split is not None else ""
+    its = (revisions or {}).get(stable, spec)
+    port = port_of(its if any(role.name == entry for role in its.roles) else spec, entry)
+    return (("inferencepools", digested(_pool(owner, entry, port, picker, stable))),)
 
 
-def _sides(owner: Owner, split: Split | None) -> tuple[tuple[str, str], ...]:
-    """Name and revision of each side."""
+def _backends(owner: Owner, port: int, split: Split | None, *, pooled: bool) -> list[Manifest]:
+    pool = {"group": POOL_GROUP, "kind": "InferencePool", "name": owner.name}
     if split is None:
-        return ()
+        return [{**(pool if pooled else _service(owner.name, port)), "weight": _ALL}]
     stable, canary = names.base(owner.name, names.STABLE), names.base(owner.name, names.CANARY)
-    return ((stable, split.stable), (canary, split.canary))
+    return [
+        {**(pool if pooled else _service(stable, port)), "weight": _ALL - split.weight},
+        {**_service(canary, port), "weight": split.weight},
+    ]
 
 
-def _targets(owner: Owner, split: Split | None) -> list[tuple[str, int]]:
-    """Name and weight of what requests go to."""
-    if split is None:
-        return [(owner.name, _ALL)]
-    weights = (_ALL - split.weight, split.weight)
-    return [(name, weight) for (name, _), weight in zip(_sides(owner, split), weights, strict=True)]
-
-
-def _backend(name: str, weight: int, port: int, *, pooled: bool) -> Manifest:
-    what = {"group": POOL_GROUP, "kind": "InferencePool"} if pooled else {"kind": "Service", "port": port}
-    return {**what, "name": name, "weight": weight}
+def _service(name: str, port: int) -> Manifest:
+    return {"kind": "Service", "name": name, "port": port}
 
 
 def _parent(gateway: GatewayRef) -> dict[str, Any]:
@@ -100,13 +90,11 @@ def _parent(gateway: GatewayRef) -> dict[str, Any]:
     return {"group": GATEWAY_GROUP, "kind": "Gateway", "name": gateway.name, **elsewhere}
 
 
-def _pool(
-    owner: Owner, name: str, role: str, port: int, picker: InferencePoolRef, revision: str = ""
-) -> Manifest:
+def _pool(owner: Owner, role: str, port: int, picker: InferencePoolRef, revision: str) -> Manifest:
     return {
         "apiVersion": f"{POOL_GROUP}/v1",
         "kind": "InferencePool",
-        "metadata": metadata(owner, name, role),
+        "metadata": metadata(owner, owner.name, role),
         "spec": {
             "selector": {"matchLabels": leader_labels(owner, role, revision)},
             "targetPorts": [{"number": port}],
