@@ -72,6 +72,7 @@ class Phase:
     reconciles: list[float]
     operator_cores: float
     ingest_cores: float
+    senders_cores: float
 
 
 async def main() -> Row:
@@ -155,8 +156,8 @@ async def _measured(site: Site) -> Row:
     after = await _phase(site)
     idle = [percentile(phase.reconciles, 99) for phase in (before, after)]
     busy = percentile(during.reconciles, 99)
-    operator, ingest = (
-        [getattr(p, f"{n}_cores") for p in (before, during, after)] for n in ("operator", "ingest")
+    operator, ingest, senders = (
+        [getattr(p, f"{n}_cores") for p in (before, during, after)] for n in ("operator", "ingest", "senders")
     )
     rate = tally.statuses[200] / took
     row: Row = {
@@ -173,6 +174,7 @@ async def _measured(site: Site) -> Row:
         "ingest_cores": [round(cores, 2) for cores in ingest],
         "operator_cpu_ms_per_report": _cpu_ms(operator, rate),
         "ingest_cpu_ms_per_report": _cpu_ms(ingest, rate),
+        "senders_cpu_ms_per_report": _cpu_ms(senders, rate),
         "load_average": round(os.getloadavg()[0], 1),
     }
     return row | await _flooded(site, reporters)
@@ -180,7 +182,7 @@ async def _measured(site: Site) -> Row:
 
 async def _phase(site: Site) -> Phase:
     """Change jobs for a while and see how long reconciles take."""
-    pids = (_running(site), site.ingest.pid)
+    pids = (_running(site), site.ingest.pid, os.getpid())
     first = len(timed_operator.read(site.times))
     cpu = [usage(pid).cpu for pid in pids]
     began = time.monotonic()
@@ -193,8 +195,8 @@ async def _phase(site: Site) -> Phase:
         await site.rig.client.request("PATCH", path, patch, "application/merge-patch+json")
     took = time.monotonic() - began
     _running(site)
-    operator, ingest = ((usage(pid).cpu - at) / took for pid, at in zip(pids, cpu, strict=True))
-    return Phase(timed_operator.read(site.times, first), operator, ingest)
+    cores = ((usage(pid).cpu - at) / took for pid, at in zip(pids, cpu, strict=True))
+    return Phase(timed_operator.read(site.times, first), *cores)
 
 
 def _running(site: Site) -> int:

@@ -53,7 +53,8 @@ class Desk:
     counts: Counter[str] = field(default_factory=Counter)
     leads: bool = True
 
-    def deliver(self, report: Report, reporter: Reporter) -> Verdict:
+    def deliver(self, report: Report, reporter: Reporter, since: int) -> Verdict:
+        assert since == 0
         if not self.leads:
             return NotLeader()
         pod = self.pods.get((reporter.namespace, reporter.pod))

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -47,6 +49,8 @@ __all__ = [
     "not_leading",
 ]
 
+TOGETHER: Final = 16
+
 logger = logging.getLogger(__name__)
 
 
@@ -55,14 +59,15 @@ class ReportBus:
 
     def __init__(self, path: Path, deliver: Deliver = not_leading, count: Count | None = None) -> None:
         self.deliver = deliver
+        self.count = count
         self._path = path
-        self._count = count
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._ends: set[_End] = set()
 
     async def start(self) -> None:
         """Listen. Raises OSError when the socket cannot be made."""
-        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=wire.MAX_FRAME)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _End(self, self._ends), self._path)
         self._path.chmod(0o600)
 
     async def stop(self) -> None:
@@ -70,41 +75,90 @@ class ReportBus:
         if self._server is None:
             return
         self._server.close()
-        for writer in tuple(self._writers):
-            writer.transport.abort()
+        for end in tuple(self._ends):
+            end.hang_up()
         self._path.unlink(missing_ok=True)
         self._server = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+    def judge(self, raw: bytes, reporter: Reporter, since: int) -> Verdict:
+        """What the operator says of a report."""
         try:
-            while True:
-                kind, payload = await wire.read_frame(reader)
-                if kind == wire.REPORT:
-                    number, reporter, report = wire.read_report(payload)
-                    writer.write(wire.verdict_frame(number, self._judge(report, reporter)))
-                    await writer.drain()
-                    await asyncio.sleep(0)
-                elif kind == wire.COUNTS:
-                    self._add(wire.read_counts(payload))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        except wire.WireError as error:
-            logger.warning("the ingest was hung up on: %s", error)
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-
-    def _judge(self, raw: bytes, reporter: Reporter) -> Verdict:
-        try:
-            return self.deliver(Report.model_validate_json(raw), reporter)
+            return self.deliver(Report.model_validate_json(raw), reporter, since)
         except ValidationError as error:
             return Forbidden(f"not a report: {error.error_count()} errors")
         except Exception:
             logger.exception("a report of pod %s/%s was not taken", reporter.namespace, reporter.pod)
             return Unavailable("the operator failed")
 
+
+class _End(asyncio.Protocol):
+    """One connection. Of what came together, the verdicts leave together, at most `TOGETHER` of them."""
+
+    def __init__(self, bus: ReportBus, ends: set[_End]) -> None:
+        self._bus = bus
+        self._ends = ends
+        self._loop = asyncio.get_running_loop()
+        self._frames = wire.Frames()
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._verdicts: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The ingest is there."""
+        self._transport = transport  # type: ignore[assignment]  # a stream is what a socket makes
+        self._ends.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It has gone, and with it whoever waits."""
+        self._ends.discard(self)
+        self._transport = None
+        self._waiting.clear()
+
+    def hang_up(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Frames, or parts of them."""
+        try:
+            frames = self._frames.feed(data)
+        except wire.WireError as error:
+            self._refuse(error)
+            return
+        idle = not self._waiting
+        self._waiting.extend(frames)
+        if idle and self._waiting:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Take one frame; the next one in another turn of the loop."""
+        if not self._waiting or self._transport is None:
+            return
+        kind, payload = self._waiting[0]
+        try:
+            if kind == wire.REPORT:
+                number, reporter, report, since = wire.read_report(payload)
+                self._verdicts.append(wire.verdict_frame(number, self._bus.judge(report, reporter, since)))
+            elif kind == wire.COUNTS:
+                self._add(wire.read_counts(payload))
+        except wire.WireError as error:
+            self._refuse(error)
+            return
+        self._waiting.popleft()
+        if not self._waiting or len(self._verdicts) >= TOGETHER:
+            self._transport.write(b"".join(self._verdicts))
+            self._verdicts.clear()
+        if self._waiting:
+            self._loop.call_soon(self._turn)
+
     def _add(self, counts: dict[str, int]) -> None:
-        if self._count is not None:
+        if self._bus.count is not None:
             for outcome, count in counts.items():
-                self._count(outcome, count)
+                self._bus.count(outcome, count)
+
+    def _refuse(self, error: wire.WireError) -> None:
+        logger.warning("the ingest was hung up on: %s", error)
+        self.hang_up()

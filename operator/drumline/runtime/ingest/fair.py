@@ -23,6 +23,7 @@ class Waiting:
     sequence: int
     raw: bytes
     verdict: asyncio.Future[Verdict] = field(repr=False)
+    since: int = 0  # `raw` is without the spans that end before, ms of the reporter's clock
 
 
 class FairQueue:
@@ -30,7 +31,6 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._lanes: OrderedDict[Hashable, OrderedDict[Hashable, Waiting]] = OrderedDict()
-        self._filled = asyncio.Event()
         self._size = 0
 
     def __len__(self) -> int:
@@ -42,20 +42,18 @@ class FairQueue:
         if (older := queue.get(source)) is not None and not older.verdict.done():
             if waiting.sequence >= older.sequence:
                 older.raw, older.sequence, older.reporter = waiting.raw, waiting.sequence, waiting.reporter
+                older.since = waiting.since
             return older.verdict
         self._size += source not in queue
         queue[source] = waiting
-        self._filled.set()
         return waiting.verdict
 
-    async def get(self) -> Waiting:
-        """The next one, as soon as there is one that somebody still waits for."""
-        while True:
-            while not self._lanes:
-                self._filled.clear()
-                await self._filled.wait()
+    def get(self) -> Waiting | None:
+        """The next one that somebody still waits for; None when there is none."""
+        while self._lanes:
             if not (found := self._pop()).verdict.done():
                 return found
+        return None
 
     def drain(self) -> list[Waiting]:
         """Take everything out."""

@@ -61,11 +61,21 @@ class Budget:
     @contextmanager
     def hold(self, size: int) -> Iterator[bool]:
         """Hold `size` bytes for a while; False, and nothing is held, when so much is not left."""
-        if size > self.left:
+        if not self.take(size):
             yield False
             return
-        self.left -= size
         try:
             yield True
         finally:
-            self.left += size
+            self.give(size)
+
+    def take(self, size: int) -> bool:
+        """Hold `size` bytes until they are given back; False, and nothing is held, when so much is not left."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        self.left += size

@@ -36,7 +36,8 @@ class Guard(asyncio.Protocol):
         self._listener = listener
         self.address = address
         self.counted = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # comes at the deadline or before
+        self._deadline: float | None = None  # in the loop's seconds
         self.transport: asyncio.Transport | None = None
         self.data_received = inner.data_received  # type: ignore[method-assign]  # the hot path
 
@@ -54,6 +55,8 @@ class Guard(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is over."""
         self.busy()
+        if self._timer is not None:
+            self._timer.cancel()
         self._inner.connection_lost(error)
         self._listener.closed(self)
 
@@ -67,9 +70,7 @@ class Guard(asyncio.Protocol):
 
     def busy(self) -> None:
         """A request is being answered: its handler has time limits of its own."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline = None
 
     def idle(self) -> None:
         """The request has been answered."""
@@ -77,11 +78,22 @@ class Guard(asyncio.Protocol):
             self._wait(IDLE_SECONDS)
 
     def _wait(self, seconds: float) -> None:
-        self.busy()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._abort)
+        """Cut off in so many seconds. A timer that comes sooner is left to come: making one is dear."""
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._deadline:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(self._deadline, self._look)
 
-    def _abort(self) -> None:
-        if self.transport is not None:
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline is None or self.transport is None:
+            return
+        left = self._deadline - asyncio.get_running_loop().time()
+        if left > 0:
+            self._wait(left)
+        else:
             self.transport.abort()
 
 

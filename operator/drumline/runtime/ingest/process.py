@@ -21,6 +21,7 @@ from typing import Final
 
 from aiohttp import web
 
+from drumline.runtime import heap
 from drumline.runtime.config import Config, ConfigError, load
 from drumline.runtime.config_logging import configure
 from drumline.runtime.errors import ApiError, DrumlineError
@@ -28,6 +29,7 @@ from drumline.runtime.ingest.authority import Pair
 from drumline.runtime.ingest.certificates import CertificateStore, SecretName, service_names
 from drumline.runtime.ingest.link import Link
 from drumline.runtime.ingest.listener import IDLE_SECONDS, Listener
+from drumline.runtime.ingest.plain import Door
 from drumline.runtime.ingest.server import Connections, Server
 from drumline.runtime.ingest.tokens import Tokens
 from drumline.runtime.kube import Client, connect
@@ -35,6 +37,7 @@ from drumline.runtime.kube import Client, connect
 RENEW_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 2.0
 CONNECTIONS_TO_API: Final = 16
+GRACE_STEP: Final = 0.05
 NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"drumline: {error}\n")
         return 2
     configure(config.log_level, config.log_format)
+    heap.settle()
     try:
         asyncio.run(_run(config))
     except (DrumlineError, OSError) as error:
@@ -122,7 +126,10 @@ class Ingest:
         if factory is None:
             raise RuntimeError("the HTTP server was not set up")
         listener = Listener(
-            factory, self._tls, config.ingest_connections, config.ingest_connections_per_address
+            lambda: Door(self._server, factory),
+            self._tls,
+            config.ingest_connections,
+            config.ingest_connections_per_address,
         )
         self._server.connections = Connections(listener.guard, lambda: listener.crowded)
         self._tasks = [asyncio.create_task(self._link.run()), asyncio.create_task(self._keep_renewing())]
@@ -135,6 +142,10 @@ class Ingest:
         if self._listener is not None:
             await self._listener.stop()
         await self._runner.cleanup()
+        for _ in range(int(self._config.shutdown_grace / GRACE_STEP)):
+            if not self._server.under_way:
+                break
+            await asyncio.sleep(GRACE_STEP)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -11,7 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from aiohttp import web
@@ -42,8 +42,12 @@ BYTES_MORE: Final = (
     16_384  # so many bytes of a report count as one report more: they cost the operator's loop
 )
 JOB_SHARE: Final = 4  # a job may send so many times what one pod may
-MOST_JOBS: Final = 50_000
+MOST_KEPT: Final = 50_000  # pods and reporters
 BEARER: Final = "bearer "
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+Source = tuple[str, int, int, str, int, int, str]  # one clock: pod uid, attempt, epoch, origin, lane, way
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, no error of ours
@@ -58,6 +62,21 @@ class Refusal(Exception):  # noqa: N818 - an answer, no error of ours
         self.message = message
         self.retry_after = retry_after  # seconds; 0 = nothing to say
         self.close = close  # the connection is of no more use
+
+    @property
+    def delay(self) -> float:
+        """Seconds to wait before saying so: a client that sends again at once is slowed down at no cost."""
+        return min(self.retry_after, LIMITED_SECONDS) if self.outcome is Outcome.LIMITED else 0.0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer has besides."""
+        found = {}
+        if self.retry_after:
+            found["Retry-After"] = str(max(1, -int(-self.retry_after // 1)))
+        if self.status == 401:
+            found["WWW-Authenticate"] = "Bearer"
+        return found
 
 
 @dataclass(slots=True)
@@ -85,8 +104,10 @@ class Server:
         self._clock = clock
         self._pods = Buckets(rate, burst)
         self._jobs = Buckets(rate * JOB_SHARE, burst * JOB_SHARE)
-        self._bodies = Budget(BODIES_BYTES)
+        self.bodies = Budget(BODIES_BYTES)
         self._job_of: OrderedDict[str, str] = OrderedDict()  # pod uid → job uid, as the operator confirmed
+        self._held: OrderedDict[Source, int] = OrderedDict()  # `Accepted.held_ms` of each reporter
+        self.under_way = 0  # plain requests that are not answered yet
         self.connections = Connections(lambda _transport: None, lambda: False)
 
     def application(self) -> web.Application:
@@ -117,41 +138,57 @@ class Server:
         try:
             receipt = await self._judged(request)
         except Refusal as refusal:
-            if refusal.outcome is Outcome.LIMITED:
-                # a client that sends again at once is slowed down by what costs nothing here
-                await asyncio.sleep(min(refusal.retry_after, LIMITED_SECONDS))
+            await asyncio.sleep(refusal.delay)
             return self._refused(refusal)
-        self._link.count(Outcome.ACCEPTED)
         return web.Response(body=receipt, content_type="application/json")
 
     async def _judged(self, request: web.Request) -> bytes:
         """The receipt. Raises Refusal."""
-        reporter = await self._reporter(request)
-        if early := self._pods.take(reporter.uid, self._clock()):
-            raise _limited("this pod reports too often", early)
+        authorization = request.headers.get("Authorization", "")
+        reporter = await self.reporter(authorization, request.remote or "")
+        self.admit(reporter)
         size = request.content_length
-        with self._bodies.hold(MAX_REPORT_BYTES if size is None else min(size, MAX_REPORT_BYTES)) as held:
+        with self.bodies.hold(MAX_REPORT_BYTES if size is None else min(size, MAX_REPORT_BYTES)) as held:
             if not held:
-                raise _limited("too many reports at once", 1.0)
-            body = await _body(request)
-            more = len(body) // BYTES_MORE
-            self._pods.charge(reporter.uid, more, self._clock())
-            report = _parsed(body)
-            lane = self._lane(report, reporter, more)
-            return self._answer(await self._ask(report, reporter, lane), report, reporter)
+                raise too_many()
+            report, verdict = self.submit(await _body(request), reporter)
+            return self.answer(await asyncio.shield(verdict), report, reporter)
 
-    async def _reporter(self, request: web.Request) -> Reporter:
-        header = request.headers.get("Authorization", "")
-        if header[: len(BEARER)].lower() != BEARER:
+    def known(self, authorization: str) -> Reporter | None:
+        """The pod whose token that is, if it is known already."""
+        if authorization[: len(BEARER)].lower() != BEARER:
+            return None
+        return self._tokens.known(authorization[len(BEARER) :].strip())
+
+    async def reporter(self, authorization: str, address: str) -> Reporter:
+        """The pod whose token that is. Raises Refusal."""
+        if authorization[: len(BEARER)].lower() != BEARER:
             raise Refusal(401, Outcome.FORBIDDEN, "a bearer token is needed", close=True)
         try:
-            return await self._tokens.reporter(header[len(BEARER) :].strip(), request.remote or "")
+            return await self._tokens.reporter(authorization[len(BEARER) :].strip(), address)
         except DeniedError as error:
             raise Refusal(401, Outcome.FORBIDDEN, str(error), close=True) from error
         except CrowdedError as error:
             raise _limited(str(error), error.retry_after) from error
         except ApiError as error:
             raise Refusal(503, Outcome.UNAVAILABLE, "the token could not be reviewed", 2.0) from error
+
+    def admit(self, reporter: Reporter) -> None:
+        """One more report of a pod. Raises Refusal."""
+        if early := self._pods.take(reporter.uid, self._clock()):
+            raise _limited("this pod reports too often", early)
+
+    def submit(self, body: bytes, reporter: Reporter) -> tuple[Report, asyncio.Future[Verdict]]:
+        """The report in `body`, and the operator's verdict: others may wait for it too. Raises Refusal."""
+        more = len(body) // BYTES_MORE
+        self._pods.charge(reporter.uid, more, self._clock())
+        report = _parsed(body)
+        lane = self._lane(report, reporter, more)
+        source = _source(report, reporter)
+        since = self._held.get(source, 0)
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(reporter, report.sequence, _raw(report, since), verdict, since)
+        return report, self._link.submit(lane, source, waiting)
 
     def _lane(self, report: Report, reporter: Reporter, more: int) -> str:
         """What the report, which counts as `more` besides, takes turns as."""
@@ -167,17 +204,17 @@ class Server:
         self._jobs.charge(job, more, self._clock())
         return job
 
-    async def _ask(self, report: Report, reporter: Reporter, lane: str) -> Verdict:
-        raw = report.model_dump_json(by_alias=True, exclude_defaults=True).encode()
-        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        source = (reporter.uid, report.attempt, report.epoch, report.origin, report.slice, report.worker)
-        return await self._link.submit(lane, source, Waiting(reporter, report.sequence, raw, verdict))
-
-    def _answer(self, verdict: Verdict, report: Report, reporter: Reporter) -> bytes:
+    def answer(self, verdict: Verdict, report: Report, reporter: Reporter) -> bytes:
+        """The receipt, as JSON. Raises Refusal."""
+        source = _source(report, reporter)
+        if not isinstance(verdict, Accepted):
+            self._held.pop(source, None)
         match verdict:
-            case Accepted(receipt):
-                self._confirm(reporter.uid, report.job.uid)
-                return orjson.dumps(receipt.to_json())
+            case Accepted(receipt, held_ms):
+                _keep(self._job_of, reporter.uid, report.job.uid)
+                _keep(self._held, source, held_ms)
+                self._link.count(Outcome.ACCEPTED)
+                return receipt.model_dump_json(by_alias=True).encode()
             case Stale(message):
                 raise Refusal(409, Outcome.STALE, message)
             case Forbidden(message, gone):
@@ -191,19 +228,14 @@ class Server:
             case Unavailable(message, retry_after):
                 raise Refusal(503, Outcome.UNAVAILABLE, message, retry_after)
 
-    def _confirm(self, pod: str, job: str) -> None:
-        self._job_of[pod] = job
-        self._job_of.move_to_end(pod)
-        if len(self._job_of) > MOST_JOBS:
-            self._job_of.popitem(last=False)
+    def count(self, refusal: Refusal) -> None:
+        """A report was refused."""
+        self._link.count(refusal.outcome)
 
     def _refused(self, refusal: Refusal) -> web.Response:
-        self._link.count(refusal.outcome)
+        self.count(refusal)
         response = _json(refusal.status, {"error": refusal.message})
-        if refusal.retry_after:
-            response.headers["Retry-After"] = str(max(1, -int(-refusal.retry_after // 1)))
-        if refusal.status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
+        response.headers.update(refusal.headers)
         if refusal.close:
             response.force_close()
         return response
@@ -229,8 +261,7 @@ async def _body(request: web.Request) -> bytes:
                 if size > MAX_REPORT_BYTES:
                     raise too_large
     except TimeoutError as error:
-        message = f"the body did not arrive within {BODY_SECONDS:.0f} s"
-        raise Refusal(408, Outcome.INVALID, message, close=True) from error
+        raise too_slow() from error
     except (ConnectionError, web.PayloadAccessError) as error:
         raise Refusal(400, Outcome.INVALID, "the body broke off", close=True) from error
     return b"".join(parts)
@@ -246,6 +277,44 @@ def _parsed(body: bytes) -> Report:
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         message = f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
         raise Refusal(400, Outcome.INVALID, message) from error
+
+
+def _source(report: Report, reporter: Reporter) -> Source:
+    return (
+        reporter.uid,
+        report.attempt,
+        report.epoch,
+        report.origin,
+        report.slice,
+        report.worker,
+        report.source,
+    )
+
+
+def _raw(report: Report, since: int) -> bytes:
+    """The report for the operator, without what it holds."""
+    if since:
+        news = tuple(span for span in report.spans if span.start_ms + span.duration_ms >= since)
+        report = report.model_copy(update={"spans": news})
+    return report.model_dump_json(by_alias=True, exclude_defaults=True).encode()
+
+
+def _keep(cache: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > MOST_KEPT:
+        cache.popitem(last=False)
+
+
+def too_many() -> Refusal:
+    """There is no memory for one more body."""
+    return _limited("too many reports at once", 1.0)
+
+
+def too_slow() -> Refusal:
+    """The body did not come."""
+    message = f"the body did not arrive within {BODY_SECONDS:.0f} s"
+    return Refusal(408, Outcome.INVALID, message, close=True)
 
 
 def _limited(message: str, retry_after: float) -> Refusal:

@@ -70,6 +70,11 @@ class Tokens:
         self._slots = asyncio.Semaphore(REVIEWS_AT_ONCE)
         self._addresses = Buckets(REVIEWS_A_SECOND, REVIEWS_BURST)
 
+    def known(self, token: str) -> Reporter | None:
+        """The pod that a token which was reviewed was issued to."""
+        found = self._known.get(_digest(token)) if token.isascii() else None
+        return found.reporter if found is not None and found.until > self._now() else None
+
     async def reporter(self, token: str, address: str) -> Reporter:
         """The pod that `token`, which came from `address`, was issued to.
 
@@ -77,7 +82,7 @@ class Tokens:
         """
         if not token.isascii():
             raise DeniedError("not a service account's token")
-        digest, now = hashlib.sha256(token.encode()).digest(), self._now()
+        digest, now = _digest(token), self._now()
         if (known := self._known.get(digest)) is not None:
             if known.until > now:
                 return known.reporter
@@ -189,6 +194,10 @@ def _claims(token: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise DeniedError("not a service account's token")
     return found
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _put(

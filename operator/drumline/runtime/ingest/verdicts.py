@@ -32,9 +32,13 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The report counts."""
+    """The report counts. `held_ms`: what ends before, on the reporter's clock, need not reach the operator again.
+
+    The operator holds it, though it may not be on record yet; should it lose it, it says `Unavailable`.
+    """
 
     receipt: Receipt
+    held_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,10 @@ class Unavailable:
 
 
 Verdict = Accepted | Stale | Forbidden | NotLeader | Unavailable
-Deliver = Callable[[Report, Reporter], Verdict]
+Deliver = Callable[[Report, Reporter, int], Verdict]  # spans that end before so many ms were left out
 Count = Callable[[str, int], None]  # outcome, how many more
 
 
-def not_leading(_report: Report, _reporter: Reporter) -> Verdict:
+def not_leading(_report: Report, _reporter: Reporter, _since: int) -> Verdict:
     """The answer of a replica that does not lead."""
     return NotLeader()

@@ -2,7 +2,8 @@
 
 A frame is its length (4 bytes, big endian, of what follows), a kind (1 byte) and a payload:
 
-    R  ingest → operator   id (4 bytes), length of the reporter (2 bytes), reporter (JSON), report (JSON)
+    R  ingest → operator   id (4 bytes), since (8 bytes), length of the reporter (2 bytes), reporter (JSON),
+                           report (JSON) without the spans that end before `since` ms of its reporter's clock
     C  ingest → operator   how many more reports had which outcome (JSON)
     V  operator → ingest   id (4 bytes), verdict (JSON)
 
@@ -12,7 +13,6 @@ time of building the same model from parsed JSON without looking.
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Mapping
 from typing import Any, Final
@@ -37,7 +37,7 @@ VERDICT: Final = b"V"
 MAX_FRAME: Final = 4 * MAX_REPORT_BYTES
 
 _LENGTH: Final = struct.Struct(">I")
-_REPORT: Final = struct.Struct(">IH")
+_REPORT: Final = struct.Struct(">IQH")
 _ID: Final = struct.Struct(">I")
 
 
@@ -45,13 +45,27 @@ class WireError(Exception):
     """The other side does not speak this protocol."""
 
 
-async def read_frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """(kind, payload). Raises WireError, and IncompleteReadError when the other side has gone."""
-    (size,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    if not 1 <= size <= MAX_FRAME:
-        raise WireError(f"a frame of {size} bytes")
-    body = await reader.readexactly(size)
-    return body[:1], body[1:]
+class Frames:
+    """Frames out of whatever pieces come."""
+
+    def __init__(self) -> None:
+        self._seen = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The frames, (kind, payload) each, that `data` completes. Raises WireError."""
+        seen, at, found = self._seen, 0, []
+        seen += data
+        while len(seen) - at >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(seen, at)
+            if not 1 <= size <= MAX_FRAME:
+                raise WireError(f"a frame of {size} bytes")
+            start, end = at + _LENGTH.size, at + _LENGTH.size + size
+            if len(seen) < end:
+                break
+            found.append((bytes(seen[start : start + 1]), bytes(seen[start + 1 : end])))
+            at = end
+        del seen[:at]
+        return found
 
 
 def frame(kind: bytes, payload: bytes) -> bytes:
@@ -61,18 +75,18 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return b"".join((_LENGTH.pack(len(payload) + 1), kind, payload))
 
 
-def report_frame(number: int, reporter: Reporter, report: bytes) -> bytes:
+def report_frame(number: int, reporter: Reporter, report: bytes, since: int = 0) -> bytes:
     """A report on its way to the operator."""
     who = orjson.dumps([reporter.namespace, reporter.pod, reporter.uid])
-    return frame(REPORT, b"".join((_REPORT.pack(number, len(who)), who, report)))
+    return frame(REPORT, b"".join((_REPORT.pack(number, since, len(who)), who, report)))
 
 
-def read_report(payload: bytes) -> tuple[int, Reporter, bytes]:
-    """(id, reporter, report as JSON). Raises WireError."""
+def read_report(payload: bytes) -> tuple[int, Reporter, bytes, int]:
+    """(id, reporter, report as JSON, since). Raises WireError."""
     try:
-        number, length = _REPORT.unpack_from(payload)
+        number, since, length = _REPORT.unpack_from(payload)
         rest = payload[_REPORT.size :]
-        return number, Reporter(*orjson.loads(rest[:length])), rest[length:]
+        return number, Reporter(*orjson.loads(rest[:length])), rest[length:], since
     except (struct.error, orjson.JSONDecodeError, TypeError) as error:
         raise WireError(f"a report that is none: {error}") from error
 
@@ -106,8 +120,8 @@ def read_verdict(payload: bytes) -> tuple[int, Verdict]:
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
     match verdict:
-        case Accepted(receipt):
-            return {"as": Outcome.ACCEPTED, "receipt": receipt.to_json()}
+        case Accepted(receipt, held_ms):
+            return {"as": Outcome.ACCEPTED, "receipt": receipt.to_json(), "held": held_ms}
         case Stale(message):
             return {"as": Outcome.STALE, "message": message}
         case Forbidden(message, gone):
@@ -121,7 +135,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
 def _verdict_of(found: Mapping[str, Any]) -> Verdict:
     match Outcome(found["as"]):
         case Outcome.ACCEPTED:
-            return Accepted(Receipt.model_validate(found["receipt"]))
+            return Accepted(Receipt.model_validate(found["receipt"]), found["held"])
         case Outcome.STALE:
             return Stale(found["message"])
         case Outcome.FORBIDDEN:

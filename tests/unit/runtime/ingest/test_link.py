@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from drumline.api.report import JobRef, Receipt, Report
+from drumline.runtime.ingest import bus as bus_module
 from drumline.runtime.ingest import link as link_module
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.bus import ReportBus
@@ -35,7 +36,7 @@ def report(sent: int = 0, name: str = "job") -> Report:
 
 def waiting(sent: Report) -> Waiting:
     raw = sent.model_dump_json(by_alias=True, exclude_defaults=True).encode()
-    return Waiting(REPORTER, sent.sequence, raw, asyncio.get_running_loop().create_future())
+    return Waiting(REPORTER, sent.sequence, raw, asyncio.get_running_loop().create_future(), sent.sent_ms)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -55,8 +56,8 @@ class Pair:
         self.bus = ReportBus(path, self.deliver, self.count)
         self.link = Link(path)
 
-    def deliver(self, found: Report, reporter: Reporter) -> Verdict:
-        assert reporter == REPORTER
+    def deliver(self, found: Report, reporter: Reporter, since: int) -> Verdict:
+        assert (reporter, since) == (REPORTER, found.sent_ms)
         self.taken.append(found)
         return self.answer(found)
 
@@ -153,8 +154,12 @@ async def test_while_the_operator_is_away_everybody_is_told(pair: Pair) -> None:
 
 
 async def test_an_operator_that_says_nothing_is_given_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "VERDICT_SECONDS", 0.0)
-    assert await pair.send(report()) == Unavailable("the operator did not answer in time")
+    monkeypatch.setattr(link_module, "VERDICT_SECONDS", -1.0)
+    monkeypatch.setattr(link_module, "COUNT_SECONDS", 0.0)
+    monkeypatch.setattr(bus_module._End, "data_received", lambda _end, _data: None)
+    sends = (pair.send(report(i), source=i) for i in range(2 * WINDOW))
+    assert set(await asyncio.gather(*sends)) == {Unavailable("the operator did not answer in time")}
+    assert pair.link.connected
 
 
 async def test_a_client_that_speaks_nonsense_is_hung_up_on(pair: Pair, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ async def test_a_busy_connection_is_left_alone_and_an_idle_one_is_not(
     (guard,) = site.listener._guards.values()
     assert site.listener.guard(guard.transport) is guard
     guard.busy()
-    assert guard._timer is None
+    assert guard._deadline is None
     writer.write(b"x")
     assert await reader.readexactly(1) == b"x"
     guard.idle()

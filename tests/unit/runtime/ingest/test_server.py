@@ -1,4 +1,4 @@
-"""What a reporter is answered, from the first header to the operator's verdict."""
+"""What a reporter is answered, from the first header to the operator's verdict, whichever way its request goes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Hashable
 from typing import Any
 
+import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import web
 
 from drumline.api.report import MAX_REPORT_BYTES, REPORT_PATH, Receipt, Report
 from drumline.runtime.errors import Unavailable as ApiUnavailable
 from drumline.runtime.ingest import server as server_module
 from drumline.runtime.ingest.fair import Waiting
-from drumline.runtime.ingest.limits import Budget
-from drumline.runtime.ingest.server import BYTES_MORE, JOB_SHARE, Connections, Server
+from drumline.runtime.ingest.plain import Door
+from drumline.runtime.ingest.server import BODIES_BYTES, BYTES_MORE, JOB_SHARE, Connections, Server
 from drumline.runtime.ingest.tokens import CrowdedError, DeniedError
 from drumline.runtime.ingest.verdicts import (
     Accepted,
@@ -37,6 +38,10 @@ class FakeTokens:
 
     def __init__(self) -> None:
         self.forgotten: list[str] = []
+        self.remembers = False
+
+    def known(self, token: str) -> Reporter | None:
+        return Reporter("ns", token, f"uid-of-{token}") if self.remembers and "-" in token else None
 
     async def reporter(self, token: str, address: str) -> Reporter:
         assert address == "127.0.0.1"
@@ -56,15 +61,18 @@ class FakeLink:
         self.counts: Counter[Outcome] = Counter()
         self.lanes: list[Hashable] = []
         self.raw: list[bytes] = []
+        self.since: list[int] = []
         self.verdict: Verdict = Accepted(Receipt(durable_ms=5))
 
     def count(self, outcome: Outcome) -> None:
         self.counts[outcome] += 1
 
-    async def submit(self, lane: Hashable, source: Hashable, waiting: Waiting) -> Verdict:
+    def submit(self, lane: Hashable, source: Hashable, waiting: Waiting) -> asyncio.Future[Verdict]:
         self.lanes.append(lane)
         self.raw.append(waiting.raw)
-        return self.verdict
+        self.since.append(waiting.since)
+        waiting.verdict.set_result(self.verdict)
+        return waiting.verdict
 
 
 class Desk:
@@ -73,7 +81,8 @@ class Desk:
     def __init__(self) -> None:
         self.tokens, self.link, self.now = FakeTokens(), FakeLink(), 0.0
         self.server = Server(self.tokens, self.link, lambda: self.now, rate=1.0, burst=BURST)  # type: ignore[arg-type]
-        self.client: TestClient[Any, Any]
+        self.client: aiohttp.ClientSession
+        self.port = 0
 
     async def send(self, document: Any = None, headers: dict[str, str] | None = None, **kwargs: Any) -> Any:
         """(status, body, headers)."""
@@ -91,13 +100,25 @@ def report(**fields: Any) -> dict[str, Any]:
     return {"version": 1, "job": job, "attempt": 1, "sentMs": 5, **fields}
 
 
-@pytest.fixture
-async def desk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+@pytest.fixture(params=["general", "plain", "plain, not known"])
+async def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
     monkeypatch.setattr(server_module, "LIMITED_SECONDS", 0.0)
     desk = Desk()
-    async with TestClient(TestServer(desk.server.application())) as client:
+    desk.tokens.remembers = request.param == "plain"
+    runner = web.AppRunner(desk.server.application())
+    await runner.setup()
+    general = runner.server
+    assert general is not None
+    factory = general if request.param == "general" else lambda: Door(desk.server, general)
+    listening = await asyncio.get_running_loop().create_server(factory, "127.0.0.1")
+    desk.port = listening.sockets[0].getsockname()[1]
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{desk.port}") as client:
         desk.client = client
         yield desk
+    listening.close()
+    await runner.cleanup()
+    assert desk.server.under_way == 0
+    assert desk.server.bodies.left == BODIES_BYTES
 
 
 async def test_an_accepted_report(desk: Desk) -> None:
@@ -175,7 +196,7 @@ async def test_sizes(desk: Desk) -> None:
 
 async def test_a_body_that_stops_is_cut_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "BODY_SECONDS", 0.05)
-    reader, writer = await asyncio.open_connection("127.0.0.1", desk.client.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.port)
     head = f"POST {REPORT_PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer pod-a\r\n"
     writer.write(f"{head}Content-Length: 9\r\n\r\n{{".encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
@@ -184,7 +205,7 @@ async def test_a_body_that_stops_is_cut_off(desk: Desk, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("rest", [b"Content-Length: 9\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"])
 async def test_a_body_that_breaks_off_harms_nobody(desk: Desk, rest: bytes) -> None:
-    _, writer = await asyncio.open_connection("127.0.0.1", desk.client.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", desk.port)
     head = f"POST {REPORT_PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer pod-a\r\n"
     writer.write(head.encode() + rest)
     await writer.drain()
@@ -238,10 +259,27 @@ async def test_a_pod_that_has_gone_is_forgotten(desk: Desk) -> None:
     assert desk.link.lanes[-1] == "namespace ns"
 
 
+async def test_what_the_operator_holds_is_left_out(desk: Desk) -> None:
+    spans = [{"kind": "step", "startMs": 10 * i, "durationMs": 10, "step": i} for i in range(4)]
+    desk.link.verdict = Accepted(Receipt(durable_ms=5), held_ms=30)
+    for _ in range(2):
+        assert (await desk.send(report(sentMs=40, spans=spans)))[1]["durableMs"] == 5
+    desk.link.verdict = Unavailable("lost")
+    await desk.send(report(sentMs=40, spans=spans), {"Authorization": "Bearer pod-b"})
+    desk.now += 2.0
+    assert (await desk.send(report(sentMs=40, spans=spans)))[0] == 503
+    await desk.send(report(sentMs=40, spans=spans))
+    told = [[span.step for span in Report.model_validate_json(raw).spans] for raw in desk.link.raw]
+    whole, news = [0, 1, 2, 3], [2, 3]
+    assert told == [whole, news, whole, news, whole], "another's is whole; so is what follows a loss"
+    assert desk.link.since == [0, 30, 0, 30, 0]
+
+
 async def test_memory_for_bodies_has_an_end(desk: Desk) -> None:
-    desk.server._bodies = Budget(100)
+    desk.server.bodies.take(BODIES_BYTES - 100)
     assert (await desk.send(b"x" * 101))[0] == 429
     assert (await desk.send(b"x" * 99))[0] == 400
+    desk.server.bodies.give(BODIES_BYTES - 100)
 
 
 async def test_a_crowd_keeps_no_connection(desk: Desk) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from drumline.api.report import Receipt
@@ -19,48 +17,55 @@ from drumline.runtime.ingest.verdicts import (
 )
 
 
-async def through(data: bytes) -> tuple[bytes, bytes]:
-    reader = asyncio.StreamReader()
-    reader.feed_data(data)
-    reader.feed_eof()
-    return await wire.read_frame(reader)
+def through(data: bytes) -> tuple[bytes, bytes]:
+    (found,) = wire.Frames().feed(data)
+    return found
 
 
-async def test_a_report_arrives_as_sent() -> None:
+@pytest.mark.parametrize("piece", [1, 3, 7, 100])
+def test_frames_come_in_any_pieces(piece: int) -> None:
+    sent = [(wire.REPORT, b"first"), (wire.COUNTS, b""), (wire.VERDICT, b"x" * 50)]
+    data = b"".join(wire.frame(*each) for each in sent)
+    frames = wire.Frames()
+    got = [frame for at in range(0, len(data), piece) for frame in frames.feed(data[at : at + piece])]
+    assert got == sent
+
+
+def test_a_report_arrives_as_sent() -> None:
     reporter = Reporter("ns", "pod-é", "uid")
-    kind, payload = await through(wire.report_frame(2**32 - 1, reporter, b'{"x": 1}'))
+    kind, payload = through(wire.report_frame(2**32 - 1, reporter, b'{"x": 1}', 2**40))
     assert kind == wire.REPORT
-    assert wire.read_report(payload) == (2**32 - 1, reporter, b'{"x": 1}')
+    assert wire.read_report(payload) == (2**32 - 1, reporter, b'{"x": 1}', 2**40)
 
 
 @pytest.mark.parametrize(
     "verdict",
     [
-        Accepted(Receipt(durable_ms=7, interval_seconds=2.5)),
+        Accepted(Receipt(durable_ms=7, interval_seconds=2.5), 9),
         Stale(),
         Forbidden("no", gone=True),
         NotLeader(3.0),
         Unavailable("why", 1.0),
     ],
 )
-async def test_a_verdict_arrives_as_sent(verdict: Verdict) -> None:
-    kind, payload = await through(wire.verdict_frame(5, verdict))
+def test_a_verdict_arrives_as_sent(verdict: Verdict) -> None:
+    kind, payload = through(wire.verdict_frame(5, verdict))
     assert kind == wire.VERDICT
     assert wire.read_verdict(payload) == (5, verdict)
 
 
-async def test_counts_arrive_as_sent() -> None:
-    kind, payload = await through(wire.counts_frame({"accepted": 3}))
+def test_counts_arrive_as_sent() -> None:
+    kind, payload = through(wire.counts_frame({"accepted": 3}))
     assert (kind, wire.read_counts(payload)) == (wire.COUNTS, {"accepted": 3})
 
 
 @pytest.mark.parametrize("data", [b"\0\0\0\0", b"\xff\xff\xff\xff", (wire.MAX_FRAME + 1).to_bytes(4, "big")])
-async def test_a_length_without_sense_is_an_error(data: bytes) -> None:
+def test_a_length_without_sense_is_an_error(data: bytes) -> None:
     with pytest.raises(wire.WireError):
-        await through(data + b"R")
+        through(data + b"R")
 
 
-@pytest.mark.parametrize("payload", [b"", b"\0\0\0\1\0\2[]", b"\0\0\0\1\0\1{", b"\0\0\0\1\xff\xff"])
+@pytest.mark.parametrize("payload", [b"", *(bytes(12) + rest for rest in (b"\0\2[]", b"\0\1{", b"\xff\xff"))])
 def test_a_report_without_sense_is_an_error(payload: bytes) -> None:
     with pytest.raises(wire.WireError):
         wire.read_report(payload)
