@@ -1,6 +1,7 @@
 """Fake pods: what kwok makes of a pod on a fake node, told by the pod's annotations.
 
 A pod on a fake node is Running and Ready after one write, runs for ever, and is gone as soon as it is deleted.
+One with readiness gates is Ready while its containers are and all of its gates' conditions are True.
 Annotations change that; all values are strings, as annotations are:
 
 =====================================  ==========================================================================
@@ -53,7 +54,13 @@ elif .status.phase == "Pending" and .status.startTime == null then
   elif $a["fake.drumline.dev/never-ready"] == "true" then "start-unready"
   else "start" end
 elif .status.phase == "Running" then
-  if $a["fake.drumline.dev/oom"] == "true" or $a["fake.drumline.dev/exit-code"] != null
+  [.status.conditions[]? | select(.status == "True") | .type] as $true
+  | (.spec.readinessGates != null and ($true | index("ContainersReady")) != null) as $gated
+  | (([.spec.readinessGates[]?.conditionType] - $true) == []) as $open
+  | (($true | index("Ready")) != null) as $ready
+  | if $gated and $open and ($ready | not) then "gate-open"
+  elif $gated and ($open | not) and $ready then "gate-close"
+  elif $a["fake.drumline.dev/oom"] == "true" or $a["fake.drumline.dev/exit-code"] != null
      or $a["fake.drumline.dev/run-seconds"] != null
   then "end" else "run" end
 else "nothing" end
@@ -132,6 +139,10 @@ _TERMINATED = """
 """
 
 
+_GATE_REASON = "ReadinessGatesNotReady"
+_GATED = (".spec.readinessGates != null", "true")
+
+
 def kwok_config() -> str:
     """The stages of fake nodes and pods, as YAML documents for ``kwok --config``."""
     pending, running = (".status.phase", "Pending"), (".status.phase", "Running")
@@ -140,6 +151,8 @@ def kwok_config() -> str:
         _stage("start", pending, _started(ready=True), delay=_START_DELAY),
         _stage("start-unready", _is("never-ready"), _started(ready=False), delay=_START_DELAY),
         _stage("no-image", _is("image-pull-fail"), _unpullable()),
+        _stage("gate-open", _GATED, _gate(open_=True)),
+        _stage("gate-close", _GATED, _gate(open_=False)),
         _stage("end", running, _ended(), delay=_END_DELAY),
         _stage("delete", (".metadata.deletionTimestamp != null", "true"), None),
     ]
@@ -200,7 +213,20 @@ def _started(*, ready: bool) -> str:
         "Ready": (ready, reason),
     }
     containers = _RUNNING.replace("READY", "true" if ready else "false")
-    return _status("Running", conditions, _START_TIME + _ADDRESSES + _INIT_CONTAINERS + containers)
+    status = _status("Running", conditions, _START_TIME + _ADDRESSES + _INIT_CONTAINERS + containers)
+    if not ready:
+        return status
+    gated = _condition("Ready", False, _GATE_REASON)
+    plain = _condition("Ready", True, "")
+    return status.replace(
+        plain, f"{{{{ if .spec.readinessGates }}}}{gated}{{{{ else }}}}{plain}{{{{ end }}}}"
+    )
+
+
+def _gate(*, open_: bool) -> str:
+    """A pod whose gates have all opened, or of which one has closed."""
+    condition = _condition("Ready", open_, "" if open_ else _GATE_REASON)
+    return f'{{{{ $now := Now }}}}{{"conditions": [{condition}]}}'
 
 
 def _unpullable() -> str:
