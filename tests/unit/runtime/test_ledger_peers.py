@@ -48,6 +48,7 @@ def slow(stage):
 
 
 def test_who_is_slow_is_in_the_status_when_it_is_written_anyway(running):
+    assert running.look(HELD_SECONDS).status is not None
     running.now += 25
     receipts = tell(running)
     assert [r.durable_ms for r in receipts] == [0, 25_000, 25_000, 25_000]
