@@ -15,7 +15,7 @@ from pydantic import Field
 from drumline.api.base import StatusModel
 from drumline.api.goodput import StateTime
 
-MAX_RESUME: Final = 65536
+MAX_RESUME: Final = 262144
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -46,8 +46,10 @@ class RoleServing(StatusModel):
     generation_tokens: int = Field(default=0, description="Tokens put out, by its engines' counters.")
     requests: int = Field(default=0, description="Requests answered.")
     failed_requests: int = Field(default=0, description="Requests that failed.")
-    slo_met: int = Field(default=0, description="Requests within the SLO, of those measured.")
-    slo_measured: int = Field(default=0, description="Requests measured against the SLO.")
+    ttft_met: int = Field(default=0, description="First tokens within the SLO, of those measured.")
+    ttft_measured: int = Field(default=0, description="First tokens measured against the SLO.")
+    tpot_met: int = Field(default=0, description="Tokens within the SLO, of those measured.")
+    tpot_measured: int = Field(default=0, description="Tokens measured against the SLO.")
     draft_tokens: int = Field(default=0, description="Tokens guessed by speculation.")
     accepted_tokens: int = Field(default=0, description="Guessed tokens that were right.")
 
@@ -70,7 +72,7 @@ class ServingStatus(StatusModel):
         default=None, description="Requests answered for a second of one held accelerator."
     )
     slo_attainment: float | None = Field(
-        default=None, description="Share of measured requests within the SLO."
+        default=None, description="Share of latencies within the SLO: of TTFT or of TPOT, whichever is less."
     )
     acceptance_rate: float | None = Field(
         default=None, description="Share of guessed tokens that were right."

@@ -60,6 +60,7 @@ class GroupSignals:
     """What is known of one group now. `latest` is None while nothing was scraped from this attempt's leader."""
 
     latest: EngineSample | None = None
+    samples: tuple[EngineSample, ...] = ()  # of this attempt, oldest first, some minutes of them at most
     window: Rates | None = None  # the last minute
     since_ready: Rates | None = None  # since it came into service: for canaries
     failing_since: float | None = None  # scrapes have failed since then
