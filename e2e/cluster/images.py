@@ -18,8 +18,8 @@ __all__ = ["Image", "ImageError", "Layer", "save", "write_archive"]
 _REPOSITORY = Path(__file__).parents[2]
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Homes are not writable under a read-only root file system, and programs like to have one.
-_ENVIRONMENT = (_PATH, "HOME=/tmp", "PYTHONUNBUFFERED=1")
-_NOBODY = "65532:65532"
+ENVIRONMENT = (_PATH, "HOME=/tmp", "PYTHONUNBUFFERED=1")
+NOBODY = "65532:65532"
 BASE = "drumline/base:1"
 PAUSE = "drumline/pause:1"
 NO_PYTHON = "drumline/no-python:1"
@@ -36,37 +36,37 @@ def version() -> str:
 
 def base() -> Image:
     """Debian and Python: what every other image stands on."""
-    return Image(BASE, (images_layers.base(),), env=_ENVIRONMENT)
+    return Image(BASE, (images_layers.base(),), env=ENVIRONMENT)
 
 
 def pause() -> Image:
     """What holds a pod's namespaces: the base's ``sleep``, which costs no layer of its own."""
-    return Image(PAUSE, (images_layers.base(),), entrypoint=("/bin/sleep", "infinity"), user=_NOBODY)
+    return Image(PAUSE, (images_layers.base(),), entrypoint=("/bin/sleep", "infinity"), user=NOBODY)
 
 
 def no_python() -> Image:
     """The base without its Python, and a ``torchrun`` that is none: it says what it was called with, and sleeps."""
-    return Image(NO_PYTHON, (images_layers.base(), images_layers.no_python()), env=_ENVIRONMENT, user=_NOBODY)
+    return Image(NO_PYTHON, (images_layers.base(), images_layers.no_python()), env=ENVIRONMENT, user=NOBODY)
 
 
 def operator() -> Image:
     """The operator: ``python -m drumline run`` as a user without rights."""
     layers = (images_layers.base(), images_layers.requirements("operator"), images_layers.drumline())
     command = ("python", "-m", "drumline")
-    return Image(f"drumline/operator:{version()}", layers, command, _ENVIRONMENT, _NOBODY)
+    return Image(f"drumline/operator:{version()}", layers, command, ENVIRONMENT, NOBODY)
 
 
 def worker_jax() -> Image:
     """A worker with JAX for CPUs, Orbax, scikit-learn, and the training programs in ``/examples``."""
     layers = (images_layers.base(), images_layers.requirements("worker-jax"), images_layers.examples())
-    return Image(f"drumline/worker-jax:{version()}", layers, env=_ENVIRONMENT, user=_NOBODY)
+    return Image(f"drumline/worker-jax:{version()}", layers, env=ENVIRONMENT, user=NOBODY)
 
 
 def worker_torch() -> Image:
     """A worker for torch, which is not inside but mounted at ``/opt/torch``: see ``torch_tree``."""
     layers = (images_layers.base(), images_layers.examples())
-    env = (*_ENVIRONMENT, "PYTHONPATH=/opt/torch")
-    return Image(f"drumline/worker-torch:{version()}", layers, env=env, user=_NOBODY)
+    env = (*ENVIRONMENT, "PYTHONPATH=/opt/torch")
+    return Image(f"drumline/worker-torch:{version()}", layers, env=env, user=NOBODY)
 
 
 def torch_tree() -> Path:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from e2e.cluster import packages
@@ -36,6 +36,7 @@ _UNUSED = (
     "var/lib/apt/lists",
     "var/log",
 )
+_WHEELS_ONLY = ("--python-version", PYTHON, "--only-binary=:all:")
 _SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 _TORCHRUN = '#!/bin/sh\nfor word in "$@"; do echo "torchrun: $word"; done\nsleep 15\n'
 _REPOSITORY = Path(__file__).parents[2]
@@ -89,21 +90,59 @@ def examples() -> Layer:
     return _cached("examples", [file.read_text() for file in files], fill, "examples")
 
 
+def files(name: str, sources: Mapping[str, Path]) -> Layer:
+    """Files of this host, by their paths in the image; who may run one here may run it there."""
+
+    def fill(root: Path) -> None:
+        for place, source in sources.items():
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, root / place)
+
+    recipe = [f"{place} {_digest(source)}" for place, source in sorted(sources.items())]
+    return _cached(name, recipe, fill)
+
+
+def debian(name: str, debian_packages: Sequence[str]) -> Layer:
+    """The files of Debian packages that the base lacks; no script of theirs is run."""
+
+    def fill(root: Path) -> None:
+        with _scratch(name) as folder:
+            _run(["apt-get", "update", "-q"])
+            _run(["apt-get", "download", "-q", *debian_packages], folder=folder)
+            for package in folder.glob("*.deb"):
+                _run(["dpkg-deb", "--extract", str(package), str(root)])
+        for unused in _UNUSED:
+            shutil.rmtree(root / unused, ignore_errors=True)
+
+    packages.ensure_programs({"apt-get": "apt", "dpkg-deb": "dpkg"})
+    return _cached(name, [_SUITE, *debian_packages], fill)
+
+
 def tree(name: str) -> Path:
     """A directory on this host with the packages of ``images/NAME/requirements.txt``, to be mounted read-only."""
     file = _REPOSITORY / "images" / name / "requirements.txt"
-    target = cache_dir() / "trees" / f"{name}-{_key([file.read_text()])}"
+    return kept(name, [file.read_text()], lambda root: _install(root, ["--requirement", str(file)]))
+
+
+def kept(name: str, recipe: Sequence[str], fill: Callable[[Path], None]) -> Path:
+    """A directory on this host that ``fill`` is given to fill, once for each recipe; it appears when it is whole."""
+    target = cache_dir() / "trees" / f"{name}-{_key(recipe)}"
     with _locked(target.name):
         if not target.exists():
             started = time.monotonic()
-            print(f"host tree {name}: installing several GB", file=sys.stderr, flush=True)
+            print(f"host tree {name}: making it", file=sys.stderr, flush=True)
             with _scratch(name) as root:
-                _install(root, ["--requirement", str(file)])
+                fill(root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 root.chmod(0o755)
                 root.rename(target)
             print(f"host tree {name}: done in {time.monotonic() - started:.0f} s", file=sys.stderr)
     return target
+
+
+def install_exactly(root: Path, requirements_file: Path) -> None:
+    """Install what the file pins and nothing that the packages themselves ask for; raises ``ImageError``."""
+    _pip(root, ["--no-deps", *_WHEELS_ONLY, "--requirement", str(requirements_file)])
 
 
 def _build_base(root: Path) -> None:
@@ -126,11 +165,14 @@ def _build_base(root: Path) -> None:
 
 
 def _install(root: Path, what: Sequence[str]) -> None:
+    # Wheels only, except for our own package, which is a directory.
+    _pip(root, what if "--no-deps" in what else [*_WHEELS_ONLY, *what])
+
+
+def _pip(root: Path, what: Sequence[str]) -> None:
     """Install with pip into ``root`` for the base's Python, and compile what a container will import."""
     target = ["--target", str(root), "--no-compile", "--quiet", "--disable-pip-version-check"]
-    # Wheels only, except for our own package, which is a directory.
-    binary = [] if "--no-deps" in what else ["--python-version", PYTHON, "--only-binary=:all:"]
-    _run([sys.executable, "-m", "pip", "install", *target, *binary, *what])
+    _run([sys.executable, "-m", "pip", "install", *target, *what])
     if platform.python_version().startswith(f"{PYTHON}."):
         # Times are not kept in layers, so compiled files must not depend on them.
         compiled = ["-q", "-j0", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", f"/{_SITE}"]
@@ -141,9 +183,13 @@ def _sources() -> list[str]:
     files = sorted((_REPOSITORY / "operator" / "drumline").rglob("*"))
     named = [path for path in files if path.is_file() and "__pycache__" not in path.parts]
     return [
-        f"{path.relative_to(_REPOSITORY)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        f"{path.relative_to(_REPOSITORY)} {_digest(path)}"
         for path in [*named, _REPOSITORY / "pyproject.toml"]
     ]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _cached(name: str, recipe: Sequence[str], fill: Callable[[Path], None], prefix: str = "") -> Layer:
@@ -190,8 +236,8 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def _run(command: Sequence[str], allowed: tuple[int, ...] = (0,)) -> None:
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def _run(command: Sequence[str], allowed: tuple[int, ...] = (0,), folder: Path | None = None) -> None:
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder)
     if done.returncode not in allowed:
         tail = "\n".join(done.stdout.decode(errors="replace").splitlines()[-20:])
         raise ImageError(f"`{' '.join(command)}` failed with exit code {done.returncode}:\n{tail}")
