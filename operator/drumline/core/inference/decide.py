@@ -5,7 +5,7 @@ of the rest); those in the middle say which groups there are to be and which go;
 the queue to running pods and into service:
 
     leave alone → validity → revisions → name conflict → failure → gang timeout → evacuation → rollout
-    → canary → scale → drain → retire → admission → children → discovery → creation → in service → summary
+    → canary → scale → drain → retire → admission → children → discovery → creation → in service → summary → account
 
 Names that are somebody else's are written by nobody, whichever policy would.
 """
@@ -16,8 +16,10 @@ from collections.abc import Sequence
 
 from drumline.core.gang.plan import Action, Apply, Create, Plan
 from drumline.core.inference.observation import Observation
+from drumline.core.inference.policies.account import account
 from drumline.core.inference.policies.admission import admission
 from drumline.core.inference.policies.canary import canary
+from drumline.core.inference.policies.children import children
 from drumline.core.inference.policies.creation import creation
 from drumline.core.inference.policies.discovery import discovery
 from drumline.core.inference.policies.drain import drain
@@ -49,10 +51,12 @@ POLICIES: tuple[Policy, ...] = (
     drain,
     retire,
     admission,
+    children,
     discovery,
     creation,
     in_service,
     summary,
+    account,
 )
 
 

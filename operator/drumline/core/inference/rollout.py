@@ -11,7 +11,8 @@ and those of the target that have counterparts in all roles (see `lockstep`).
 4. Groups on cordoned nodes go as soon as others suffice, or when they waited too long.
 5. Groups are created up to `new` and `old`, at most to desired + maxSurge in all. What drains does not count.
 
-A role that is not in the target revision keeps what the share of the target that is in service leaves to do.
+A role that is not in the target revision stays, but for its groups that are out of service anyway, until every role of
+the target has all it should have: only then is there another way for requests.
 
 The plan looks at nothing but what stands: it may be asked again at any time, by anybody, after any change.
 """
@@ -22,7 +23,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
-from math import ceil
 
 from drumline.api.reasons import DrainReason
 from drumline.core.inference import lockstep
@@ -57,7 +57,7 @@ class Side:
     new: int  # of the target revision
     old: int  # of any other
     units: tuple[Unit, ...] = ()
-    gone: bool = False  # not in the target revision: `desired` is what it had
+    gone: bool = False  # not in the target revision: `desired` is what it had, and `old` > 0 keeps it
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,9 @@ def plan(task: Task) -> Mapping[str, Step]:
     sides = [s for s in task.sides if not s.gone]
     fresh = {s.name: _serving(s, task.target) for s in sides}
     pairs = lockstep.paired(fresh, {s.name: s.new for s in sides})
-    done = lockstep.share(fresh, {s.name: s.desired for s in sides})
+    there = lockstep.share(fresh, {s.name: s.desired for s in sides}) == 1
     return {
-        s.name: Step(remove=_without(task, s, ceil((1 - done) * s.desired)))
+        s.name: Step(remove=_without(task, s, 0 if there and not s.old else s.desired - task.unavailable))
         if s.gone
         else _step(task, s, pairs[s.name])
         for s in task.sides
@@ -140,15 +140,13 @@ def _serving(side: Side, revision: str) -> int:
 
 
 def _without(task: Task, side: Side, keep: int) -> tuple[Removal, ...]:
-    """A role that the target revision has not: it goes by and by, as pairs of the target take over."""
+    """A role that the target revision has not: it goes when the target can do without."""
     if task.paused:
         return ()
     stand = _Stand(task, side, 0, {u.id: u for u in side.units})
     stand.take(_of(side.units, Standing.OUT), DrainReason.ROLE_REMOVED)
     serving = stand.serving(new=False) + stand.serving(new=True)
-    _take_serving(
-        stand, _order(stand.staying.values()), serving - max(0, keep - task.unavailable), len(side.units)
-    )
+    _take_serving(stand, _order(stand.staying.values()), serving - max(0, keep), len(side.units))
     return tuple(Removal(r.id, DrainReason.ROLE_REMOVED) for r in stand.removed)
 
 

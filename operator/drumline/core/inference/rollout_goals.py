@@ -112,7 +112,7 @@ def _side(view: View, path: Way, role: str, *, gone: bool) -> Side:
     units = tuple(unit(view, role, g) for g in view.groups(role) if not is_going(g))
     desired = wanted_groups(view, role)
     if gone:
-        return Side(role, desired, 0, 0, units, gone=True)
+        return Side(role, desired, 0, desired if canary_of(view) is not None else 0, units, gone=True)
     fresh = sum(1 for u in units if u.revision == path.target)
     others = len(units) - fresh
     new, old = _goal(view, path, desired)
