@@ -26,9 +26,9 @@ def _record(path: Path) -> None:
     plain = Metrics.reconciled
     file = path.open("ab", buffering=0)
 
-    def reconciled(metrics: Metrics, seconds: float, result: str) -> None:
+    def reconciled(metrics: Metrics, seconds: float, result: str, kind: str) -> None:
         file.write(_SAMPLE.pack(seconds))
-        plain(metrics, seconds, result)
+        plain(metrics, seconds, result, kind)
 
     Metrics.reconciled = reconciled  # type: ignore[assignment,method-assign]
 

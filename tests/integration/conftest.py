@@ -8,6 +8,9 @@ import pytest
 
 from e2e.cluster import provider
 from e2e.cluster.provider import Cluster
+from tests.integration.operators import api_cluster, lab, operator, own_cluster
+
+__all__ = ["api_cluster", "lab", "operator", "own_cluster"]
 
 _HERE = Path(__file__).parent
 

@@ -99,14 +99,14 @@ class Controller:
         authority: Authority | None = None,
     ) -> None:
         self._queue = queue
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._settings = settings
         self._now = clocks.now
         self.expectations = Expectations(clocks.monotonic)
         self.world = World(client, catalogue, self.expectations, self, namespace)
-        self._preflight = Preflight(client, self._samples, clocks.monotonic)
+        self.preflight = Preflight(client, self._samples, clocks.monotonic)
         self.admitter = Admitter(
-            self.world.capacity, self._preflight, self._answered, clocks.now, settings.head_wait_seconds
+            self.world.capacity, self.preflight, self._answered, clocks.now, settings.head_wait_seconds
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
         self._authority = authority
@@ -130,7 +130,7 @@ class Controller:
         if self.beside is not None:
             self.beside.take_over()
         self._tasks.append(asyncio.create_task(self.admitter.run()))
-        self._tasks.append(asyncio.create_task(self._catalogue.tell()))
+        self._tasks.append(asyncio.create_task(self.catalogue.tell()))
         self._tasks += [asyncio.create_task(run()) for run in self.companions]
         for key in list(self.world.jobs.store):
             self._queue.add(key)
@@ -310,7 +310,7 @@ class Controller:
             return
         missing = record.roster.size - len(view.current()) - len(view.succeeded())
         if missing > 0:
-            self._preflight.quotas.inherit(record.meta.uid, record.meta.namespace, missing)
+            self.preflight.quotas.inherit(record.meta.uid, record.meta.namespace, missing)
 
     def _release(self, uid: str) -> None:
         if self.world.capacity.reserved(uid):

@@ -7,7 +7,8 @@ elsewhere (`metrics_series`) and joined to the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from typing import Final
 
 from prometheus_client import (
@@ -24,6 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from drumline import __version__
+from drumline.api.meta import INFERENCE_SERVICE, TRAINING_JOB
 from drumline.runtime.ingest.verdicts import Outcome
 from drumline.runtime.metrics_census import Census
 
@@ -38,9 +40,8 @@ _without_created()  # a second series for each counter that nobody reads
 class Metrics:
     """Every metric, in a registry of its own."""
 
-    def __init__(self, kind: str = "TrainingJob", revision: str = "unknown") -> None:
+    def __init__(self, revision: str = "unknown") -> None:
         self.registry = CollectorRegistry()
-        self._kind = kind
         self._lines: Callable[[], Iterable[str]] = tuple
         self._reconciles = Histogram(
             "drumline_reconcile_duration_seconds",
@@ -67,7 +68,7 @@ class Metrics:
         text = "The running version, and the commit that its image was built from."
         build = Gauge("drumline_build_info", text, ["version", "revision"], registry=self.registry)
         build.labels(__version__, revision).set(1)
-        for result in RESULTS:
+        for kind, result in product((TRAINING_JOB, INFERENCE_SERVICE), RESULTS):
             self._reconciles.labels(kind, result)
         for outcome in Outcome:
             self._reports.labels(outcome)
@@ -75,9 +76,9 @@ class Metrics:
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self.registry)
 
-    def reconciled(self, seconds: float, result: str) -> None:
-        """One pass of the loop over an object took `seconds` and ended in one of RESULTS."""
-        self._reconciles.labels(self._kind, result).observe(seconds)
+    def reconciled(self, seconds: float, result: str, kind: str) -> None:
+        """One pass of the loop over an object of that kind took `seconds` and ended in one of RESULTS."""
+        self._reconciles.labels(kind, result).observe(seconds)
 
     def request(self, verb: str, resource: str, code: str) -> None:
         """One request to the API server: an observer for `http.Client`."""
@@ -110,9 +111,14 @@ class Metrics:
 
 def read_samples(text: str) -> Iterator[tuple[str, float]]:
     """(name, value) of every sample of a text that somebody else exports. ValueError when it is malformed."""
+    return ((name, value) for name, _, value in read_series(text))
+
+
+def read_series(text: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    """(name, labels, value) of every sample of a text that somebody else exports. ValueError: malformed."""
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            yield sample.name, sample.value
+            yield sample.name, sample.labels, sample.value
 
 
 class _Jobs(Collector):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import Placement, Pod, Refusal
-from drumline.core.training.observation import Granted, Observation, Settings
+from drumline.core.gang.types import Granted, Placement, Pod, Refusal
+from drumline.core.training.observation import Observation, Settings
 from drumline.runtime.records import JobRecord
 from drumline.runtime.world import JobMemory, World
 
@@ -20,7 +20,9 @@ def observe(
     """Everything a decision about this job may look at. Reads memory only."""
     memory = world.remember(record.meta.uid)
     placement = _placement(world, record, memory)
-    priority, pod_class = _priority(world, record)
+    priority, pod_class = priority_of(
+        world, record.spec.priority_class_name if record.spec is not None else None
+    )
     return Observation(
         job=record.meta,
         spec=record.spec,
@@ -83,9 +85,8 @@ def _unhealthy(world: World, placement: Placement | None) -> frozenset[str]:
     return frozenset(bad)
 
 
-def _priority(world: World, record: JobRecord) -> tuple[int | None, str]:
+def priority_of(world: World, name: str | None) -> tuple[int | None, str]:
     """(value, the class that the pods carry): a class that may evict others is never handed to a pod."""
-    name = record.spec.priority_class_name if record.spec is not None else None
     if not name:
         return 0, WORKER_PRIORITY_CLASS
     found = world.priorities.store.get("", name)

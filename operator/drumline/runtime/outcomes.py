@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from drumline.core.gang.plan import Action, Apply, Create, Plan
+from drumline.core.gang.plan import Action, Apply, Create, Delete, Plan
 from drumline.runtime.errors import ApiError, TerminalError
 
 CONFLICT_SECONDS: Final = 0.05
@@ -43,6 +43,12 @@ def applied(plan: Plan, resource: str, name: str) -> Mapping[str, Any]:
     """The manifest that the plan applied under that name. StopIteration: none."""
     found = (a.manifest for a in _actions(plan) if isinstance(a, Apply) and a.resource == resource)
     return next(m for m in found if m["metadata"]["name"] == name)
+
+
+def deleted_uid(plan: Plan, what: str) -> str:
+    """Uid of the object (``services/name``) that the plan deletes; "" when it deletes none of that name."""
+    found = (a for a in _actions(plan) if isinstance(a, Delete))
+    return next((a.uid for a in found if f"{a.resource}/{a.name}" == what), "")
 
 
 def _actions(plan: Plan) -> Iterator[Action]:

@@ -15,13 +15,13 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from drumline.api.environment import JAX, TORCH, TPU
+from drumline.api.environment import INFERENCE, JAX, TORCH, TPU
 from drumline.api.meta import (
     APP_INSTANCE,
     ENV_PREFIX,
@@ -38,6 +38,7 @@ from drumline.core.gang.placement_refusal import unmodelled
 from drumline.core.gang.projection_shape import CLAIM_PREFIX, shape_of
 from drumline.core.gang.quota import Role
 from drumline.core.gang.types import GangRequest, PodShape, Refusal, Requirement
+from drumline.core.inference.render_request import common_shape
 from drumline.runtime.errors import Forbidden, NotFound, TerminalError
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
@@ -52,7 +53,7 @@ _POD = "\0"  # stands for the pod's name in a text that several jobs may share
 _OF_A_JOB = frozenset(  # labels no template can set
     {LABEL_JOB, LABEL_JOB_UID, LABEL_SERVICE, LABEL_SERVICE_UID, LABEL_GROUP, LABEL_ATTEMPT, LABEL_REVISION}
 )
-_INJECTED = frozenset((*TORCH, *JAX, *TPU))
+_INJECTED = frozenset((*TORCH, *JAX, *TPU, *INFERENCE, "RAY_ADDRESS"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Cleared:
 
 
 class Preflight:
-    """Checks gangs against the API server. `samples` renders a pod of each role, workers first."""
+    """Checks gangs against the API server. `samples` renders a pod of each role, workers first: of each kind one."""
 
     def __init__(
         self,
@@ -103,8 +104,7 @@ class Preflight:
         refusal = self.quotas.refusal(request.uid, request.namespace, roles)
         if refusal is not None:
             return refusal
-        helpers = tuple(replace(h, shape=s) for h, s in zip(request.helpers, shapes[1:], strict=True))
-        return Cleared(replace(request, worker=shapes[0], helpers=helpers), roles)
+        return Cleared(_shaped(request, shapes), roles)
 
     def close(self) -> None:
         """Cancel what is under way."""
@@ -172,6 +172,13 @@ class Preflight:
         found = await self._client.request("GET", resource_path("persistentvolumes", name=volume))
         required = (found["spec"].get("nodeAffinity") or {}).get("required")
         return shape_of({"affinity": {"nodeAffinity": {REQUIRED: required}}}).affinity
+
+
+def _shaped(request: GangRequest, shapes: Sequence[PodShape]) -> GangRequest:
+    """The request with the shapes of its samples; where workers are of several kinds, a place is for any of them."""
+    kinds = len(shapes) - len(request.helpers)
+    helpers = tuple(replace(h, shape=s) for h, s in zip(request.helpers, shapes[kinds:], strict=True))
+    return replace(request, worker=reduce(common_shape, shapes[:kinds]), helpers=helpers)
 
 
 def _both(

@@ -59,8 +59,13 @@ async def scrape(session: aiohttp.ClientSession, told: Told, now: Callable[[], f
 
 async def fetch(session: aiohttp.ClientSession, address: str, spec: ScrapeSpec) -> str:
     """The text at the endpoint. Raises aiohttp.ClientError or TimeoutError; ValueError when it is too long."""
+    return await page(session, address, spec.port, spec.path)
+
+
+async def page(session: aiohttp.ClientSession, address: str, port: int, path: str) -> str:
+    """The text that a pod has there. Raises aiohttp.ClientError or TimeoutError; ValueError when it is too long."""
     host = f"[{address}]" if ":" in address else address
-    url = f"http://{host}:{spec.port}{spec.path}"
+    url = f"http://{host}:{port}{path}"
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with session.get(url, timeout=timeout, allow_redirects=False) as response:
         if response.status != 200:

@@ -1,8 +1,8 @@
 """The process: settings, logs, signals, and kopf. The only module that imports `kopf`.
 
 kopf runs in a thread with an event loop of its own, so that neither its pace nor its end is the
-operator's. It has no part in decisions: an event on a TrainingJob only puts the job's key on the queue. It
-writes nothing: no finalizers, annotations or events, and needs no rights but to watch TrainingJobs.
+operator's. It has no part in decisions: an event on a TrainingJob or an InferenceService only puts its key on
+the queue. It writes nothing: no finalizers, annotations or events, and needs no rights but to watch the two.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ import kopf
 import yaml
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import GROUP, TRAINING_JOBS, VERSION
+from drumline.api.meta import GROUP, INFERENCE_SERVICES, TRAINING_JOBS, VERSION
 from drumline.core.gang.types import Pod
 from drumline.core.training.observation import Settings
+from drumline.runtime import heap
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.config import Config, ConfigError, load
 from drumline.runtime.config_logging import configure
@@ -42,6 +43,7 @@ from drumline.runtime.metrics_census import Census, take_census
 from drumline.runtime.metrics_events import EventMetrics
 from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.progress_watch import ProgressWatch
+from drumline.runtime.service_build import inference
 from drumline.runtime.shell_life import Built, Key, Process, Queue, Replica
 from drumline.runtime.trust import Trust
 from drumline.runtime.world import World
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     configure(config.log_level, config.log_format)
     # it warns that a thread gets no signals, which is why it has one
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
+    heap.settle()
     try:
         asyncio.run(_run(config))
     except DrumlineError as error:
@@ -86,7 +89,9 @@ async def _run(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, replica.stopping.set)
-    watcher = KopfThread(config, lambda key: loop.call_soon_threadsafe(replica.queue.add, key))
+    watcher = KopfThread(
+        config, lambda resource, key: loop.call_soon_threadsafe(replica.changed, resource, key)
+    )
     if config.kopf_events == "on":
         watcher.start()
     try:
@@ -96,7 +101,7 @@ async def _run(config: Config) -> None:
 
 
 def build(client: Client, queue: Queue, config: Config) -> Built:
-    """The controller of TrainingJobs, from the settings."""
+    """The controllers of TrainingJobs and of InferenceServices, from the settings."""
     catalog = Catalog.default()
     if config.catalog:
         catalog = catalog.merged(yaml.safe_load(Path(config.catalog).read_text(encoding="utf-8")))
@@ -129,11 +134,18 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     def pods_of(uid: str) -> Iterable[Pod]:
         return world.pods.store.by("job", uid).values()
 
+    lane, with_services = inference(client, controller, config, clocks)
+
     def census() -> Census:
-        return take_census(world.jobs.store.values(), pods_of)
+        return with_services(take_census(world.jobs.store.values(), pods_of))
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
-    return Built(controller, census, lambda: chain(series.lines(), events.lines()), controller.keeper.deliver)
+    lines = partial(_joined, series.lines, events.lines)
+    return Built(controller, census, (lane,), lines, controller.keeper.deliver)
+
+
+def _joined(*parts: Callable[[], Iterable[str]]) -> Iterable[str]:
+    return chain.from_iterable(part() for part in parts)
 
 
 def namespaces_with_pods(world: World) -> Iterator[str]:
@@ -152,7 +164,7 @@ def _trust(client: Client, config: Config) -> Trust | None:
 class KopfThread:
     """Runs kopf beside the operator and starts it again should it ever end by itself."""
 
-    def __init__(self, config: Config, changed: Callable[[Key], object]) -> None:
+    def __init__(self, config: Config, changed: Callable[[str, Key], object]) -> None:
         self._config = config
         self._changed = changed
         self._stop = threading.Event()
@@ -177,14 +189,15 @@ class KopfThread:
     def _watch(self) -> None:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
-        kopf.on.event(GROUP, VERSION, TRAINING_JOBS, registry=registry)(self._event)
+        for resource in (TRAINING_JOBS, INFERENCE_SERVICES):
+            kopf.on.event(GROUP, VERSION, resource, registry=registry)(self._event)
         scope: dict[str, Any] = (
             {"namespaces": [self._config.namespace]} if self._config.namespace else {"clusterwide": True}
         )
         kopf.run(registry=registry, settings=_kopf_settings(), standalone=True, stop_flag=self._stop, **scope)
 
-    async def _event(self, *, namespace: str | None, name: str, **_kwargs: Any) -> None:
-        self._changed((namespace or "", name))
+    async def _event(self, *, resource: Any, namespace: str | None, name: str, **_kwargs: Any) -> None:
+        self._changed(str(resource.plural), (namespace or "", name))
 
     async def _login(self, **_kwargs: Any) -> kopf.ConnectionInfo:
         credentials = await Credentials.load(self._config.kubeconfig or None)

@@ -14,9 +14,11 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from drumline.api.meta import TRAINING_JOB, TRAINING_JOBS
 from drumline.runtime.config import Config
 from drumline.runtime.config_logging import about
 from drumline.runtime.health import HealthServer
@@ -51,11 +53,22 @@ class Controller(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """Another kind's controller with a queue of its own, so that neither kind waits for the other's keys."""
+
+    kind: str
+    resource: str
+    controller: Controller
+    queue: Queue
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """A controller, how to count its jobs, what else the leader exports of them, and who takes reports."""
 
     controller: Controller
     census: Callable[[], Census]
+    lanes: tuple[Lane, ...] = ()
     lines: Callable[[], Iterable[str]] = tuple
     deliver: Deliver = not_leading
 
@@ -90,7 +103,16 @@ class Replica:
             else None
         )
         self._build = build
+        self._lanes: tuple[Lane, ...] = ()
         self._mirrored = False
+
+    def changed(self, resource: str, key: Key) -> None:
+        """An object of a kind of ours changed, somebody says: have it looked at."""
+        if resource == TRAINING_JOBS:
+            self.queue.add(key)
+        for lane in self._lanes:
+            if lane.resource == resource:
+                lane.queue.add(key)
 
     async def run(self) -> None:
         """Live until `stopping` is set. Raises what made it impossible to go on."""
@@ -100,6 +122,7 @@ class Replica:
             lease = self._lease(election)
             client.fence = lease.check
             built = self._build(client, self.queue, self.config)
+            self._lanes = built.lanes
             self._measure(built, lease)
             await self.health.start(self.config.metrics_host, self.config.metrics_port)
             stack.push_async_callback(self.health.stop)
@@ -118,21 +141,28 @@ class Replica:
             if life.done():
                 life.result()
             logger.info("stopping")
-            if not await self.queue.stop(self.config.shutdown_grace):
+            if not await self._stop_queues(self.config.shutdown_grace):
                 logger.warning("some work was cut off after %.0f s", self.config.shutdown_grace)
         finally:
             self._mirrored = False
             self._take_reports(not_leading)
-            await self.queue.stop(0)
+            await self._stop_queues(0)
             for task in (life, stop):
                 task.cancel()
             await asyncio.gather(life, stop, return_exceptions=True)
-            await controller.stop()
+            for each in (*(lane.controller for lane in built.lanes), controller):
+                await each.stop()
             await lease.release()
 
+    async def _stop_queues(self, grace: float) -> bool:
+        """No more keys are handed out; false if some work was cut off."""
+        queues = (self.queue, *(lane.queue for lane in self._lanes))
+        return all(await asyncio.gather(*(queue.stop(grace) for queue in queues)))
+
     async def _lead(self, built: Built, lease: Lease) -> None:
-        controller = built.controller
-        await controller.mirror()
+        controller, lanes = built.controller, built.lanes
+        for each in (controller, *(lane.controller for lane in lanes)):
+            await each.mirror()
         self._mirrored = True
         logger.info("the cluster is mirrored; waiting for the lease")
         await lease.acquire()
@@ -140,7 +170,10 @@ class Replica:
         holding = asyncio.create_task(lease.hold())
         try:
             await controller.start()
-            self.queue.start(lambda key: self._reconcile(controller, key), self.config.workers)
+            self.queue.start(partial(self._reconcile, controller, TRAINING_JOB), self.config.workers)
+            for lane in lanes:
+                await lane.controller.start()
+                lane.queue.start(partial(self._reconcile, lane.controller, lane.kind), self.config.workers)
             self._take_reports(built.deliver)
             await holding
         finally:
@@ -151,7 +184,7 @@ class Replica:
         if self.bus is not None:
             self.bus.deliver = deliver
 
-    async def _reconcile(self, controller: Controller, key: Key) -> float | None:
+    async def _reconcile(self, controller: Controller, kind: str, key: Key) -> float | None:
         began = self.process.monotonic()
         result = "error"
         try:
@@ -159,7 +192,7 @@ class Replica:
                 again = await controller.reconcile(key)
             result = "success"
         finally:
-            self.metrics.reconciled(self.process.monotonic() - began, result)
+            self.metrics.reconciled(self.process.monotonic() - began, result, kind)
         return again
 
     async def _connect(self, *, limited: bool) -> Client:
@@ -182,8 +215,11 @@ class Replica:
         )
 
     def _measure(self, built: Built, lease: Lease) -> None:
+        queues = (self.queue, *(lane.queue for lane in built.lanes))
         self.metrics.follow(
-            depth=lambda: len(self.queue), delayed=lambda: self.queue.delayed, leader=lambda: lease.held
+            depth=lambda: sum(map(len, queues)),
+            delayed=lambda: sum(queue.delayed for queue in queues),
+            leader=lambda: lease.held,
         )
 
         def census() -> Census:

@@ -153,7 +153,7 @@ async def test_what_an_earlier_leader_was_still_creating_is_inherited(controller
     record = _seen(controller, observation)
     for pod in list(observation.pods.values())[:there]:
         controller.world.pods.store.put((pod.namespace, pod.name), pod)
-    quotas = controller._preflight.quotas
+    quotas = controller.preflight.quotas
     quotas._lists["ns"] = (NOW, [{"metadata": {"name": "q"}, "status": {"hard": {"pods": "9"}}}])
     controller._hold_at_start(record)
     refused = quotas.refusal("another", "ns", []) is not None

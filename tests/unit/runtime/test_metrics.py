@@ -26,7 +26,7 @@ def test_requests_and_reconciles_are_counted() -> None:
     metrics = Metrics()
     metrics.request("create", "pods", "201")
     metrics.request("create", "pods", "201")
-    metrics.reconciled(0.02, "success")
+    metrics.reconciled(0.02, "success", "TrainingJob")
     found = samples(metrics)
     assert found["drumline_api_requests_total", labels(verb="create", resource="pods", code="201")] == 2
     count = "drumline_reconcile_duration_seconds_count"

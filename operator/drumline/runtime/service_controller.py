@@ -1,0 +1,282 @@
+"""The one-way loop of InferenceServices: observe, decide, act, as `controller` does it for TrainingJobs.
+
+A service has many gangs, its groups; each is admitted and holds capacity under a uid of its own. Capacity is held
+as the observed status has it; a grant that no plan takes up is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from drumline.api.inference_status import GroupStatus
+from drumline.api.meta import API_VERSION, INFERENCE_SERVICE, INFERENCE_SERVICES
+from drumline.api.reasons import Reason
+from drumline.core.gang.plan import Event, Plan
+from drumline.core.gang.types import GangRequest, Granted, Placement
+from drumline.core.inference import names
+from drumline.core.inference.decide import decide
+from drumline.core.inference.groups import live
+from drumline.core.inference.observation import Observation, Settings
+from drumline.core.inference.view import View
+from drumline.runtime.controller import Clocks, Controller
+from drumline.runtime.errors import Conflict, NotFound
+from drumline.runtime.executor import Outcome, Owner
+from drumline.runtime.http import Client
+from drumline.runtime.outcomes import CONFLICT_SECONDS, conflict_pause
+from drumline.runtime.preflight import Sample
+from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of
+from drumline.runtime.service_memory import RECHECK_SECONDS, awaits, learn, recheck
+from drumline.runtime.service_observe import Beside, groups_of, observe
+from drumline.runtime.service_records import ServiceRecord
+from drumline.runtime.service_signals import ServiceSignals
+from drumline.runtime.service_world import REQUIRED, Key, ServiceMemory, ServiceWorld
+from drumline.runtime.workqueue import WorkQueue
+
+STALE_SECONDS: Final = 0.25  # look again when the mirror lags; its next event comes first as a rule
+INTERNAL_ERROR_SECONDS: Final = 300.0
+
+logger = logging.getLogger(__name__)
+
+
+class ServiceController:
+    """Keeps every InferenceService on its way, beside the TrainingJobs of `shared`."""
+
+    def __init__(
+        self,
+        client: Client,
+        queue: WorkQueue[Key],
+        shared: Controller,
+        settings: Settings,
+        clocks: Clocks,
+        namespace: str = "",
+    ) -> None:
+        self._client = client
+        self._queue = queue
+        self._shared = shared
+        self._settings = settings
+        self._clocks = clocks
+        self._admitter = shared.admitter
+        self._capacity = shared.world.capacity
+        self.world = ServiceWorld(client, shared.world, shared.catalogue.current, self, namespace)
+        self.kinds = self.world.kinds(client, gateway=settings.gateway or settings.inference_pool)
+        self.signals = ServiceSignals(clocks.now, queue.add)
+        # between decide and act: whoever keeps accounts puts them into the status that is written
+        self.account: Callable[[Observation, Plan, float], Plan] = _no_account
+        self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = [self.signals.run]
+        self._tasks: list[asyncio.Task[None]] = []
+        shared.beside = self
+
+    async def mirror(self) -> None:
+        """Mirror what only services have, once the shared mirror runs. Every replica does this."""
+        await self.kinds.start(REQUIRED)
+        self._tasks.append(asyncio.create_task(self.kinds.run()))
+
+    async def start(self) -> None:
+        """As leader: look at every service."""
+        self._tasks += [asyncio.create_task(run()) for run in self.companions]
+        for key in list(self.world.records.store):
+            self._queue.add(key)
+
+    async def stop(self) -> None:
+        """Stop mirroring and scraping."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.kinds.stop()
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one service a step further; seconds until it wants to be looked at again."""
+        record = self.world.records.store.get(*key)
+        if record is None:
+            return None
+        uid = record.meta.uid
+        memory = self.world.remember(uid)
+        if self._is_behind(record, memory):
+            return STALE_SECONDS
+        await recheck(self._client, record, memory, self._clocks.now())
+        record = self.world.judged(record)
+        observation = self._observe(record)
+        self._hold(record, memory, observation)
+        self.signals.follow(observation)
+        plan = self._decide(observation)
+        placed = placed_by(uid, plan)
+        self._ask(memory, plan, placed)
+        outcome = await self._shared.executor.apply(_owner(record), plan)
+        if uid not in self.world.keys:
+            self.service_gone(uid)
+            return None
+        self._taken(record, memory, plan, outcome)
+        decisive = learn(record, memory, plan, outcome, self._clocks)
+        return self._again(memory, plan, outcome, decisive=decisive)
+
+    def _is_behind(self, record: ServiceRecord, memory: ServiceMemory) -> bool:
+        """Whether the mirror does not show yet what was written for this service."""
+        uid, expectations = record.meta.uid, self._shared.expectations
+        if expectations.behind(uid, record.meta.resource_version) or expectations.pending(uid):
+            return True
+        return awaits(self.world, record, memory, self._clocks.monotonic())
+
+    def _observe(self, record: ServiceRecord) -> Observation:
+        settings = replace(
+            self._settings,
+            gateway=self._settings.gateway and self.kinds.served("httproutes"),
+            inference_pool=self._settings.inference_pool and self.kinds.served("inferencepools"),
+        )
+        signals = self.signals.of(record.meta.uid)
+        return observe(self.world, record, Beside(settings, self._admitter.answer, signals))
+
+    def _decide(self, observation: Observation) -> Plan:
+        """The plan; an error of ours costs this service a while, is said once, and harms no other."""
+        now = self._clocks.now()
+        try:
+            return self.account(observation, decide(observation, now), now)
+        except Exception as error:
+            logger.exception("no decision for %s/%s", observation.service.namespace, observation.service.name)
+            text = f"the operator cannot decide about this service ({type(error).__name__}: {error}); please report it"
+            event = Event("Warning", Reason.INTERNAL_ERROR.value, text[:1024])
+            return Plan(events=(event,), requeue_after=INTERNAL_ERROR_SECONDS)
+
+    def _ask(self, memory: ServiceMemory, plan: Plan, placed: Mapping[str, tuple[str, ...]]) -> None:
+        """Have those groups in the admission queue that wait; a grant that nobody takes up is given back."""
+        wanted = {request.uid: request for request in plan.queue}
+        for gang in memory.asked - wanted.keys() - placed.keys():
+            self._give_back(memory, gang)
+        for request in wanted.values():
+            self._admitter.want(request)
+        memory.asked = wanted.keys() | (memory.asked & placed.keys())
+
+    def _give_back(self, memory: ServiceMemory, gang: str) -> None:
+        if self._admitter.granted(gang):
+            memory.held.pop(gang, None)  # what the status says it holds is reserved anew
+            self._release(gang)
+        self._admitter.drop(gang)
+
+    def _taken(self, record: ServiceRecord, memory: ServiceMemory, plan: Plan, outcome: Outcome) -> None:
+        """Grants that the written status holds are the status's now."""
+        if not outcome.resource_version:
+            return
+        whole = plan if outcome.error is None else replace(plan, status=None)
+        for gang, nodes in placed_by(record.meta.uid, whole).items():
+            if gang in memory.asked:
+                memory.held[gang] = nodes
+                memory.asked.discard(gang)
+                self._admitter.drop(gang)
+
+    def _hold(self, record: ServiceRecord, memory: ServiceMemory, observation: Observation) -> None:
+        """Keep the capacity as the observed status has it, whatever became of the answers to our writes."""
+        groups = groups_of(record)
+        for gang in [gang for gang in memory.held if gang not in groups]:
+            self._let_go(memory, gang)
+        for gang, group in groups.items():
+            nodes = group.nodes if any(group.nodes) else ()
+            answer = self._admitter.answer(gang)
+            if live(group) and isinstance(answer, Granted) and answer.placement.nodes == nodes:
+                self._admitter.drop(gang)  # it was taken up though the answer to that was lost
+                memory.asked.discard(gang)
+            if not nodes and gang in memory.held:
+                self._let_go(memory, gang)
+            elif nodes and memory.held.get(gang) != nodes and not self._admitter.granted(gang):
+                self._reserve(memory, observation, gang, nodes)
+
+    def _let_go(self, memory: ServiceMemory, gang: str) -> None:
+        if not self._admitter.granted(gang):
+            memory.held.pop(gang, None)
+            self._release(gang)
+
+    def _reserve(
+        self, memory: ServiceMemory, observation: Observation, gang: str, nodes: tuple[str, ...]
+    ) -> None:
+        view = View(observation, self._clocks.now(), observation.status)
+        request = reservation_of(view, gang)
+        if request is not None:
+            self._capacity.reserve(request, Placement(nodes))
+            memory.held[gang] = nodes
+
+    def _release(self, gang: str) -> None:
+        if self._capacity.reserved(gang):
+            self._capacity.release(gang)
+            self._shared.capacity_changed()
+
+    def _again(self, memory: ServiceMemory, plan: Plan, outcome: Outcome, *, decisive: bool) -> float | None:
+        error = outcome.error
+        if error is None:
+            waits = [RECHECK_SECONDS] if memory.foreign else []
+            waits += [] if plan.requeue_after is None else [plan.requeue_after]
+            return min(waits, default=None)
+        if isinstance(error, NotFound):
+            return CONFLICT_SECONDS  # the service itself went, as a rule
+        if decisive:
+            return 0.0
+        if isinstance(error, Conflict):
+            return conflict_pause(memory.conflicts)
+        raise error
+
+    def take_over(self) -> None:
+        """Hold what an earlier leader placed; one odd service keeps no other from its nodes."""
+        for record in list(self.world.records.store.values()):
+            try:
+                self._hold(record, self.world.remember(record.meta.uid), self._observe(record))
+                for gang, group in groups_of(record).items():
+                    self._inherit(record, gang, group)
+            except Exception:
+                logger.exception("cannot read the placements of %s/%s", *record.key)
+
+    def _inherit(self, record: ServiceRecord, gang: str, group: GroupStatus) -> None:
+        """Pods that an earlier leader was still creating are in no quota yet; see `Quotas.inherit`."""
+        if any(group.nodes) and group.attempt and not group.created:
+            quotas = self._shared.preflight.quotas
+            quotas.inherit(gang, record.meta.namespace, len(group.nodes))
+            quotas.settle(gang)
+
+    def answered(self, request: GangRequest) -> None:
+        """Admission has something new to say to a group."""
+        if (key := self.world.keys.get(names.service_uid(request.uid))) is not None:
+            self._queue.add(key)
+
+    def samples(self, request: GangRequest) -> Sequence[Sample]:
+        """A pod of each kind in the group, without a node. KeyError when the group is gone."""
+        record = self.world.records.store.get(*self.world.keys[names.service_uid(request.uid)])
+        if record is None:
+            raise KeyError(request.name)
+        observation = self._observe(record)
+        return samples_of(View(observation, self._clocks.now(), observation.status), request)
+
+    def service_changed(self, key: Key, *, urgent: bool) -> None:
+        """Something of the service changed: look at it at once, or when more of it has come."""
+        if urgent:
+            self._queue.add(key)
+            return
+        record = self.world.records.store.get(*key)
+        pods = len(self.world.shared.pods.store.by("job", record.meta.uid)) if record is not None else 1
+        self._queue.add_after(key, min(1.0, 0.05 + pods / 2000))
+
+    def service_gone(self, uid: str) -> None:
+        """A service was deleted: nothing of it is remembered, queued or held."""
+        memory = self.world.remember(uid)
+        for gang in memory.asked | memory.held.keys():
+            self._admitter.drop(gang)
+            self._capacity.release(gang)
+        self.signals.forget(uid)
+        self.world.forget(uid)
+        self._shared.capacity_changed()
+
+
+def _no_account(_observation: Observation, plan: Plan, _now: float) -> Plan:
+    return plan
+
+
+def _owner(record: ServiceRecord) -> Owner:
+    meta = record.meta
+    return Owner(
+        API_VERSION,
+        INFERENCE_SERVICE,
+        INFERENCE_SERVICES,
+        meta.namespace,
+        meta.name,
+        meta.uid,
+        meta.resource_version,
+    )

@@ -1,0 +1,73 @@
+"""A service's groups as the gangs that admission and the capacity know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from drumline.api.inference_status import GroupStatus, InferenceServiceStatus
+from drumline.core.gang.plan import Plan
+from drumline.core.gang.types import GangRequest
+from drumline.core.inference import names
+from drumline.core.inference.groups import every, live
+from drumline.core.inference.policies.admission import request_of
+from drumline.core.inference.render import prepare_group
+from drumline.core.inference.view import View
+from drumline.runtime.preflight import Sample
+
+logger = logging.getLogger(__name__)
+
+
+def placed_by(uid: str, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Gang → nodes of the groups that a plan's status says are under way."""
+    written = plan.status if plan.status is not None else plan.intent
+    if written is None:
+        return {}
+    status = InferenceServiceStatus.model_validate(written)
+    return {
+        names.gang_uid(uid, role.name, group.id): group.nodes
+        for role in status.roles
+        for group in role.groups
+        if live(group)
+    }
+
+
+def find(view: View, gang: str) -> tuple[str, GroupStatus]:
+    """Role and group of a gang's uid. KeyError: the service has no such group."""
+    for role, group in every(view):
+        if view.uid_of(role, group.id) == gang:
+            return role, group
+    raise KeyError(gang)
+
+
+def reservation_of(view: View, gang: str) -> GangRequest | None:
+    """What a group holds; None when the revision that says so is not to be had."""
+    role, group = find(view, gang)
+    if view.obs.spec is None and group.revision == view.status.update_revision:
+        return None
+    try:
+        return request_of(view, role, group)
+    except (KeyError, IndexError, ValueError) as error:
+        logger.warning(
+            "what group %s/%s of %s holds is not known: %s", role, group.id, view.obs.service.name, error
+        )
+        return None
+
+
+def samples_of(view: View, request: GangRequest) -> Sequence[Sample]:
+    """The leader's pod and a worker's, as they would be created, without a node. KeyError: no such group."""
+    role, group = find(view, request.uid)
+    spec = view.spec_of(group)
+    if spec is None:
+        raise KeyError(group.revision)
+    prepared = prepare_group(
+        view.obs.service,
+        spec,
+        role,
+        group.model_copy(update={"attempt": group.attempt + 1}),
+        view.obs.catalog,
+        view.obs.settings,
+        pod_priority_class=view.obs.pod_priority_class,
+    )
+    leader = Sample(1, prepared.pod(0, None))
+    return [leader] if prepared.size == 1 else [leader, Sample(prepared.size - 1, prepared.pod(1, None))]

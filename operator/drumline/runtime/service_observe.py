@@ -1,0 +1,149 @@
+"""From the mirrored cluster to the observation of one InferenceService."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from drumline.api.inference_status import GroupStatus
+from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
+from drumline.core.gang.types import Granted, Pod, Refusal
+from drumline.core.inference import names
+from drumline.core.inference.observation import Child, Observation, Revision, RoleChild, Settings
+from drumline.core.inference.render import read_revision
+from drumline.core.inference.signals import Signals
+from drumline.runtime.observe import priority_of
+from drumline.runtime.service_records import ServiceRecord
+from drumline.runtime.service_world import CHILDREN, ServiceMemory, ServiceWorld
+
+Pods = Mapping[tuple[str, int], tuple[Pod, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What an observation takes from elsewhere than the mirror."""
+
+    settings: Settings
+    answer: Callable[[str], Granted | Refusal | None] = lambda _gang: None  # of admission, by gang uid
+    signals: Signals = field(default_factory=Signals)
+
+
+def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Observation:
+    """Everything a decision about this service may look at. Reads memory only."""
+    uid = record.meta.uid
+    memory = world.remember(uid)
+    pods = _pods(world, uid)
+    priority, pod_class = priority_of(
+        world.shared, record.spec.priority_class_name if record.spec is not None else None
+    )
+    groups = groups_of(record)
+    answers = {gang: beside.answer(gang) for gang in groups}
+    lost, cordoned = _unfit(world, groups, pods)
+    return Observation(
+        service=record.meta,
+        spec=record.spec,
+        errors=record.errors,
+        status=record.status,
+        catalog=record.catalog,
+        pods=pods,
+        revisions=_revisions(world, uid, memory),
+        children=_children(world, record),
+        role_children={
+            r.role: RoleChild(r.uid, r.replicas, r.status)
+            for r in world.roles.store.by("owner", uid).values()
+        },
+        signals=beside.signals,
+        admission={gang: answer for gang, answer in answers.items() if answer is not None},
+        lost=lost,
+        cordoned=cordoned,
+        priority=priority,
+        pod_priority_class=pod_class or WORKER_PRIORITY_CLASS,
+        blocked=_blocked(groups, memory),
+        foreign=frozenset(memory.foreign),
+        discovery=_discovery(world, record, memory),
+        settings=beside.settings,
+    )
+
+
+def groups_of(record: ServiceRecord) -> dict[str, GroupStatus]:
+    """The groups in a service's status, by gang uid."""
+    uid = record.meta.uid
+    return {names.gang_uid(uid, r.name, g.id): g for r in record.status.roles for g in r.groups}
+
+
+def _pods(world: ServiceWorld, uid: str) -> Pods:
+    found: dict[tuple[str, int], list[Pod]] = defaultdict(list)
+    for pod in world.shared.pods.store.by("job", uid).values():
+        if pod.member is not None:
+            found[pod.member.role, pod.member.slice].append(pod)
+    return {group: tuple(pods) for group, pods in found.items()}
+
+
+def _unfit(
+    world: ServiceWorld, groups: Mapping[str, GroupStatus], pods: Pods
+) -> tuple[frozenset[str], frozenset[str]]:
+    """(lost, cordoned) of the nodes that its groups have, by placement or by where their pods are."""
+    nodes = {n for g in groups.values() for n in g.nodes} | {p.node for ps in pods.values() for p in ps}
+    lost, cordoned = set(), set()
+    for name in nodes - {""}:
+        node = world.shared.nodes.store.get("", name)
+        if node is None or not node.ready:
+            lost.add(name)
+        elif node.unschedulable:
+            cordoned.add(name)
+    return frozenset(lost), frozenset(cordoned)
+
+
+def _revisions(world: ServiceWorld, uid: str, memory: ServiceMemory) -> dict[str, Revision]:
+    """By name; each is read once."""
+    found = world.owned("controllerrevisions", uid)
+    known = memory.revisions
+    memory.revisions = {
+        r.uid: known[r.uid] if r.uid in known else read_revision(r.document)
+        for r in found
+        if r.document is not None
+    }
+    return {r.name: r for r in memory.revisions.values()}
+
+
+def _children(world: ServiceWorld, record: ServiceRecord) -> dict[str, Child]:
+    """All but InferenceRoles, revisions, and the headless Service, which discovery looks after."""
+    headless = names.peers(record.meta.name)
+    return {
+        f"{resource}/{child.name}": Child(child.uid, child.digest)
+        for resource in CHILDREN
+        for child in world.owned(resource, record.meta.uid)
+        if (resource, child.name) != ("services", headless)
+    }
+
+
+def _blocked(groups: Mapping[str, GroupStatus], memory: ServiceMemory) -> dict[str, str]:
+    """A refusal holds for the attempt whose pod was refused."""
+    return {
+        gang: text
+        for gang, (attempt, text) in memory.blocked.items()
+        if gang in groups and groups[gang].attempt == attempt
+    }
+
+
+def _discovery(world: ServiceWorld, record: ServiceRecord, memory: ServiceMemory) -> ObservedDiscovery:
+    uid, shared = record.meta.uid, world.shared
+    service = shared.services.store.get(record.meta.namespace, names.peers(record.meta.name))
+    # one that a deleted service of this name left behind is waited for by the executor
+    ours = service is not None and service.owner == uid
+    seen = ObservedService(ours=True, uid=service.uid) if service is not None and ours else None
+    if seen is None and memory.peers:
+        seen = ObservedService(ours=True)
+    slices: dict[str, Published] = {
+        s.name: s.published for s in shared.slices.store.by("owner", uid).values()
+    }
+    endpoints = [s.published for s in shared.endpoints.store.by("owner", uid).values()]
+    return ObservedDiscovery(
+        service=seen,
+        slices={**slices, **memory.published},
+        endpoints=endpoints[0] if endpoints else None,
+        last_written_at=memory.last_published_at,
+        kube_dns=shared.kube_dns,
+    )
