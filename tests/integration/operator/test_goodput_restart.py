@@ -69,9 +69,10 @@ class Replica:
         except OSError:
             return None
         writer.write(wire.report_frame(1, reporter, report.model_dump_json(by_alias=True).encode()))
-        _, payload = await wire.read_frame(reader)
+        size = int.from_bytes(await reader.readexactly(4), "big")
+        answer = await reader.readexactly(size)
         writer.close()
-        return wire.read_verdict(payload)[1]
+        return wire.read_verdict(answer[1:])[1]
 
 
 @pytest.fixture
