@@ -4,7 +4,8 @@
     no autoscaling                             spec.roles[].replicas
     External                                   the InferenceRole's spec.replicas, at most maxReplicas
     Builtin                                    the autoscaler's word, within minReplicas and maxReplicas;
-                                               until it speaks, what the InferenceRole has
+                                               until it speaks, and after somebody else has changed it,
+                                               what the InferenceRole has
 
 The InferenceRole keeps the number over a restart of the operator. Before there is one, `replicas` of the spec is
 the number to begin with.
@@ -34,7 +35,9 @@ def desired(view: View, role: str) -> int:
     if found.autoscaling.mode is ScalingMode.EXTERNAL:
         return min(begin, found.autoscaling.max_replicas)
     word = view.obs.signals.scaling.get(role)
-    return bounded(word.desired if word is not None else begin, found.autoscaling)
+    if word is None or (word.seen is not None and begin not in (word.seen, word.desired)):
+        return bounded(begin, found.autoscaling)  # nobody has spoken since the number was set from outside
+    return bounded(word.desired, found.autoscaling)
 
 
 def bounded(replicas: int, rules: Autoscaling) -> int:

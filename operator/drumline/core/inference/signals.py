@@ -74,6 +74,7 @@ class Scaling:
     reason: str = ""
     message: str = ""
     metrics: tuple[tuple[str, float, float], ...] = ()  # (name, value, target)
+    seen: int | None = None  # the number that the role had when this was said
 
 
 NO_SIGNALS: Mapping[tuple[str, int], GroupSignals] = {}
