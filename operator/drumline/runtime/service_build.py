@@ -10,6 +10,7 @@ from drumline.runtime.config import Config
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.http import Client
 from drumline.runtime.metrics_census import Census
+from drumline.runtime.service_autoscale import Autoscaler
 from drumline.runtime.service_census import with_services
 from drumline.runtime.service_controller import ServiceController
 from drumline.runtime.shell_life import Lane, Queue
@@ -31,6 +32,7 @@ def inference(
     )
     queue: Queue = WorkQueue()
     controller = ServiceController(client, queue, shared, settings, clocks, config.namespace)
+    controller.signals.scale = Autoscaler()
     return Lane(INFERENCE_SERVICE, INFERENCE_SERVICES, controller, queue), lambda census: with_services(
         census, controller.world
     )
