@@ -163,7 +163,9 @@ def _step(task: Task, side: Side, paired: int) -> Step:
 def _take_out_of_service(stand: _Stand) -> None:
     for new in (False, True):
         found = _order(_of(stand.units(new=new), Standing.OUT))
-        stand.take(found[: max(0, stand.surplus(new=new))], _why(stand, new=new))
+        # one that stands in for a group on a cordoned node is not too many
+        leaving = sum(1 for u in stand.units(new=new) if u.evacuating and u.standing is not Standing.OUT)
+        stand.take(found[: max(0, stand.surplus(new=new) - leaving)], _why(stand, new=new))
     waiting = [
         u for u in stand.staying.values() if u.evacuating and (u.overdue or u.standing is Standing.OUT)
     ]
