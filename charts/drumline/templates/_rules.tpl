@@ -1,7 +1,7 @@
 {{- /*
 What the operator may do, one rule for each thing it does. Tests hold this list to what the code asks for.
 Rules in "drumline.readRules" are needed for the whole cluster: capacity is what is left beside everybody's pods.
-Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or in one namespace.
+Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices are: everywhere, or in one namespace.
 */ -}}
 
 {{- define "drumline.readRules" -}}
@@ -35,9 +35,26 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
 - apiGroups: [drumline.dev]
   resources: [trainingjobs/finalizers]
   verbs: [update]
+- apiGroups: [drumline.dev]
+  resources: [inferenceservices]
+  verbs: [get, list, watch]
+- apiGroups: [drumline.dev]
+  resources: [inferenceservices/status, inferenceroles/status]
+  verbs: [patch]
+- apiGroups: [drumline.dev]
+  resources: [inferenceservices/finalizers]
+  verbs: [update]
+# one for each role of an InferenceService, with the scale subresource
+- apiGroups: [drumline.dev]
+  resources: [inferenceroles]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
+# the readiness gate of a group's leader: in service or not
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch]
 {{- if .Values.progress.logs }}
 # steps from the log of rank 0
 - apiGroups: [""]
@@ -48,6 +65,22 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
 - apiGroups: [""]
   resources: [services, endpoints]
   verbs: [get, list, watch, create, patch]
+# those by which groups of one revision meet, once it is gone
+- apiGroups: [""]
+  resources: [services]
+  verbs: [delete]
+# how many groups of a role may be evicted
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if .Values.gateway.enabled }}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [inference.networking.k8s.io]
+  resources: [inferencepools]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch, create, patch]
@@ -55,10 +88,10 @@ Rules in "drumline.jobRules" are needed where TrainingJobs are: everywhere, or i
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch]
-# placements
+# placements; revisions of services, whose number a rollback changes
 - apiGroups: [apps]
   resources: [controllerrevisions]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -64,8 +64,6 @@ class ServiceController:
         self.world = ServiceWorld(client, shared.world, shared.catalogue.current, self, namespace)
         self.kinds = self.world.kinds(client, gateway=settings.gateway or settings.inference_pool)
         self.signals = ServiceSignals(clocks.now, queue.add)
-        # between decide and act: whoever keeps accounts puts them into the status that is written
-        self.account: Callable[[Observation, Plan, float], Plan] = _no_account
         self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = [self.signals.run]
         self._tasks: list[asyncio.Task[None]] = []
         shared.beside = self
@@ -133,7 +131,7 @@ class ServiceController:
         """The plan; an error of ours costs this service a while, is said once, and harms no other."""
         now = self._clocks.now()
         try:
-            return self.account(observation, decide(observation, now), now)
+            return decide(observation, now)
         except Exception as error:
             logger.exception("no decision for %s/%s", observation.service.namespace, observation.service.name)
             text = f"the operator cannot decide about this service ({type(error).__name__}: {error}); please report it"
@@ -263,10 +261,6 @@ class ServiceController:
         self.signals.forget(uid)
         self.world.forget(uid)
         self._shared.capacity_changed()
-
-
-def _no_account(_observation: Observation, plan: Plan, _now: float) -> Plan:
-    return plan
 
 
 def _owner(record: ServiceRecord) -> Owner:

@@ -20,12 +20,19 @@ WRITE = {
     "trainingjobs.drumline.dev": {"get", "list", "watch", "delete"},
     "trainingjobs/status.drumline.dev": {"patch"},
     "trainingjobs/finalizers.drumline.dev": {"update"},
+    "inferenceservices.drumline.dev": {"get", "list", "watch"},
+    "inferenceservices/status.drumline.dev": {"patch"},
+    "inferenceservices/finalizers.drumline.dev": {"update"},
+    "inferenceroles.drumline.dev": {"get", "list", "watch", "create", "patch", "delete"},
+    "inferenceroles/status.drumline.dev": {"patch"},
     "pods": {"get", "list", "watch", "create", "delete"},
-    "services": {"get", "list", "watch", "create", "patch"},
+    "pods/status": {"patch"},
+    "poddisruptionbudgets.policy": {"get", "list", "watch", "create", "patch", "delete"},
+    "services": {"get", "list", "watch", "create", "patch", "delete"},
     "endpoints": {"get", "list", "watch", "create", "patch"},
     "endpointslices.discovery.k8s.io": {"get", "list", "watch", "create", "patch"},
     "configmaps": {"get", "create", "patch"},
-    "controllerrevisions.apps": {"get", "list", "watch", "create", "delete"},
+    "controllerrevisions.apps": {"get", "list", "watch", "create", "patch", "delete"},
     "events": {"create"},
     "resourcequotas": {"list"},
     "persistentvolumeclaims": {"get"},
@@ -55,6 +62,18 @@ def test_logs_may_be_read_only_where_steps_are_looked_up_in_them(
     assert 'progressLogs: "on"' in config["data"]["config.yaml"]
     config = {m["metadata"]["name"]: m for m in every(default, "ConfigMap")}["drumline"]
     assert 'progressLogs: "off"' in config["data"]["config.yaml"]
+
+
+def test_routes_may_be_made_only_where_the_gateway_api_is_asked_for(render: Render) -> None:
+    asked = render({"gateway": {"enabled": True}})
+    verbs = {"get", "list", "watch", "create", "patch", "delete"}
+    routes = {
+        "httproutes.gateway.networking.k8s.io": verbs,
+        "inferencepools.inference.networking.k8s.io": verbs,
+    }
+    assert granted(one(asked, "ClusterRole")) == READ | WRITE | routes
+    config = {m["metadata"]["name"]: m for m in every(asked, "ConfigMap")}["drumline"]
+    assert 'gateway: "on"' in config["data"]["config.yaml"]
 
 
 @pytest.mark.parametrize("values", [{}, {"namespace": "team-a"}])
