@@ -123,10 +123,10 @@ STEP_BUCKETS_MS: Final = (
 
 
 class Straggler(StatusModel):
-    """A worker whose steps take longer than median + 3·MAD of all."""
+    """A worker that takes longer for its own part of every step than median + 3·MAD of all."""
 
     lane: str = Field(max_length=32, description="<slice>-<worker>.")
-    median_ms: int = Field(description="Its median step time.")
+    median_ms: int = Field(description="Median of what it takes.")
 
 
 class GoodputStatus(StatusModel):

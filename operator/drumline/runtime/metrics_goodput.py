@@ -65,7 +65,10 @@ COMMITTED: Final = _of_job("job_committed_step", "gauge", "Latest step that a du
 LOST: Final = _of_job("job_lost_steps_total", "counter", "Steps that were run again after a restart.")
 HANGS: Final = _of_job("job_hangs_total", "counter", "Times without progress for too long.")
 STRAGGLERS: Final = _of_job(
-    "job_stragglers", "gauge", "Workers whose steps take longer than the median of all by 3 MAD.", adds=True
+    "job_stragglers",
+    "gauge",
+    "Workers that take longer for their own part of every step than the median of all by 3 MAD.",
+    adds=True,
 )
 COST: Final = _of_job("job_cost_dollars_total", "counter", "Held accelerator time at the catalogue's price.")
 ENERGY: Final = _of_job(
