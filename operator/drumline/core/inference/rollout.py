@@ -176,7 +176,7 @@ def _take_old(stand: _Stand) -> None:
     """Old groups in service, revision by revision so that all roles let go of the same."""
     _take_serving(
         stand,
-        _by_revision(stand, stand.units(new=False)),
+        _by_revision(stand, [u for u in stand.units(new=False) if u.standing is not Standing.OUT]),
         stand.spare(new=False),
         stand.surplus(new=False),
         _why(stand, new=False),
@@ -184,7 +184,8 @@ def _take_old(stand: _Stand) -> None:
 
 
 def _take_new(stand: _Stand) -> None:
-    _take_serving(stand, _order(stand.units(new=True)), stand.spare(new=True), stand.surplus(new=True))
+    there = [u for u in stand.units(new=True) if u.standing is not Standing.OUT]
+    _take_serving(stand, _order(there), stand.spare(new=True), stand.surplus(new=True))
 
 
 def _take_evacuating(stand: _Stand) -> None:
