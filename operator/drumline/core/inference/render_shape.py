@@ -58,6 +58,5 @@ def _host_shape(role: InferenceRoleSpec, accelerator: Accelerator, entry: Accele
         topology = accelerator.topology or ""
         chips = wanted or entry.chips_per_worker(topology)
         return chips, entry.hosts(topology, chips)
-    if entry.kind is VendorKind.CPU:
-        return 0, role.group_size or 1
-    return entry.chips_per_host if wanted is None else wanted, role.group_size or 1
+    chips = 0 if entry.kind is VendorKind.CPU else wanted or entry.chips_per_host
+    return chips, role.group_size or 1
