@@ -26,16 +26,17 @@ _SERVED_SECONDS = 30.0
 
 
 async def install_api(cluster: EmbeddedCluster) -> None:
-    """Install the CRDs and the workers' priority class, and wait until TrainingJobs are served."""
+    """Install the CRDs and the workers' priority class, and wait until our kinds are served."""
     for path in sorted(CRDS.glob("*.yaml")):
         crd: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         cluster.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     cluster.api.create("/apis/scheduling.k8s.io/v1/priorityclasses", PRIORITY_CLASS)
     deadline = time.monotonic() + _SERVED_SECONDS
-    while not cluster.api.healthy("/apis/drumline.dev/v1alpha1/trainingjobs"):
-        if time.monotonic() > deadline:
-            raise TimeoutError("the API server does not serve TrainingJobs")
-        await asyncio.sleep(0.1)
+    for resource in ("trainingjobs", "inferenceservices", "inferenceroles"):
+        while not cluster.api.healthy(f"/apis/drumline.dev/v1alpha1/{resource}"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the API server does not serve {resource}")
+            await asyncio.sleep(0.1)
 
 
 def operator_command(kubeconfig: Path, *extra: str) -> tuple[list[str], str]:

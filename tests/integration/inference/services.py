@@ -77,6 +77,19 @@ class Services:
         body = {"spec": {"replicas": replicas}}
         await self.lab.client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
 
+    async def fail(self, pod: str, code: int = 1) -> None:
+        """Let a pod's containers end with that exit code."""
+        body = {"metadata": {"annotations": {"fake.drumline.dev/exit-code": str(code)}}}
+        path = resource_path("pods", self.lab.namespace, pod)
+        await self.lab.client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    async def until_gone(self, resource: str, name: str) -> None:
+        """Until no object of that resource belongs to the service, by label."""
+        deadline = time.monotonic() + SECONDS
+        while left := [o["metadata"]["name"] for o in await self.lab.list(resource) if _belongs(o, name)]:
+            assert time.monotonic() < deadline, f"{resource} stay: {left}"
+            await asyncio.sleep(0.1)
+
     async def pods(self, name: str, **labels: str) -> list[Manifest]:
         """The pods of a service, by name."""
         selector = ",".join(
@@ -103,6 +116,12 @@ class Services:
     async def ready(self, name: str, seconds: float = SECONDS) -> Manifest:
         """The service once all groups that it should have, and no others, are in service."""
         return await self.until(name, is_ready, "not ready", seconds)
+
+
+def _belongs(document: Manifest, name: str) -> bool:
+    labels = document["metadata"].get("labels") or {}
+    owners = document["metadata"].get("ownerReferences") or ()
+    return labels.get("drumline.dev/service") == name or any(o["name"] == name for o in owners)
 
 
 def roles(service: Manifest) -> dict[str, Manifest]:
