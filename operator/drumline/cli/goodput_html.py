@@ -158,7 +158,7 @@ def _steps(view: JobView) -> Iterator[str]:
         yield f"<p>{rate} tokens a second of late; {goodput.tokens:,} tokens of steps that are kept.</p>"
     slow = [[escape(s.lane), f"{s.median_ms} ms"] for s in goodput.stragglers]
     if slow:
-        yield _table(["Slow worker", "Median step"], slow, numbers=(1,))
+        yield _table(["Slow worker", "Median of its part of a step"], slow, numbers=(1,))
 
 
 def _table(header: _Cells, rows: Iterable[_Cells], numbers: Sequence[int] = ()) -> str:

@@ -137,7 +137,7 @@ def _steps(view: JobView) -> Iterator[str]:
         saved = f"{goodput.checkpoint_saves} checkpoints saved"
         yield f"{_INDENT}{saved}, {goodput.checkpoint_restores} restored; {goodput.hangs} hangs"
     for straggler in goodput.stragglers:
-        yield f"{_INDENT}slow: worker {straggler.lane}, median {straggler.median_ms} ms"
+        yield f"{_INDENT}slow: worker {straggler.lane}, median {straggler.median_ms} ms for its part of a step"
 
 
 def _attempts(view: JobView) -> Iterator[str]:

@@ -15,7 +15,7 @@ so for CELLS steps in a row. The MAD is taken as a millisecond at least, as ever
 term leaves out what costs the gang next to nothing: no two chips are alike, and of thousands some are always
 beyond three MADs.
 
-Of each worker the latest BLOCKS blocks are kept, about a kilobyte. One whose latest is older than the others'
+Of each worker the latest BLOCKS blocks are kept, 2.5 kB of memory. One whose latest is older than the others'
 earliest is left out, and so is everything while fewer than FEWEST workers, or fewer than half, can be compared.
 """
 
