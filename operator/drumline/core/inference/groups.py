@@ -4,9 +4,10 @@
               ↑            └───────┴──→ BACKOFF ─→ STARTING (same nodes) or WAITING (another place)
               └── FAILED ←─────────────────┘ budget spent
 
-An attempt is under way (`live`) while the group has nodes and is STARTING, SERVING or DRAINING. In BACKOFF, and
-WAITING after a node was lost, the nodes are still held. A group that is to go ends with `finish`: draining, with no
-nodes; its pods are deleted by the policy `retire`, and its entry goes after the last of them.
+An attempt is under way (`live`) while the group has nodes, is STARTING, SERVING or DRAINING, and has `startedAt`: a
+group that is drained while it rests after a failure has none. In BACKOFF, and WAITING after a node was lost, the
+nodes are still held. A group that is to go ends with `finish`: draining, with no nodes; its pods are deleted by the
+policy `retire`, and its entry goes after the last of them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def every(view: View) -> list[tuple[str, GroupStatus]]:
 
 def live(group: GroupStatus) -> bool:
     """Whether an attempt is under way: begun, and neither ended nor given up."""
-    return bool(group.nodes) and group.phase in _LIVE
+    return bool(group.nodes) and group.phase in _LIVE and group.started_at is not None
 
 
 def finished(group: GroupStatus) -> bool:

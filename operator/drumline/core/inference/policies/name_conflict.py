@@ -1,6 +1,6 @@
 """An object of a name we need that is not ours is never adopted.
 
-While nothing of the service runs nothing is begun. What runs goes on, restarts and scales; only the name in
+While no group has ever begun nothing is begun. What runs goes on, restarts and scales; only the name in
 question is not written (see `decide`).
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from drumline.api.reasons import Reason, ServiceCondition, ServicePhase
 from drumline.core.gang import conditions
-from drumline.core.inference.groups import every, live
+from drumline.core.inference.groups import every
 from drumline.core.inference.view import View
 
 
 def name_conflict(view: View) -> View:
-    """Say what stands in the way; end the decision when nothing runs yet."""
+    """Say what stands in the way; end the decision when nothing has begun yet."""
     if not view.obs.foreign:
         return view
     message = conflict(view)
@@ -21,7 +21,7 @@ def name_conflict(view: View) -> View:
     if known is None or known.reason != Reason.NAME_CONFLICT:
         view = view.event("Warning", Reason.NAME_CONFLICT, message)
     view = view.condition(ServiceCondition.READY, False, Reason.NAME_CONFLICT, message)
-    if any(live(group) for _, group in every(view)):
+    if any(group.attempt for _, group in every(view)):
         return view
     view = view.condition(ServiceCondition.PROGRESSING, False, Reason.NAME_CONFLICT, message)
     return view.with_status(phase=ServicePhase.FAILED.value).done(name_conflict.__name__)

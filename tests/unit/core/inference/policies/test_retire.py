@@ -1,0 +1,52 @@
+"""Pods of attempts that are over go, all at once; entries go after the last pod."""
+
+from __future__ import annotations
+
+from drumline.api.inference_status import GroupPhase
+from drumline.core.inference import groups
+from drumline.core.inference.policies.retire import retire
+from tests.unit.core.inference import services
+from tests.unit.core.inference.services import deleted, group_of, with_groups
+
+
+def test_pods_of_the_running_attempt_stay() -> None:
+    assert retire(services.view(services.serving(count=2))).actions == ()
+
+
+def test_pods_of_an_attempt_that_ended_go() -> None:
+    backoff = services.group(phase=GroupPhase.BACKOFF, created=False)
+    observation = with_groups(services.serving(count=2), "serve", backoff, services.group(1))
+    assert deleted(retire(services.view(observation))) == ["chat-serve-1-0-0", "chat-serve-1-0-1"]
+
+
+def test_pods_of_an_earlier_attempt_go_while_a_later_one_runs() -> None:
+    observation = with_groups(services.serving(), "serve", services.starting(attempt=2))
+    assert deleted(retire(services.view(observation))) == ["chat-serve-1-0-0", "chat-serve-1-0-1"]
+
+
+def test_pods_that_belong_to_no_group_go() -> None:
+    observation = with_groups(services.serving(), "serve")
+    assert len(deleted(retire(services.view(observation)))) == 2
+
+
+def test_what_is_deleted_already_is_not_deleted_again() -> None:
+    observation = with_groups(services.serving(), "serve")
+    observation = services.with_pod(observation, "serve", 0, 0, services.deleting)
+    view = services.view(observation)
+    view = view.act(*groups.deletions(observation.pods["serve", 0]))
+    assert deleted(retire(view)) == ["chat-serve-1-0-1"]
+
+
+def test_the_entry_of_a_finished_group_goes_after_its_pods() -> None:
+    observation = with_groups(services.serving(), "serve", services.draining(nodes=()))
+    view = retire(services.view(observation))
+    assert len(deleted(view)) == 2
+    assert group_of(view.status).id == 0
+    gone = retire(services.view(services.with_pods(observation, "serve", 0, [])))
+    assert gone.groups("serve") == ()
+    assert gone.role("serve").next_group == 1
+
+
+def test_a_group_that_waits_keeps_its_entry() -> None:
+    observation = with_groups(services.service(), "serve", services.waiting())
+    assert group_of(retire(services.view(observation)).status).phase is GroupPhase.WAITING
