@@ -118,7 +118,8 @@ class _Stand:
     def take(self, units: Iterable[Unit], why: DrainReason) -> None:
         for unit in units:
             del self.staying[unit.id]
-            self.removed.append(Removal(unit.id, why))
+            evacuated = unit.evacuating and why is DrainReason.SCALED_DOWN
+            self.removed.append(Removal(unit.id, DrainReason.EVACUATED if evacuated else why))
 
 
 def plan(task: Task) -> Mapping[str, Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from hypothesis import given, settings
@@ -49,8 +49,7 @@ class World:
         self.next_id += 1
 
     def set(self, role: str, index: int, standing: Standing) -> None:
-        unit = self.units[role][index]
-        self.units[role][index] = Unit(unit.id, unit.revision, standing)
+        self.units[role][index] = replace(self.units[role][index], standing=standing)
 
     def step(self) -> Mapping[str, Step]:
         """One step, applied, with what always holds."""
@@ -86,6 +85,7 @@ class World:
             kept = min(self.partition, wanted)
             fresh = sum(u.revision == self.name for u in self.units[role])
             assert (fresh, len(self.units[role]) - fresh) == (wanted - kept, kept)
+            assert not any(u.evacuating for u in self.units[role])
 
     def capacity(self) -> Fraction:
         """Share of the load that complete pairs of one revision can take, over all revisions."""
@@ -109,7 +109,10 @@ def steady(desired: dict[str, int], surge: int = 1, unavailable: int = 0, partit
 ROLES = st.dictionaries(st.sampled_from(["decode", "prefill", "third"]), st.integers(1, 7), min_size=1)
 LIMITS = st.tuples(st.integers(0, 4), st.integers(0, 4)).filter(lambda pair: sum(pair) > 0)
 EVENTS = st.lists(
-    st.tuples(st.sampled_from(["ready", "fail", "spec", "scale", "back", "partition"]), st.integers(0, 1000)),
+    st.tuples(
+        st.sampled_from(["ready", "fail", "spec", "scale", "back", "partition", "cordon"]),
+        st.integers(0, 1000),
+    ),
     max_size=40,
 )
 
@@ -123,6 +126,9 @@ def happen(world: World, event: str, number: int) -> None:
         world.set(role, number // 3 % len(units), Standing.SERVING)
     elif event == "fail" and units:
         world.set(role, number // 3 % len(units), Standing.OUT)
+    elif event == "cordon" and units:
+        index = number // 3 % len(units)
+        units[index] = replace(units[index], evacuating=True)
     elif event == "spec":
         world.target += 1
     elif event == "back":

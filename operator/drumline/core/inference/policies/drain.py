@@ -9,16 +9,17 @@ A group that never was in service goes at once. What follows the end of a drain 
 
 from __future__ import annotations
 
-from drumline.api.engines import preset
 from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.inference import groups
+from drumline.core.inference.render import metrics_endpoint
 from drumline.core.inference.signals import EngineSample
 from drumline.core.inference.view import View, is_going
 
 LOOK_SECONDS = 1.0  # between two looks while requests are in flight
+SILENT_SECONDS = 10.0  # without any answer ever, after which an engine is taken to have none
 _SAME_LOOK = 0.01  # times of status have milliseconds
 
 
@@ -55,13 +56,16 @@ def _served(group: GroupStatus, leader: Pod) -> bool:
 
 
 def _says_nothing(view: View, role: str, group: GroupStatus) -> bool:
-    """Whether the engine is not known to tell of its requests. Not yet asked is not silent."""
+    """Whether the engine is not known to tell of its requests. Not yet asked, or just failed, is not silent."""
     known = view.obs.signals.of(role, group.id)
     if known.latest is not None:
         return known.latest.in_flight is None
+    if known.failing_since is not None:
+        return view.now - known.failing_since >= SILENT_SECONDS
     spec = view.spec_of(group)
-    signals = preset(spec.engine).signals if spec is not None else None
-    return known.failing_since is not None or signals is None or not (signals.waiting or signals.running)
+    if spec is None or view.role_spec_of(role, group) is None:
+        return True
+    return metrics_endpoint(spec, role) is None
 
 
 def _look(view: View, role: str, group: GroupStatus, sample: EngineSample | None) -> View:
