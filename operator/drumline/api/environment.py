@@ -39,12 +39,6 @@ TPU: Final = (
     "TPU_WORKER_ID",
 )
 
-INFERENCE: Final = (  # in every pod of an InferenceService's groups
-    "LWS_GROUP_SIZE",
-    "LWS_LEADER_ADDRESS",
-    "LWS_WORKER_INDEX",
-)
-
 INFERENCE: Final = (  # in every pod of an InferenceService
     "LWS_GROUP_SIZE",
     "LWS_LEADER_ADDRESS",
