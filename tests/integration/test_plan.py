@@ -7,11 +7,14 @@ import pytest
 import yaml
 
 from drumline.__main__ import main
+from drumline.api.meta import INFERENCE_ROLES
 from e2e.cluster.nodes import describe
 from e2e.cluster.operator import PRIORITY_CLASS
 from e2e.cluster.provider import Cluster
+from tests.integration.admission import install
 
 JOBS = Path(__file__).parents[1] / "golden" / "jobs"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 STRICT = ("--dry-run=server", "--validate=strict")
 CLUSTERS = {
     "tpu-v5p": ("two v5p 4x4x4 slices", "1 host of cpu"),
@@ -31,6 +34,20 @@ def test_the_api_server_takes_every_object(
     created = cluster.kubectl("create", *STRICT, "-f", "-", "-o", "name", stdin=text, seconds=120).split()
     assert len(created) == len(objects)
     assert created[-1] == f"pod/{objects[-1]['metadata']['name']}"
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("inference-*.yaml")), ids=lambda f: f.stem)
+def test_the_api_server_takes_every_object_of_a_service(
+    file: Path, cluster: Cluster, namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = yaml.safe_load(file.read_text(encoding="utf-8"))
+    manifest["metadata"]["namespace"] = namespace
+    cluster.apply(PRIORITY_CLASS)
+    install(cluster, INFERENCE_ROLES)
+    text = _planned(manifest, (), tmp_path, capsys)
+    objects = [d for d in yaml.safe_load_all(text) if d]
+    created = cluster.kubectl("create", *STRICT, "-f", "-", "-o", "name", stdin=text, seconds=120).split()
+    assert len(created) == len(objects)
 
 
 def test_long_tpu_lists_are_found_by_their_pods(

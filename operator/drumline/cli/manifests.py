@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import yaml
 
-from drumline.api.meta import GROUP, TRAINING_JOB
+from drumline.api.meta import GROUP, INFERENCE_SERVICE, TRAINING_JOB
 
 Manifest = Mapping[str, Any]
 
@@ -65,12 +65,17 @@ def read_documents(path: str) -> list[Any]:
         raise InputError(f"{path}: neither YAML nor JSON: {error}") from error
 
 
-def training_job(path: str) -> Manifest:
-    """The one TrainingJob of a file. InputError."""
-    jobs = training_jobs(path)
-    if len(jobs) != 1:
-        raise InputError(f"{path}: given {len(jobs)} objects of kind {TRAINING_JOB}.{GROUP}; allowed: one")
-    return jobs[0]
+def one_of_ours(path: str) -> Manifest:
+    """The one TrainingJob or InferenceService of a file. InputError."""
+    documents = read_documents(path)
+    kinds = (TRAINING_JOB, INFERENCE_SERVICE)
+    found = [d for d in _items(documents) if d.get("kind") in kinds and _group(d) == GROUP]
+    if len(found) != 1:
+        raise InputError(
+            f"{path}: given {len(found)} objects of kind {TRAINING_JOB}.{GROUP} or {INFERENCE_SERVICE}.{GROUP}; "
+            "allowed: one"
+        )
+    return found[0]
 
 
 def training_jobs(path: str) -> list[Manifest]:

@@ -10,14 +10,18 @@ from argparse import ArgumentParser, Namespace
 from typing import Final
 
 from drumline.api.catalog import Catalog
+from drumline.api.meta import INFERENCE_SERVICE
 from drumline.cli import manifests
 from drumline.cli.offline import InvalidJobError, Planned, RefusedError, job_of, plan_offline
+from drumline.cli.offline_service import plan_service, service_of
 
 OK: Final = 0
 INVALID: Final = 2
 REFUSED: Final = 3
 
-HELP: Final = "print the objects that would be created for a TrainingJob, without a cluster"
+HELP: Final = (
+    "print the objects that would be created for a TrainingJob or an InferenceService, without a cluster"
+)
 _UNPLACED: Final = (
     "Pods are shown without a node: no --nodes given.\n"
     "The operator places the whole gang first and pins each pod to its node."
@@ -26,12 +30,19 @@ _UNPLACED: Final = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("-f", "--filename", required=True, help="manifest with one TrainingJob; - for stdin")
+    parser.add_argument(
+        "-f",
+        "--filename",
+        required=True,
+        help="manifest with one TrainingJob or InferenceService; - for stdin",
+    )
     parser.add_argument("-n", "--namespace", default="default", help="where the manifest names none")
     parser.add_argument(
         "--nodes", metavar="FILE", help="v1.Nodes to place on, as `kubectl get nodes -o yaml`"
     )
-    parser.add_argument("--attempt", type=_positive, default=1, metavar="N", help="which attempt (default 1)")
+    parser.add_argument(
+        "--attempt", type=_positive, default=1, metavar="N", help="which attempt of a job (default 1)"
+    )
     parser.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
     parser.set_defaults(action=run)
 
@@ -40,9 +51,9 @@ def run(args: Namespace) -> int:
     """Plan and print; the exit code."""
     try:
         catalog = Catalog.default()
-        job = job_of(manifests.training_job(args.filename), args.namespace, catalog)
+        manifest = manifests.one_of_ours(args.filename)
         nodes = manifests.nodes(args.nodes) if args.nodes else None
-        planned = plan_offline(job, catalog, nodes, args.attempt)
+        planned = _planned(manifest, args, catalog, nodes)
     except manifests.InputError as error:
         return _fail(str(error), INVALID)
     except InvalidJobError as error:
@@ -51,6 +62,14 @@ def run(args: Namespace) -> int:
         return _fail(str(error), REFUSED)
     _print(planned, args.output)
     return OK
+
+
+def _planned(
+    manifest: manifests.Manifest, args: Namespace, catalog: Catalog, nodes: list[manifests.Manifest] | None
+) -> Planned:
+    if manifest["kind"] == INFERENCE_SERVICE:
+        return plan_service(service_of(manifest, args.namespace, catalog), catalog, nodes)
+    return plan_offline(job_of(manifest, args.namespace, catalog), catalog, nodes, args.attempt)
 
 
 def _print(planned: Planned, output: str) -> None:

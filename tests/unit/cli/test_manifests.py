@@ -25,12 +25,12 @@ def write(path: Path, text: str) -> str:
 
 def test_the_job_is_found_among_other_documents(tmp_path: Path) -> None:
     text = f"---\n---\napiVersion: v1\nkind: ConfigMap\n---\n{JOB}"
-    assert manifests.training_job(write(tmp_path, text))["metadata"] == {"name": "a"}
+    assert manifests.one_of_ours(write(tmp_path, text))["metadata"] == {"name": "a"}
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(JOB))
-    assert manifests.training_job("-")["metadata"] == {"name": "a"}
+    assert manifests.one_of_ours("-")["metadata"] == {"name": "a"}
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unusable_input_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(InputError, match=message) as caught:
-        manifests.training_job(path)
+        manifests.one_of_ours(path)
     assert str(caught.value).startswith(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no\.yaml"):
-        manifests.training_job(str(tmp_path / "no.yaml"))
+        manifests.one_of_ours(str(tmp_path / "no.yaml"))
 
 
 def test_dates_and_keys_are_text_as_in_kubernetes(tmp_path: Path) -> None:
