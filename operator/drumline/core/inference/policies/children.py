@@ -52,9 +52,9 @@ def _wanted(view: View) -> tuple[tuple[Found, ...], tuple[Found, ...]]:
     found = (*_entry(view, specs), *found[1:], *_of_gone_roles(view, specs))
     found += budgets(owner, _pods(view), spec.rollout.max_unavailable)
     pooled = _pool(view)
-    if pooled:
-        found += pools(owner, spec, specs, split)
     sides = split if split is not None and _both_serve(view, split) else None
+    if pooled:
+        found += pools(owner, spec, specs, sides)  # of all leaders but during a split: else it would run dry
     return found, routes(owner, spec, sides, pooled=pooled) if _gateway(view) else ()
 
 
