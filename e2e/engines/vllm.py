@@ -16,6 +16,8 @@ What this version (0.32.0) is like, as measured with the tiny model and eager ex
 - speculation with a temperature above zero samples wrong tokens on a CPU, with any torch: tests that speculate
   ask for temperature 0. It cannot be changed while the server runs, but it can depend on the number of running
   requests (``num_speculative_tokens_per_batch_size``).
+- prefill and decode in two servers work on CPUs: NIXL, which is in the tree, carries the KV cache over TCP. The
+  decoding server reports such prompts as ``vllm:prompt_tokens_by_source_total{source="external_kv_transfer"}``.
 """
 
 import json
@@ -40,6 +42,8 @@ _VARIABLES = (
     # Binding memory and threads to cores needs rights that a container does not have.
     "VLLM_CPU_OMP_THREADS_BIND=nobind",
     "OMP_NUM_THREADS=1",
+    # Two pods of one node share no memory, whatever UCX concludes from their common host.
+    "UCX_TLS=tcp,self",
 )
 
 
