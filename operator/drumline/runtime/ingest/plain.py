@@ -20,9 +20,10 @@ from typing import Any, Final
 
 import orjson
 
-from drumline.api.report import MAX_REPORT_BYTES, REPORT_PATH, Report
+from drumline.api.report import MAX_REPORT_BYTES, REPORT_PATH
 from drumline.runtime.ingest import server as general
 from drumline.runtime.ingest.listener import Guard
+from drumline.runtime.ingest.reading import Reading
 from drumline.runtime.ingest.server import Refusal, Server
 from drumline.runtime.ingest.verdicts import Reporter, Verdict
 
@@ -41,7 +42,6 @@ KNOWN: Final = frozenset(
 MAX_HEAD: Final = 8190
 AHEAD: Final = 64 * 1024
 _START: Final = f"POST {REPORT_PATH} HTTP/1.1\r\n".encode()
-_STRANGE: Final = (b"\0", b"\r", b"\n")
 _ANSWER: Final = b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s"
 
 logger = logging.getLogger(__name__)
@@ -61,12 +61,15 @@ def read_head(data: bytes) -> Head | None:
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
     if end < 0 or not data.startswith(_START):
         return None
+    head = data[len(_START) : end]
+    lines = head.split(b"\r\n")
+    if not head.isascii() or b"\0" in head or not head.count(b"\r") == head.count(b"\n") == len(lines) - 1:
+        return None
     fields: dict[bytes, bytes] = {}
-    for line in data[len(_START) : end].split(b"\r\n"):
+    for line in lines:
         name, _, value = line.partition(b":")
         name = name.lower()
-        strange = not value.isascii() or any(part in value for part in _STRANGE)
-        if strange or name not in KNOWN or name in fields:
+        if name not in KNOWN or name in fields:
             return None
         fields[name] = value.strip(b" \t")
     length = fields.get(b"content-length", b"")
@@ -196,11 +199,11 @@ class Door(asyncio.Protocol):
             return
         body, self._data = self._data[head.start : head.end], self._data[head.end :]
         self._unread, self._reporter = 0, None
-        report, verdict = self._server.submit(body, reporter)
-        verdict.add_done_callback(lambda done: self._try(self._answer, done.result(), report, reporter))
+        reading, verdict = self._server.submit(body, reporter)
+        verdict.add_done_callback(lambda done: self._try(self._answer, done.result(), reading, reporter))
 
-    def _answer(self, verdict: Verdict, report: Report, reporter: Reporter) -> None:
-        self._say(200, self._server.answer(verdict, report, reporter))
+    def _answer(self, verdict: Verdict, reading: Reading, reporter: Reporter) -> None:
+        self._say(200, self._server.answer(verdict, reading, reporter))
 
     def _refuse(self, refusal: Refusal) -> None:
         self._reporter = None

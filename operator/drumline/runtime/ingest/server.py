@@ -11,11 +11,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from pydantic import ValidationError
 
 from drumline.api.report import MAX_REPORT_BYTES, REPORT_PATH, Report
 from drumline.runtime.errors import ApiError
@@ -23,6 +22,7 @@ from drumline.runtime.ingest.fair import Waiting
 from drumline.runtime.ingest.limits import Buckets, Budget
 from drumline.runtime.ingest.link import Link
 from drumline.runtime.ingest.listener import Guard
+from drumline.runtime.ingest.reading import NotAReportError, Reader, Reading
 from drumline.runtime.ingest.tokens import CrowdedError, DeniedError, Tokens
 from drumline.runtime.ingest.verdicts import (
     Accepted,
@@ -42,12 +42,8 @@ BYTES_MORE: Final = (
     16_384  # so many bytes of a report count as one report more: they cost the operator's loop
 )
 JOB_SHARE: Final = 4  # a job may send so many times what one pod may
-MOST_KEPT: Final = 50_000  # pods and reporters
+MOST_JOBS: Final = 50_000
 BEARER: Final = "bearer "
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-Source = tuple[str, int, int, str, int, int, str]  # one clock: pod uid, attempt, epoch, origin, lane, way
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, no error of ours
@@ -106,7 +102,7 @@ class Server:
         self._jobs = Buckets(rate * JOB_SHARE, burst * JOB_SHARE)
         self.bodies = Budget(BODIES_BYTES)
         self._job_of: OrderedDict[str, str] = OrderedDict()  # pod uid → job uid, as the operator confirmed
-        self._held: OrderedDict[Source, int] = OrderedDict()  # `Accepted.held_ms` of each reporter
+        self._reader = Reader()
         self.under_way = 0  # plain requests that are not answered yet
         self.connections = Connections(lambda _transport: None, lambda: False)
 
@@ -151,8 +147,8 @@ class Server:
         with self.bodies.hold(MAX_REPORT_BYTES if size is None else min(size, MAX_REPORT_BYTES)) as held:
             if not held:
                 raise too_many()
-            report, verdict = self.submit(await _body(request), reporter)
-            return self.answer(await asyncio.shield(verdict), report, reporter)
+            reading, verdict = self.submit(await _body(request), reporter)
+            return self.answer(await asyncio.shield(verdict), reading, reporter)
 
     def known(self, authorization: str) -> Reporter | None:
         """The pod whose token that is, if it is known already."""
@@ -178,17 +174,18 @@ class Server:
         if early := self._pods.take(reporter.uid, self._clock()):
             raise _limited("this pod reports too often", early)
 
-    def submit(self, body: bytes, reporter: Reporter) -> tuple[Report, asyncio.Future[Verdict]]:
+    def submit(self, body: bytes, reporter: Reporter) -> tuple[Reading, asyncio.Future[Verdict]]:
         """The report in `body`, and the operator's verdict: others may wait for it too. Raises Refusal."""
         more = len(body) // BYTES_MORE
         self._pods.charge(reporter.uid, more, self._clock())
-        report = _parsed(body)
-        lane = self._lane(report, reporter, more)
-        source = _source(report, reporter)
-        since = self._held.get(source, 0)
+        try:
+            reading = self._reader.read(body, reporter.uid)
+        except NotAReportError as error:
+            raise Refusal(400, Outcome.INVALID, str(error)) from error
+        lane = self._lane(reading.report, reporter, more)
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(reporter, report.sequence, _raw(report, since), verdict, since)
-        return report, self._link.submit(lane, source, waiting)
+        waiting = Waiting(reporter, reading.report.sequence, reading.raw(), verdict, reading.since)
+        return reading, self._link.submit(lane, reading.source, waiting)
 
     def _lane(self, report: Report, reporter: Reporter, more: int) -> str:
         """What the report, which counts as `more` besides, takes turns as."""
@@ -204,15 +201,14 @@ class Server:
         self._jobs.charge(job, more, self._clock())
         return job
 
-    def answer(self, verdict: Verdict, report: Report, reporter: Reporter) -> bytes:
+    def answer(self, verdict: Verdict, reading: Reading, reporter: Reporter) -> bytes:
         """The receipt, as JSON. Raises Refusal."""
-        source = _source(report, reporter)
         if not isinstance(verdict, Accepted):
-            self._held.pop(source, None)
+            self._reader.forget(reading)
         match verdict:
             case Accepted(receipt, held_ms):
-                _keep(self._job_of, reporter.uid, report.job.uid)
-                _keep(self._held, source, held_ms)
+                self._confirm(reporter.uid, reading.report.job.uid)
+                self._reader.hold(reading, held_ms)
                 self._link.count(Outcome.ACCEPTED)
                 return receipt.model_dump_json(by_alias=True).encode()
             case Stale(message):
@@ -227,6 +223,12 @@ class Server:
                 raise Refusal(503, Outcome.NOT_LEADER, "this replica does not lead", retry_after, close=True)
             case Unavailable(message, retry_after):
                 raise Refusal(503, Outcome.UNAVAILABLE, message, retry_after)
+
+    def _confirm(self, pod: str, job: str) -> None:
+        self._job_of[pod] = job
+        self._job_of.move_to_end(pod)
+        if len(self._job_of) > MOST_JOBS:
+            self._job_of.popitem(last=False)
 
     def count(self, refusal: Refusal) -> None:
         """A report was refused."""
@@ -265,45 +267,6 @@ async def _body(request: web.Request) -> bytes:
     except (ConnectionError, web.PayloadAccessError) as error:
         raise Refusal(400, Outcome.INVALID, "the body broke off", close=True) from error
     return b"".join(parts)
-
-
-def _parsed(body: bytes) -> Report:
-    """The report. Raises Refusal that names the first field that is wrong."""
-    try:
-        return Report.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        message = f"{where}: {first['msg']}{more}" if where else f"{first['msg']}{more}"
-        raise Refusal(400, Outcome.INVALID, message) from error
-
-
-def _source(report: Report, reporter: Reporter) -> Source:
-    return (
-        reporter.uid,
-        report.attempt,
-        report.epoch,
-        report.origin,
-        report.slice,
-        report.worker,
-        report.source,
-    )
-
-
-def _raw(report: Report, since: int) -> bytes:
-    """The report for the operator, without what it holds."""
-    if since:
-        news = tuple(span for span in report.spans if span.start_ms + span.duration_ms >= since)
-        report = report.model_copy(update={"spans": news})
-    return report.model_dump_json(by_alias=True, exclude_defaults=True).encode()
-
-
-def _keep(cache: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    cache[key] = value
-    cache.move_to_end(key)
-    if len(cache) > MOST_KEPT:
-        cache.popitem(last=False)
 
 
 def too_many() -> Refusal:
