@@ -202,6 +202,21 @@ class TestSpec:
         rendered = render(role(manifest, tolerations=["google.com/tpu"]))["spec"]["tolerations"]
         assert rendered == [{"operator": "Exists"}]
 
+    def test_a_pod_may_stay_on_a_lost_node_for_ever(self) -> None:
+        pod = prepare(OWNER, role(), PodSettings(node_loss_seconds=None)).render("p", "h", {}, [], None)
+        assert [t["effect"] for t in pod["spec"]["tolerations"]] == ["NoExecute", "NoExecute"]
+        assert all("tolerationSeconds" not in t for t in pod["spec"]["tolerations"])
+
+    def test_a_role_may_have_its_pods_restarted_in_place(self) -> None:
+        spec = render(role(template(restartPolicy="OnFailure"), restart_policy="Always"))["spec"]
+        assert spec["restartPolicy"] == "Always"
+
+    def test_gates_stand_beside_the_templates(self) -> None:
+        own = [{"conditionType": "mine"}]
+        gates = render(role(template(readinessGates=own), readiness_gates=["ours"]))["spec"]["readinessGates"]
+        assert gates == [*own, {"conditionType": "ours"}]
+        assert "readinessGates" not in render(role())["spec"]
+
     def test_a_users_node_selector_wins(self) -> None:
         manifest = template(nodeSelector={"zone": "a", "pool": "mine"})
         selector = render(role(manifest, node_selector={"pool": "ours", "chip": "h100"}))["spec"][
