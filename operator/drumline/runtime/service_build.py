@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from drumline.api.meta import INFERENCE_SERVICE, INFERENCE_SERVICES
 from drumline.core.inference.observation import Settings
@@ -10,6 +10,7 @@ from drumline.runtime.config import Config
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.http import Client
 from drumline.runtime.metrics_census import Census
+from drumline.runtime.metrics_serving_series import ServiceSeries
 from drumline.runtime.service_autoscale import Autoscaler
 from drumline.runtime.service_census import with_services
 from drumline.runtime.service_controller import ServiceController
@@ -19,8 +20,8 @@ from drumline.runtime.workqueue import WorkQueue
 
 def inference(
     client: Client, shared: Controller, config: Config, clocks: Clocks
-) -> tuple[Lane, Callable[[Census], Census]]:
-    """The lane of InferenceServices, and what adds them to the count of jobs."""
+) -> tuple[Lane, Callable[[Census], Census], Callable[[], Iterable[str]]]:
+    """The lane of InferenceServices, what adds them to the count of jobs, and the text of their own metrics."""
     gateway = config.gateway == "on"
     settings = Settings(
         discovery=config.discovery,
@@ -33,6 +34,6 @@ def inference(
     queue: Queue = WorkQueue()
     controller = ServiceController(client, queue, shared, settings, clocks, config.namespace)
     controller.signals.scale = Autoscaler()
-    return Lane(INFERENCE_SERVICE, INFERENCE_SERVICES, controller, queue), lambda census: with_services(
-        census, controller.world
-    )
+    series = ServiceSeries(controller.world.records.store.values, controller.signals.of, clocks.now)
+    lane = Lane(INFERENCE_SERVICE, INFERENCE_SERVICES, controller, queue)
+    return lane, lambda census: with_services(census, controller.world), series.lines

@@ -134,13 +134,13 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     def pods_of(uid: str) -> Iterable[Pod]:
         return world.pods.store.by("job", uid).values()
 
-    lane, with_services = inference(client, controller, config, clocks)
+    lane, with_services, service_lines = inference(client, controller, config, clocks)
 
     def census() -> Census:
         return with_services(take_census(world.jobs.store.values(), pods_of))
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
-    lines = partial(_joined, series.lines, events.lines)
+    lines = partial(_joined, series.lines, service_lines, events.lines)
     return Built(controller, census, (lane,), lines, controller.keeper.deliver)
 
 

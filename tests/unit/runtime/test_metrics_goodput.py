@@ -16,7 +16,10 @@ from drumline.runtime.metrics import Metrics
 from drumline.runtime.metrics_census import Census
 from drumline.runtime.metrics_events import MAX_QUEUES, OF_EVENTS, OTHER_QUEUES, EventMetrics
 from drumline.runtime.metrics_goodput import OF_JOBS, unbalanced_ms
-from drumline.runtime.metrics_series import KEPT_SECONDS, UNBALANCED, JobSeries
+from drumline.runtime.metrics_kept import KEPT_SECONDS
+from drumline.runtime.metrics_series import UNBALANCED, JobSeries
+from drumline.runtime.metrics_serving import OF_SERVICES
+from drumline.runtime.metrics_serving_live import LIVE
 from drumline.runtime.metrics_text import Family, seconds
 from drumline.runtime.records import JobReader, JobRecord
 from tests.unit.core.training import jobs
@@ -187,7 +190,7 @@ def test_every_exported_metric_is_documented_and_the_other_way_round():
     metrics = Metrics()
     metrics.follow_jobs(Census)
     text = metrics.render().decode()
-    exported = {f.name: set(f.labels) for f in (*OF_JOBS, *OF_EVENTS, UNBALANCED)}
+    exported = {f.name: set(f.labels) for f in (*OF_JOBS, *OF_EVENTS, *OF_SERVICES, *LIVE, UNBALANCED)}
     for name in re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE):
         exported.setdefault(name, set())
     documented = re.findall(
