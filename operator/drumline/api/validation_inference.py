@@ -21,6 +21,7 @@ from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_model import Engine, SpeculationMethod
 from drumline.api.rules_inference import NAME_AND_ROLE, RESERVED_ROLES
 from drumline.api.training import DNS_1035, PlacementPolicyType
+from drumline.api.validation_inference_engine import engine_errors, size_errors
 from drumline.api.validation_inference_role import role_errors
 from drumline.api.wire import field_errors
 
@@ -47,6 +48,8 @@ def validate_service(name: str, spec: InferenceServiceSpec, catalog: Catalog) ->
         *(e for index in range(len(spec.roles)) for e in role_errors(index, spec, catalog)),
         *_policy_errors(spec),
         *_speculation_errors(spec),
+        *engine_errors(spec, catalog),
+        *size_errors(spec),
     )
 
 

@@ -26,6 +26,10 @@ def errors(raw: Any, name: str = "chat") -> tuple[FieldError, ...]:
     return found if spec is None else validate_service(name, spec, CATALOG)
 
 
+def _tpu(topology: str) -> dict[str, Any]:
+    return role(accelerator={"type": "tpu-v6e", "topology": topology})
+
+
 def test_a_full_spec_is_valid() -> None:
     assert errors(full()) == ()
 
@@ -105,3 +109,41 @@ def test_every_field_is_described_and_every_list_bounded() -> None:
 def test_the_examples_are_valid(file: Path) -> None:
     document = yaml.safe_load(file.read_text(encoding="utf-8"))
     assert errors(document["spec"], document["metadata"]["name"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("engine", "changes", "path"),
+    [
+        ("llamacpp", {"roles": [role(groupSize=2)]}, "spec.roles[0].groupSize"),
+        ("jetstream", {"roles": [_tpu("4x4")]}, "spec.roles[0].accelerator.topology"),
+        (
+            "llamacpp",
+            {"model": {"name": "m", "adapters": [{"name": "a", "source": "/a"}]}},
+            "spec.model.adapters",
+        ),
+        ("triton", {"speculative": {"method": "ngram"}}, "spec.speculative.method"),
+        ("vllm", {"speculative": {"method": "ngram", "draftRole": "serve"}}, "spec.speculative.draftRole"),
+        (
+            "sglang",
+            {"speculative": {"method": "ngram", "disableAboveRunning": 4}},
+            "spec.speculative.disableAboveRunning",
+        ),
+        (
+            "triton",
+            {"roles": [role("a"), role("b")], "kvTransfer": {"connector": "X"}},
+            "spec.kvTransfer",
+        ),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused(engine: str, changes: Any, path: str) -> None:
+    raw = {"model": {"name": "m"}, "roles": [role()], **changes}
+    (error,) = errors({"engine": engine, **raw})
+    assert error.path == path
+    assert f"engine {engine} can't do" in error.message
+    assert errors({"engine": "custom", **raw}) == (), "one's own program may do anything"
+
+
+def test_a_status_holds_a_thousand_groups() -> None:
+    roles = [role(f"r{n}", autoscaling={"maxReplicas": 500}) for n in range(3)]
+    (error,) = errors({"roles": roles})
+    assert "given up to 1500 groups; allowed: at most 1000" in error.message
