@@ -164,6 +164,12 @@ class InferencePoolRef(ApiModel):
         max_length=63, pattern=DNS_1035, description="Service of the endpoint picker, in the same namespace."
     )
     port: int = Field(default=9002, ge=1, le=65535, description="Its gRPC port.")
+    metrics_port: int = Field(
+        default=9090,
+        ge=1,
+        le=65535,
+        description="Its metrics port; requests that it holds wake a role that was scaled to zero.",
+    )
     failure_mode: str = Field(
         default="FailOpen", pattern="^(FailOpen|FailClose)$", description="What happens without a picker."
     )

@@ -33,7 +33,8 @@ def inference(
     )
     queue: Queue = WorkQueue()
     controller = ServiceController(client, queue, shared, settings, clocks, config.namespace)
-    controller.signals.scale = Autoscaler()
+    autoscaler = Autoscaler()
+    controller.signals.scale, controller.signals.held = autoscaler, autoscaler.hold
     series = ServiceSeries(controller.world.records.store.values, controller.signals.of, clocks.now)
     lane = Lane(INFERENCE_SERVICE, INFERENCE_SERVICES, controller, queue)
     return lane, lambda census: with_services(census, controller.world), series.lines

@@ -25,6 +25,7 @@ from drumline.core.inference.observation import Observation
 from drumline.core.inference.render import metrics_endpoint
 from drumline.core.inference.signals import Scaling, Signals
 from drumline.core.inference.view import View, is_going
+from drumline.runtime.service_held import held, may_hold
 from drumline.runtime.service_scrape import Leader, Target, look
 
 Key = tuple[str, str]
@@ -55,6 +56,9 @@ class ServiceSignals:
 
     def __init__(self, now: Callable[[], float], wake: Callable[[Key], None]) -> None:
         self.scale: Scale = _nobody
+        self.held: Callable[[str, float], None] = (
+            _unheard  # uid, requests that somebody holds for the service
+        )
         self._now = now
         self._wake = wake
         self._services: dict[str, _Service] = {}  # by uid
@@ -102,8 +106,10 @@ class ServiceSignals:
 
     def _due(self, service: _Service) -> bool:
         now = self._now()
-        scaling = _scales(service.observation) and now >= service.scaled_at + DECIDING_SECONDS
-        return scaling or any(leader.due <= now for leader in service.leaders.values())
+        return self._decides(service, now) or any(leader.due <= now for leader in service.leaders.values())
+
+    def _decides(self, service: _Service, now: float) -> bool:
+        return _scales(service.observation) and now >= service.scaled_at + DECIDING_SECONDS
 
     async def _round_safely(self, session: aiohttp.ClientSession, service: _Service) -> None:
         """One odd service keeps no other from being looked at."""
@@ -118,6 +124,8 @@ class ServiceSignals:
         for leader in due:
             leader.due = now + leader.interval
         await asyncio.gather(*(self._look(session, leader) for leader in due))
+        if may_hold(service.observation) and self._decides(service, now):
+            self.held(service.observation.service.uid, await held(session, service.observation))
         if self._rescaled(service) or any(map(_is_drained, due)) or (due and _is_canary(service.observation)):
             self._wake(service.key)
 
@@ -128,7 +136,7 @@ class ServiceSignals:
     def _rescaled(self, service: _Service) -> bool:
         """Ask the autoscaler anew when it is time; true if a number that it gives is another now."""
         now = self._now()
-        if not _scales(service.observation) or now < service.scaled_at + DECIDING_SECONDS:
+        if not self._decides(service, now):
             return False
         service.scaled_at = now
         uid = service.observation.service.uid
@@ -191,6 +199,10 @@ def _is_canary(observation: Observation) -> bool:
 def _scales(observation: Observation) -> bool:
     roles = observation.spec.roles if observation.spec is not None else ()
     return any(r.autoscaling is not None and r.autoscaling.mode is ScalingMode.BUILTIN for r in roles)
+
+
+def _unheard(_uid: str, _requests: float) -> None:
+    return
 
 
 def _nobody(_observation: Observation, _now: float) -> Mapping[str, Scaling]:

@@ -97,7 +97,7 @@ def test_kubectl_scale_wakes_a_role_at_zero_and_it_stays_for_the_idle_time() -> 
 def test_requests_that_are_held_wake_a_role() -> None:
     zero = role(minReplicas=0, scaleToZero={"idleSeconds": 60})
     autoscaler, asleep = Autoscaler(), observed(zero, 0, {})
-    autoscaler.held[services.UID] = 2.0
+    autoscaler.hold(services.UID, 2.0)
     assert autoscaler(asleep, NOW)["serve"].reason == "RequestsHeld"
 
 
