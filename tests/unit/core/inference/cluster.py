@@ -250,6 +250,8 @@ class World:
             self.delete(write.name)
         elif write.resource == "controllerrevisions":
             del self.revisions[write.name]
+        elif write.resource == "inferenceroles":
+            self.roles = {role: child for role, child in self.roles.items() if child.uid != write.uid}
         else:
             self.children.pop(f"{write.resource}/{write.name}", None)
 
