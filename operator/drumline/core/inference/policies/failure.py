@@ -22,6 +22,7 @@ from drumline.api.training import Backoff
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.failures import INFRASTRUCTURE, cause_of, describe, first_failure
 from drumline.core.gang.types import Pod, PodPhase
+from drumline.core.inference import names
 from drumline.core.inference.groups import count_restart, ended, every, excluding, finish, live
 from drumline.core.inference.view import View, is_going
 
@@ -66,11 +67,22 @@ def _failure(view: View, role: str, group: GroupStatus) -> Failure | None:
         text = f"the API server refuses a pod of the group: {refused}"
         return Failure(Cause.CONFIG_ERROR, text, "", Reason.CREATE_REFUSED, keeps_nodes=False)
     missing = [w for w in range(len(group.nodes)) if w not in pods]
+    taken = _taken(view, role, group, missing) if view.obs.foreign else ""
+    if taken:
+        text = f"{taken} is there already and does not belong to this service"
+        return Failure(Cause.CONFIG_ERROR, text, "", Reason.NAME_CONFLICT)
     headless = LEADER in missing and bool(pods) and _leader_was_there(view, role, group)
     if missing and (group.created or headless):
         text = f"pod of worker {missing[0]} is gone, and nobody saw how"
         return Failure(Cause.UNKNOWN, text, group.nodes[missing[0]])
     return None
+
+
+def _taken(view: View, role: str, group: GroupStatus, missing: list[int]) -> str:
+    """A name of a pod to be created that is somebody else's."""
+    service = view.obs.service.name
+    wanted = (f"pods/{names.pod(service, role, group.attempt, group.id, w)}" for w in missing)
+    return next((name for name in wanted if name in view.obs.foreign), "")
 
 
 def _of_pod(pod: Pod) -> Failure:

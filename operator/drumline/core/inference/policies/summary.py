@@ -19,7 +19,7 @@ from drumline.core.gang import conditions
 from drumline.core.gang.types import Refusal
 from drumline.core.inference.groups import every
 from drumline.core.inference.policies.admission import awaited
-from drumline.core.inference.policies.name_conflict import conflict
+from drumline.core.inference.policies.name_conflict import conflict, taken
 from drumline.core.inference.scale import desired, role_spec
 from drumline.core.inference.summary_scaling import scaling_condition
 from drumline.core.inference.view import View, in_service, is_going
@@ -77,7 +77,7 @@ def _ready(view: View) -> View:
 
 def _obstacle(view: View) -> Why | None:
     """What keeps the service from being ready; None when it is."""
-    if view.obs.foreign:
+    if taken(view):
         return Reason.NAME_CONFLICT, conflict(view)
     if view.spec.suspend:
         return Reason.SUSPENDED, "spec.suspend is true"

@@ -165,3 +165,18 @@ def test_a_final_no_of_the_api_server_fails_the_group_and_gives_its_nodes_back()
     assert (group.phase, group.nodes, group.cause) == (GroupPhase.BACKOFF, (), Cause.CONFIG_ERROR)
     assert view.events[-1].reason == Reason.CREATE_REFUSED
     assert "exceeded quota" in view.events[-1].message
+
+
+def test_a_pod_name_that_is_taken_ends_that_attempt_alone() -> None:
+    observation = services.with_groups(services.service(), "serve", services.starting())
+    view = judged(replace(observation, foreign=frozenset({"pods/chat-serve-1-0-1"})))
+    group = group_of(view.status)
+    assert (group.phase, group.nodes, group.cause) == (
+        GroupPhase.BACKOFF,
+        ("node-0-0", "node-0-1"),
+        Cause.CONFIG_ERROR,
+    )
+    assert view.events[-1].reason == Reason.NAME_CONFLICT
+    later = services.with_groups(observation, "serve", services.starting(attempt=2))
+    same = replace(later, foreign=frozenset({"pods/chat-serve-1-0-1"}))
+    assert judged(same) == services.view(same)
