@@ -1,4 +1,4 @@
-"""The life of a group in the status: made, queued, begun, ended, finished.
+"""The life of a group in the status: queued, begun, ended, finished.
 
     new ─→ WAITING ─→ STARTING ⇄ SERVING ─→ DRAINING ─→ finished ─→ entry gone
               ↑            └───────┴──→ BACKOFF ─→ STARTING (same nodes) or WAITING (another place)
@@ -41,14 +41,6 @@ def live(group: GroupStatus) -> bool:
 def finished(group: GroupStatus) -> bool:
     """Whether nothing is left of the group but pods to delete and its entry."""
     return group.draining_since is not None and not group.nodes
-
-
-def add(view: View, role: str, revision: str) -> View:
-    """One more group of the role, which waits for its place from now on."""
-    known = view.role(role)
-    group = GroupStatus(id=known.next_group, revision=revision)
-    view = view.put_role(known.model_copy(update={"next_group": known.next_group + 1}))
-    return view.put(role, group)
 
 
 def begun(group: GroupStatus, nodes: tuple[str, ...], now: float) -> GroupStatus:

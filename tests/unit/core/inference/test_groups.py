@@ -31,13 +31,6 @@ def test_an_attempt_is_under_way_or_not(group, live, finished) -> None:
     assert (groups.live(group), groups.finished(group)) == (live, finished)
 
 
-def test_numbers_of_groups_are_never_used_again() -> None:
-    view = services.view(services.with_groups(services.service(), "serve", services.group(4)))
-    view = groups.add(view.drop("serve", 4), "serve", services.NEW)
-    assert [g.id for g in view.groups("serve")] == [5]
-    assert view.role("serve").next_group == 6
-
-
 def test_an_attempt_begins_with_nothing_of_the_last_one() -> None:
     rests = services.group(attempt=3, phase=GroupPhase.BACKOFF, message="x", next_attempt_at=services.ago(1))
     new = groups.begun(rests, ("a", "b"), NOW)
