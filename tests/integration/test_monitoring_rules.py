@@ -46,14 +46,15 @@ def test_rules_are_well_formed(rule_file: Path) -> None:
     assert f"SUCCESS: {len(rules('alert')) + len(rules('record'))} rules found" in output
 
 
-@pytest.mark.parametrize("name", ["alerts", "recording"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in TESTS.glob("*.yaml")))
 def test_rules_say_what_they_should(rule_file: Path, name: str) -> None:
     (rule_file.parent / "tests.yaml").write_text((TESTS / f"{name}.yaml").read_text(encoding="utf-8"))
     assert "SUCCESS" in promtool("test", "rules", "tests.yaml", cwd=rule_file.parent)
 
 
 def test_every_alert_is_tested_firing_quiet_and_without_series() -> None:
-    tests = {t["name"] for t in yaml.safe_load((TESTS / "alerts.yaml").read_text(encoding="utf-8"))["tests"]}
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in TESTS.glob("alerts*.yaml")]
+    tests = {test["name"] for file in files for test in file["tests"]}
     wanted = {
         f"{rule['alert']} {how}"
         for rule in rules("alert")
@@ -63,7 +64,7 @@ def test_every_alert_is_tested_firing_quiet_and_without_series() -> None:
 
 
 def test_every_recording_rule_is_tested() -> None:
-    text = (TESTS / "recording.yaml").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in TESTS.glob("recording*.yaml"))
     assert [rule["record"] for rule in rules("record") if rule["record"] not in text] == []
 
 
