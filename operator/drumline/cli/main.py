@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from drumline import __version__
-from drumline.cli import goodput, plan
+from drumline.cli import goodput, plan, rollout_back, rollout_list, rollout_promote
+
+_COMMANDS: Final[Mapping[str, Any]] = {
+    "goodput": goodput,
+    "plan": plan,
+    "promote": rollout_promote,
+    "rollback": rollout_back,
+    "rollouts": rollout_list,
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The plugin's command line."""
-    top = argparse.ArgumentParser(prog="kubectl drumline", description="TrainingJobs at the command line.")
+    top = argparse.ArgumentParser(
+        prog="kubectl drumline", description="TrainingJobs and InferenceServices at the command line."
+    )
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, command in (("goodput", goodput), ("plan", plan)):
+    for name, command in _COMMANDS.items():
         command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP))
     return top
 
