@@ -199,6 +199,7 @@ class Door(asyncio.Protocol):
             return
         body, self._data = self._data[head.start : head.end], self._data[head.end :]
         self._unread, self._reporter = 0, None
+        self._in_time()
         reading, verdict = self._server.submit(body, reporter)
         verdict.add_done_callback(lambda done: self._try(self._answer, done.result(), reading, reporter))
 
@@ -225,7 +226,7 @@ class Door(asyncio.Protocol):
         if self._transport.is_closing():
             return
         close = close or len(self._data) < self._unread or self._server.connections.crowded()
-        self._data = self._data[self._unread :]
+        self._data, self._unread = self._data[self._unread :], 0
         if close:
             more += b"Connection: close\r\n"
         phrase = HTTPStatus(status).phrase.encode()
@@ -243,6 +244,10 @@ class Door(asyncio.Protocol):
         self._server.under_way -= self._head is not None
         self._server.bodies.give(self._held)
         self._head, self._reporter, self._held = None, None, 0
+        self._in_time()
+
+    def _in_time(self) -> None:
+        """The body is there, or not awaited any more."""
         if self._late is not None:
             self._late.cancel()
             self._late = None

@@ -200,6 +200,17 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     assert site.link.refused == [Outcome.INVALID]
 
 
+async def test_a_body_that_came_in_time_is_not_late_while_the_operator_thinks(site: Site) -> None:
+    site.link.at_once = False
+    site.writer.write(request()[:-1])
+    await until(lambda: bool(site.doors) and site.doors[0]._late is not None)
+    site.writer.write(request()[-1:])
+    await until(lambda: bool(site.link.waiting))
+    assert site.doors[0]._late is None
+    site.link.waiting[0].verdict.set_result(Accepted(Receipt()))
+    assert await site.status() == 200
+
+
 async def test_only_so_much_is_read_ahead(site: Site) -> None:
     site.link.at_once = False
     site.writer.write(request() * (2**20 // len(request())))
