@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from drumline.core.gang.lazy import rendered
-from drumline.core.gang.plan import Action, Create, Delete, Patch, Plan
+from drumline.core.gang.plan import Action, Create, Delete, Event, Patch, Plan
 from drumline.runtime.errors import ApiError, LeaseLost, TerminalError
 from drumline.runtime.executor_events import Events
 from drumline.runtime.executor_objects import Objects, Owner
@@ -23,6 +23,7 @@ from drumline.runtime.http import JSON_PATCH, Client
 __all__ = ["Executor", "Outcome", "Owner"]
 
 CONCURRENCY: Final = 64
+EVENTS: Final = 16  # at once
 
 
 @dataclass(slots=True)
@@ -66,13 +67,17 @@ class Executor:
             for stage in plan.actions:
                 await self._stage(owner, stage, outcome)
             await self._status(owner, plan.status, outcome)
-            for event in plan.events:
-                await self._events.send(owner, event)
+            await self._say(owner, plan.events)
             if plan.delete_self:
                 await self._objects.delete_owner(owner)
         except ApiError as error:
             outcome.error = error
         return outcome
+
+    async def _say(self, owner: Owner, events: Sequence[Event]) -> None:
+        """Send the events, in their order but for a few at once: a service may have one for each of its groups."""
+        for start in range(0, len(events), EVENTS):
+            await asyncio.gather(*(self._events.send(owner, e) for e in events[start : start + EVENTS]))
 
     async def _stage(self, owner: Owner, stage: Sequence[Action], outcome: Outcome) -> None:
         """Run a stage; raises the gravest error, after everything under way has ended."""

@@ -28,7 +28,7 @@ from drumline.runtime.executor import Outcome, Owner
 from drumline.runtime.http import Client
 from drumline.runtime.outcomes import CONFLICT_SECONDS, conflict_pause
 from drumline.runtime.preflight import Sample
-from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of
+from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of, status_after
 from drumline.runtime.service_memory import RECHECK_SECONDS, awaits, learn, recheck
 from drumline.runtime.service_observe import Beside, groups_of, observe
 from drumline.runtime.service_records import ServiceRecord
@@ -101,8 +101,8 @@ class ServiceController:
         self._hold(record, memory, observation)
         self.signals.follow(observation)
         plan = self._decide(observation)
-        placed = placed_by(uid, plan)
-        self._ask(memory, plan, placed)
+        memory.decided = status_after(plan) or record.status
+        self._ask(memory, plan, placed_by(uid, memory.decided))
         outcome = await self._shared.executor.apply(_owner(record), plan)
         if uid not in self.world.keys:
             self.service_gone(uid)
@@ -157,8 +157,8 @@ class ServiceController:
         """Grants that the written status holds are the status's now."""
         if not outcome.resource_version:
             return
-        whole = plan if outcome.error is None else replace(plan, status=None)
-        for gang, nodes in placed_by(record.meta.uid, whole).items():
+        written = plan if outcome.error is None else replace(plan, status=None)
+        for gang, nodes in placed_by(record.meta.uid, status_after(written)).items():
             if gang in memory.asked:
                 memory.held[gang] = nodes
                 memory.asked.discard(gang)
@@ -241,7 +241,8 @@ class ServiceController:
         if record is None:
             raise KeyError(request.name)
         observation = self._observe(record)
-        return samples_of(View(observation, self._clocks.now(), observation.status), request)
+        status = self.world.remember(record.meta.uid).decided or observation.status
+        return samples_of(View(observation, self._clocks.now(), status), request)
 
     def service_changed(self, key: Key, *, urgent: bool) -> None:
         """Something of the service changed: look at it at once, or when more of it has come."""

@@ -18,12 +18,16 @@ from drumline.runtime.preflight import Sample
 logger = logging.getLogger(__name__)
 
 
-def placed_by(uid: str, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """Gang → nodes of the groups that a plan's status says are under way."""
+def status_after(plan: Plan) -> InferenceServiceStatus | None:
+    """The status that a plan writes; None when it writes none."""
     written = plan.status if plan.status is not None else plan.intent
-    if written is None:
+    return InferenceServiceStatus.model_validate(written) if written is not None else None
+
+
+def placed_by(uid: str, status: InferenceServiceStatus | None) -> dict[str, tuple[str, ...]]:
+    """Gang → nodes of the groups that are under way by a status that a plan writes."""
+    if status is None:
         return {}
-    status = InferenceServiceStatus.model_validate(written)
     return {
         names.gang_uid(uid, role.name, group.id): group.nodes
         for role in status.roles

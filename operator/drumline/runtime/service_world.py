@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from drumline.api.catalog import Catalog
+from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.meta import INFERENCE_ROLES, INFERENCE_SERVICES
 from drumline.core.gang.discovery import Published
 from drumline.core.gang.types import Pod
@@ -45,6 +46,7 @@ class ServiceMemory:
     """What the operator remembers of one service beyond what the API shows. Lost at a restart, and not missed."""
 
     asked: set[str] = field(default_factory=set)  # gangs in the admission queue
+    decided: InferenceServiceStatus | None = None  # as it was last decided, which the mirror may not show yet
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # gang → nodes reserved in memory
     blocked: dict[str, tuple[int, str]] = field(default_factory=dict)  # gang → attempt, a final no
     foreign: dict[str, float] = field(default_factory=dict)  # "services/x" → when it was looked at
