@@ -1,10 +1,11 @@
-"""The dashboards: the fleet's goodput, one job, queue and capacity."""
+"""The dashboards: the fleet's goodput, one job, queue and capacity; and the one of a service, made elsewhere."""
 
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
 
 from e2e.monitoring import panels as p
+from e2e.monitoring.inference import inference
 
 _NS: Final = 'namespace=~"$namespace"'
 _JOB: Final = 'namespace="$namespace",job="$job"'
@@ -350,4 +351,9 @@ def _with(board: Any, *sections: list[Any]) -> Any:
     return board
 
 
-DASHBOARDS: Final[dict[str, Callable[[], Any]]] = {"fleet": fleet, "job": job, "capacity": capacity}
+DASHBOARDS: Final[dict[str, Callable[[], Any]]] = {
+    "fleet": fleet,
+    "job": job,
+    "inference": inference,
+    "capacity": capacity,
+}

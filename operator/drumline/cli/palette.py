@@ -1,4 +1,4 @@
-"""How each state of the ledger looks and what it is called, for terminals, reports and dashboards alike.
+"""How each state of the ledgers looks and what it is called, for terminals, reports and dashboards alike.
 
 Colours come in families: greys hold nothing, blues bring the gang up, purples bring the program up, greens are
 work, yellow to red is work that was slowed or lost. Each is told apart by more than its colour wherever it is
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from drumline.api.goodput import State
+from drumline.api.serving import ServingState
 
 PROVISIONAL: Final = "provisional"  # no state of its own: productive or lost, not known yet
 
@@ -52,7 +53,21 @@ LOOKS: Final[Mapping[str, Look]] = MappingProxyType(
         State.SPARE: Look("#80b1a8", "o", "a spare that stands by"),
         State.UNKNOWN: Look("#8d8d8d", "?", "running, and nobody said doing what"),
         PROVISIONAL: Look("#74c476", "p", "steps since the last durable checkpoint, productive or lost"),
+        # of services alone; the others of theirs are called as those of jobs
+        ServingState.LOADING: Look("#b07cc6", "l", "reading weights, compiling: not in service yet"),
+        ServingState.SERVING: Look("#2ca25f", "S", "in service, with requests"),
+        ServingState.IDLE: Look("#d8b365", "I", "in service, without any request"),
     }
+)
+SERVING_MEANINGS: Final[Mapping[str, str]] = (
+    MappingProxyType(  # where a group's state differs from a worker's
+        {
+            ServingState.QUEUED: "waiting for a place",
+            ServingState.BINDING: "a place is held, not all pods are bound to it yet",
+            ServingState.DRAINING: "out of service for good, or being deleted, until it is gone",
+            ServingState.UNKNOWN: "in service, and its engine says nothing",
+        }
+    )
 )
 _OTHER: Final = Look("#8d8d8d", "?", "a state of a newer operator")
 

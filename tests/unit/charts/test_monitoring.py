@@ -23,8 +23,13 @@ def expressions(board: dict[str, Any]) -> list[str]:
     return [t["expr"] for p in board["panels"] for t in p.get("targets", ())]
 
 
-def test_there_are_three() -> None:
-    assert [p.stem for p in DASHBOARDS] == ["drumline-capacity", "drumline-fleet", "drumline-job"]
+def test_there_are_four() -> None:
+    assert [p.stem for p in DASHBOARDS] == [
+        "drumline-capacity",
+        "drumline-fleet",
+        "drumline-inference",
+        "drumline-job",
+    ]
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda p: p.stem)

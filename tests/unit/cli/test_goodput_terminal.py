@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drumline.api.goodput import State
+from drumline.api.serving import ServingState
 from drumline.api.status import TrainingJobStatus
 from drumline.cli.goodput_text import breakdown
 from drumline.cli.goodput_view import view_of
@@ -95,7 +96,7 @@ def test_attempts_are_marked_where_they_begin() -> None:
 
 
 def test_every_state_has_a_look_of_its_own() -> None:
-    assert set(LOOKS) == {*State, PROVISIONAL}
+    assert set(LOOKS) == {*State, *ServingState, PROVISIONAL}
     assert len({entry.letter for entry in LOOKS.values()}) == len(LOOKS)
     assert len({entry.colour for entry in LOOKS.values()}) == len(LOOKS)
     assert look("of_the_future").letter == "?"
