@@ -3,25 +3,63 @@
 Placement knows one shape for all pods of a group. Where the leader has a template of its own, the shape is that
 of a pod which could be either: of each resource the larger request, all of both's selectors and affinity, only
 the tolerations that both have. So whichever pod comes to a node of the placement has room there.
+
+Groups of one role and variant differ in their number and revision alone, which placement sees in labels only. So
+pods are rendered once for all groups that one decision asks for, not once for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from drumline.api.catalog import Catalog
 from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_status import GroupStatus
-from drumline.api.meta import LABEL_WORKER
+from drumline.api.meta import LABEL_GROUP, LABEL_REVISION, LABEL_WORKER
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.projection import shape_of
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodShape, Requirement
 from drumline.core.inference import names
 from drumline.core.inference.observation import Settings
-from drumline.core.inference.render_group import PreparedGroup, prepare_group
+from drumline.core.inference.render_group import prepare_group
+from drumline.core.inference.render_shape import GroupShape
 
-_FIRST = 1  # the attempt is in names and labels only, which placement does not look at
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Kind:
+    """What the pods of a group are made from; alike if it is the very same objects."""
+
+    service: ObjectMeta
+    spec: InferenceServiceSpec
+    role: str
+    variant: int
+    catalog: Catalog
+    settings: Settings
+
+    def __hash__(self) -> int:
+        return hash((id(self.spec), id(self.catalog), self.role, self.variant))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Kind)
+            and self.spec is other.spec
+            and self.catalog is other.catalog
+            and (self.service.uid, self.role, self.variant) == (other.service.uid, other.role, other.variant)
+            and self.settings == other.settings
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What a request has of its pods."""
+
+    shape: GroupShape
+    pods: PodShape
+    labels: tuple[Mapping[str, str], ...]
+    atomic_pool: bool
 
 
 def group_request(
@@ -42,10 +80,9 @@ def group_request(
     `excluded` are nodes not to use; `preferred_nodes` maps workers to the nodes of the last attempt. KeyError,
     IndexError, ValueError as `group_shape`.
     """
-    attempt = group.model_copy(update={"attempt": _FIRST})
-    prepared = prepare_group(service, spec, role, attempt, catalog, settings or Settings())
+    sample = _sample(_Kind(service, spec, role, group.variant, catalog, settings or Settings()))
     placement = spec.scheduling.placement
-    pods = [prepared.pod(worker, None) for worker in sorted({0, prepared.size - 1})]
+    own = {LABEL_GROUP: str(group.id), LABEL_REVISION: group.revision}
     return GangRequest(
         uid=names.gang_uid(service.uid, role, group.id),
         namespace=service.namespace,
@@ -53,15 +90,15 @@ def group_request(
         priority=priority,
         queued_at=queued_at,
         slices=1,
-        workers_per_slice=prepared.size,
-        worker=_shape_of_all(pods),
+        workers_per_slice=sample.shape.size,
+        worker=sample.pods,
         policy=PlacementPolicy(placement.policy.value),
         level=placement.level or "",
-        accelerator=prepared.shape.accelerator,
-        chips_per_worker=prepared.shape.chips_per_worker,
-        atomic_pool=_atomic_pool(prepared),
+        accelerator=sample.shape.accelerator,
+        chips_per_worker=sample.shape.chips_per_worker,
+        atomic_pool=sample.atomic_pool,
         excluded=excluded,
-        labels=tuple(_labels(pods)),
+        labels=tuple({**labels, **own} for labels in sample.labels),
         preferred_nodes=preferred_nodes or {},
     )
 
@@ -82,9 +119,20 @@ def common_shape(first: PodShape, second: PodShape) -> PodShape:
     )
 
 
-def _shape_of_all(pods: list[dict[str, Any]]) -> PodShape:
+# one decision asks for a few kinds of groups; services take turns
+@lru_cache(maxsize=64)
+def _sample(kind: _Kind) -> _Sample:
+    any_group = GroupStatus(id=0, revision="", attempt=1, variant=kind.variant)
+    prepared = prepare_group(kind.service, kind.spec, kind.role, any_group, kind.catalog, kind.settings)
+    pods = [prepared.pod(worker, None) for worker in sorted({0, prepared.size - 1})]
     shapes = [shape_of(pod["spec"]) for pod in pods]
-    return common_shape(shapes[0], shapes[-1])
+    return _Sample(
+        shape=prepared.shape,
+        pods=common_shape(shapes[0], shapes[-1]),
+        labels=tuple(_labels(pods)),
+        # a TPU slice of several hosts is one node pool, which is taken whole
+        atomic_pool=prepared.tpu and prepared.size > 1,
+    )
 
 
 def _both(
@@ -109,8 +157,3 @@ def _labels(pods: list[dict[str, Any]]) -> Iterator[Mapping[str, str]]:
         if alike not in seen:
             seen.append(alike)
             yield labels
-
-
-def _atomic_pool(prepared: PreparedGroup) -> bool:
-    """A TPU slice of several hosts is one node pool, which is taken whole."""
-    return prepared.tpu and prepared.size > 1

@@ -65,6 +65,29 @@ def test_a_variant_asks_for_its_own_accelerator() -> None:
     assert (found.accelerator, found.pods, found.atomic_pool) == ("tpu-v5p", 2, True)
 
 
+def test_groups_asked_for_together_are_told_apart() -> None:
+    the_spec, settings = services.parsed(spec(role(accelerator=H100, groupSize=2))), Settings()
+    one, two = (
+        group_request(SERVICE, the_spec, "serve", group, services.CATALOG, queued_at=1.0, settings=settings)
+        for group in (GroupStatus(id=1, revision="chat-a"), GroupStatus(id=2, revision="chat-b"))
+    )
+    assert (one.uid, two.uid) == ("uid-1/serve/1", "uid-1/serve/2")
+    assert one.worker is two.worker
+    told = [(r.labels[0]["drumline.dev/group"], r.labels[0]["drumline.dev/revision"]) for r in (one, two)]
+    assert told == [("1", "chat-a"), ("2", "chat-b")]
+
+
+def test_what_changed_is_asked_for_anew() -> None:
+    group = GroupStatus(id=1, revision="chat-a")
+    sizes = [
+        group_request(
+            SERVICE, services.parsed(spec(role(groupSize=n))), "serve", group, services.CATALOG, queued_at=1
+        ).pods
+        for n in range(1, 20)
+    ]
+    assert sizes == list(range(1, 20))
+
+
 def test_one_pods_labels_do_when_templates_agree() -> None:
     [labels] = request(spec(role(groupSize=3))).labels
     assert labels["drumline.dev/role"] == "serve"
