@@ -45,6 +45,13 @@ class Reporter:
     open_start: int = 0
     replaced: bool = False
 
+    def copy(self) -> Reporter:
+        """One of its own, which may be changed. The library's way takes four times as long."""
+        new = object.__new__(Reporter)
+        for name in Reporter.__slots__:
+            setattr(new, name, getattr(self, name))
+        return new
+
     def is_of(self, report: Report) -> bool:
         """Whether `report` comes from the same worker by the same way."""
         return (self.slice, self.worker, self.source) == (report.slice, report.worker, report.source)

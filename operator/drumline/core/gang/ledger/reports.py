@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 
 from drumline.api.goodput import MAX_STRAGGLERS
 from drumline.api.report import Commit, Report, Span, SpanKind
@@ -61,11 +60,11 @@ def _reporter(ledger: Ledger, report: Report) -> Reporter | None:
     """The ledger's own copy of the reporter, which may be changed."""
     known, at = ledger.reporters, find(ledger.reporters, report)
     if at >= 0:
-        known[at] = copy(known[at])
+        known[at] = known[at].copy()
         return known[at]
     before = [i for i, r in enumerate(known) if r.is_of(report) and not r.replaced]
     for i in before:
-        known[i] = copy(known[i])
+        known[i] = known[i].copy()
         known[i].replaced = True
     if len(known) >= MAX_REPORTERS:
         oldest = next((i for i, r in enumerate(known) if r.replaced), -1)
