@@ -55,6 +55,7 @@ def test_the_charts_settings_are_the_operators() -> None:
         "ingestPort",
         "ingestService",
         "revision",
+        "gateway",
     }
     assert set(values["settings"]) == names - elsewhere
 
