@@ -13,14 +13,17 @@ def engine_pod(
     name: str, image: str, arguments: Sequence[str], trees: Mapping[str, Path], port: int
 ) -> dict[str, Any]:
     """A pod on the real node that runs an engine's image, with host directories mounted read-only."""
-    volumes = [
+    volumes: list[dict[str, Any]] = [
         {"name": f"tree-{index}", "hostPath": {"path": str(path), "type": "Directory"}}
         for index, path in enumerate(trees.values())
     ]
-    mounts = [
+    mounts: list[dict[str, Any]] = [
         {"name": volume["name"], "mountPath": place, "readOnly": True}
-        for volume, place in zip(volumes, trees, strict=True)
+        for volume, place in zip(list(volumes), trees, strict=True)
     ]
+    # Some engines are several processes that share memory, and a container has 64 MiB for that.
+    volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}})
+    mounts.append({"name": "shm", "mountPath": "/dev/shm"})
     health = {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1}
     container = {
         "args": list(arguments),

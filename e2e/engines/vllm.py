@@ -34,7 +34,13 @@ IMAGE = "drumline/engine-vllm:0.32.0"
 PORT = 8000
 MOUNT, TORCH_MOUNT = "/opt/vllm", "/opt/torch"
 _REQUIREMENTS = Path(__file__).with_name("requirements-vllm.txt")
-_PROGRAM = "#!/usr/bin/python3\nimport sys\nfrom vllm.entrypoints.cli.main import main\nsys.exit(main())\n"
+# Its processes import this program again, so it must only start what it is called to start.
+_PROGRAM = """#!/usr/bin/python3
+import sys
+from vllm.entrypoints.cli.main import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
 _VARIABLES = (
     f"PYTHONPATH={MOUNT}:{TORCH_MOUNT}",
     "HF_HUB_OFFLINE=1",
@@ -55,7 +61,7 @@ def image() -> Image:
 
 def arguments(*more: str) -> list[str]:
     """Arguments with which a container of the image serves the tiny model on ``PORT``, and ``more``."""
-    model = ["--model", models.CHECKPOINT, "--served-model-name", "tiny"]
+    model = [models.CHECKPOINT, "--served-model-name", "tiny"]
     # Compiling would take minutes. The KV cache, 4096 tokens of the tiny model, is full soon enough.
     small = ["--enforce-eager", "--dtype=float32", "--max-model-len=2048", "--max-num-seqs=4"]
     return [*model, "--port", str(PORT), *small, "--kv-cache-memory-bytes=16777216", *more]

@@ -13,7 +13,7 @@ from e2e.suites.kubectl import until
 
 SAMPLE = REPOSITORY / "tests" / "data" / "engines" / "vllm-0.32.0.txt"
 DRAFTED, ACCEPTED = "vllm:spec_decode_num_draft_tokens_total", "vllm:spec_decode_num_accepted_tokens_total"
-_READY_SECONDS = 300
+_READY_SECONDS = 480
 
 
 @pytest.fixture(scope="module")
