@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from drumline.api.environment import SWITCHES
 from drumline.api.meta import ENV_PREFIX
 from drumline.api.podtemplate import OPERATOR_FIELDS
 from drumline.api.rules import Rule, rule
@@ -172,7 +171,7 @@ def _metric_rules() -> list[Rule]:
 
 def _environment_rule() -> Rule:
     return rule(
-        f"!has(self.env) || self.env.all(e, !e.name.startsWith('{ENV_PREFIX}') || e.name in {list(SWITCHES)})",
-        f"environment names that begin with {ENV_PREFIX} are reserved, but for {', '.join(SWITCHES)}",
+        f"!has(self.env) || self.env.all(e, !e.name.startsWith('{ENV_PREFIX}'))",
+        f"environment names that begin with {ENV_PREFIX} are reserved",
         ".env",
     )

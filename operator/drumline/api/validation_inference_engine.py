@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from drumline.api.catalog import Catalog
 from drumline.api.engines import Supports, preset
 from drumline.api.errors import FieldError
-from drumline.api.inference import InferenceRoleSpec, InferenceServiceSpec
+from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_model import Engine, SpeculationMethod
+from drumline.api.validation_inference_role import pods_of_a_group
 
 MAX_GROUPS = 1000  # of all roles: each stands in the service's status
 
@@ -17,7 +18,7 @@ def engine_errors(spec: InferenceServiceSpec, catalog: Catalog) -> Iterator[Fiel
     """What the engine can't do; the engine `custom` leaves it to the user's own program."""
     can = preset(spec.engine).supports
     for index, role in enumerate(spec.roles):
-        size = _pods_of_a_group(role, catalog)
+        size = pods_of_a_group(role, catalog)
         if size > 1 and not can.multi_host:
             field = "accelerator.topology" if role.accelerator.topology else "groupSize"
             yield _cannot(f"spec.roles[{index}].{field}", f"groups of {size} pods", spec.engine)
@@ -45,13 +46,6 @@ def _cannot(path: str, what: str, engine: Engine) -> FieldError:
     return FieldError(
         path, f"given {what}, which engine {engine} can't do; allowed: absent, or another engine"
     )
-
-
-def _pods_of_a_group(role: InferenceRoleSpec, catalog: Catalog) -> int:
-    entry, topology = catalog.get(role.accelerator.type), role.accelerator.topology
-    if entry is None or not entry.is_tpu or topology is None or not entry.allows(topology):
-        return role.group_size or 1
-    return entry.hosts(topology, role.accelerator.chips_per_worker)
 
 
 def size_errors(spec: InferenceServiceSpec) -> Iterator[FieldError]:

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from drumline.api.catalog import Catalog
-from drumline.api.environment import INFERENCE, SWITCHES, TPU
+from drumline.api.environment import is_reserved_in_service
 from drumline.api.errors import FieldError
 from drumline.api.inference import InferenceRoleSpec, InferenceServiceSpec, Profile
 from drumline.api.inference_scaling import Autoscaling, MetricTarget, ScalingMetric, ScalingMode
-from drumline.api.meta import ENV_PREFIX
 from drumline.api.podtemplate import POD_TEMPLATE_SCHEMA
 from drumline.api.schemacheck import schema_errors
 from drumline.api.templates import chips_per_worker, count_errors, foreign_chip_errors, pod_errors
@@ -49,7 +48,8 @@ def _template_errors(
     if malformed:
         return
     tpu = any(_is_tpu(a, catalog) for a in _accelerators(role))
-    yield from pod_errors(path, template, lambda name: is_reserved(name, tpu=tpu))
+    grouped = pods_of_a_group(role, catalog) > 1
+    yield from pod_errors(path, template, lambda name: is_reserved_in_service(name, tpu=tpu, grouped=grouped))
     entry = catalog.get(role.accelerator.type)
     # with several types of accelerator no count that a template names can be right for all
     if entry is not None and not role.variants:
@@ -58,14 +58,16 @@ def _template_errors(
     yield from foreign_chip_errors(path, template, catalog, own)
 
 
-def is_reserved(name: str, *, tpu: bool) -> bool:
-    """Whether a user may not set the variable in a group's pods."""
-    ours = name.startswith(ENV_PREFIX) and name not in SWITCHES
-    return ours or name in INFERENCE or (tpu and name in TPU)
-
-
 def _accelerators(role: InferenceRoleSpec) -> tuple[Accelerator, ...]:
     return (role.accelerator, *(variant.accelerator for variant in role.variants))
+
+
+def pods_of_a_group(role: InferenceRoleSpec, catalog: Catalog) -> int:
+    """Pods of one group; 1 where the topology, refused elsewhere, leaves it open."""
+    entry, topology = catalog.get(role.accelerator.type), role.accelerator.topology
+    if entry is None or not entry.is_tpu or topology is None or not entry.allows(topology):
+        return role.group_size or 1
+    return entry.hosts(topology, role.accelerator.chips_per_worker)
 
 
 def _is_tpu(accelerator: Accelerator, catalog: Catalog) -> bool:

@@ -135,6 +135,12 @@ MALFORMED: list[tuple[str, Any, str, bool]] = [
         False,
     ),
     (
+        f"{DECODE}.template.spec.containers.0.env",
+        [{"name": "MASTER_ADDR", "value": "me"}],
+        "spec.roles[1].template.spec.containers[0].env[0].name",
+        False,
+    ),
+    (
         "roles.0.template.spec.containers.0.resources",
         {"limits": {"nvidia.com/gpu": 4}},
         "spec.roles[0].template.spec.containers[0].resources.limits[nvidia.com/gpu]",
