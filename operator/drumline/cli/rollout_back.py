@@ -12,15 +12,15 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import Any, Final
 
-from drumline.api.inference import InferenceServiceSpec
 from drumline.api.meta import ANNOTATION_PROMOTE
 from drumline.cli import cluster, rollout_cluster
 from drumline.cli.goodput import ABSENT, OK, UNREACHABLE
-from drumline.cli.rollout_cluster import Found
+from drumline.cli.rollout_cluster import Address, ChangedError, Found
 from drumline.cli.rollout_view import RolloutError, changes, history, spec_of, way_back
 from drumline.core.inference.observation import Revision
 from drumline.core.inference.restore import merge_patch, restored
 
+TRIES: Final = 5
 HELP: Final = "return an InferenceService to an earlier revision"
 
 
@@ -47,7 +47,7 @@ def run(args: Namespace) -> int:
         now = spec_of(found)
         lines = changes(now, target.spec) if now is not None else []
         if not args.dry_run:
-            rollout_cluster.patch(address, body_of(found, now, target))
+            _go(address, found, target)
     except (cluster.NotFoundError, RolloutError) as error:
         return _fail(str(error), ABSENT)
     except cluster.ClusterError as error:
@@ -59,7 +59,21 @@ def run(args: Namespace) -> int:
     return OK
 
 
-def body_of(found: Found, now: InferenceServiceSpec | None, target: Revision) -> dict[str, Any]:
+def _go(address: Address, found: Found, target: Revision) -> None:
+    """Patch the service. Its status may change at any moment; a change of the spec ends it (ChangedError)."""
+    for left in reversed(range(TRIES)):
+        try:
+            rollout_cluster.patch(address, body_of(found, target))
+        except ChangedError:
+            generation = found.service["metadata"].get("generation")
+            found = rollout_cluster.load(address)
+            if not left or found.service["metadata"].get("generation") != generation:
+                raise
+        else:
+            return
+
+
+def body_of(found: Found, target: Revision) -> dict[str, Any]:
     """The merge patch of the service; only of the very object that was read.
 
     A spec that can't be read gives way to the whole spec of the revision.
@@ -68,6 +82,7 @@ def body_of(found: Found, now: InferenceServiceSpec | None, target: Revision) ->
         "resourceVersion": found.service["metadata"]["resourceVersion"],
         "annotations": {ANNOTATION_PROMOTE: target.name},
     }
+    now = spec_of(found)
     if now is None:
         whole = merge_patch(found.service.get("spec") or {}, target.spec.to_json())
         return {"metadata": metadata, "spec": whole}

@@ -22,6 +22,10 @@ from drumline.cli.cluster import (
 )
 
 
+class ChangedError(ClusterError):
+    """The service was changed since it was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """A service as it stands, and the ControllerRevisions that it owns."""
@@ -59,7 +63,7 @@ def load(address: Address) -> Found:
 
 
 def patch(address: Address, body: Mapping[str, Any]) -> None:
-    """Merge `body` into the service. NotFoundError; ClusterError, also when it was changed meanwhile."""
+    """Merge `body` into the service. NotFoundError, ChangedError, ClusterError."""
     asyncio.run(_patch(address, body))
 
 
@@ -120,6 +124,6 @@ async def _session(address: Address) -> AsyncIterator[Any]:
         what = f"{address.namespace}/{address.name}"
         raise NotFoundError(f"InferenceService {what} not found: {error}") from error
     except Conflict as error:
-        raise ClusterError(f"it was changed meanwhile; look at it and try again: {error}") from error
+        raise ChangedError(f"it was changed meanwhile; look at it and try again: {error}") from error
     except DrumlineError as error:
         raise ClusterError(str(error)) from error

@@ -31,13 +31,9 @@ def run(args: Namespace) -> int:
     """Promote; the exit code."""
     try:
         address = rollout_cluster.address_of(args)
-        found = rollout_cluster.load(address)
-        revision = promotable(found)
-        metadata = {
-            "resourceVersion": found.service["metadata"]["resourceVersion"],
-            "annotations": {ANNOTATION_PROMOTE: revision},
-        }
-        rollout_cluster.patch(address, {"metadata": metadata})
+        revision = promotable(rollout_cluster.load(address))
+        # it names the revision, so it does no harm to a service that changes at this moment
+        rollout_cluster.patch(address, {"metadata": {"annotations": {ANNOTATION_PROMOTE: revision}}})
     except RolloutError as error:
         return _fail(str(error), INVALID)
     except cluster.NotFoundError as error:

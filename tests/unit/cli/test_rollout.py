@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from drumline.api.meta import ANNOTATION_PROMOTE
+from drumline.cli.goodput import OK, UNREACHABLE
+from drumline.cli.main import main
 from drumline.cli.rollout_back import body_of
-from drumline.cli.rollout_cluster import Found
+from drumline.cli.rollout_cluster import ChangedError, Found
 from drumline.cli.rollout_list import raw, table
 from drumline.cli.rollout_promote import promotable
 from drumline.cli.rollout_view import NoRevisionError, RolloutError, changes, history, spec_of, way_back
@@ -120,7 +122,7 @@ def test_no_way_back(current: str, number: int | None, message: str) -> None:
 def test_going_back_keeps_the_numbers_and_asks_for_no_canary() -> None:
     known = found()
     target = way_back(history(known), None)
-    body = body_of(known, spec_of(known), target)
+    body = body_of(known, target)
     assert body["metadata"] == {"resourceVersion": "77", "annotations": {ANNOTATION_PROMOTE: "chat-b"}}
     (one,) = body["spec"]["roles"]
     assert one["replicas"] == 3
@@ -131,7 +133,7 @@ def test_going_back_keeps_the_numbers_and_asks_for_no_canary() -> None:
 def test_a_spec_that_cannot_be_read_gives_way_to_the_whole_revision() -> None:
     known = found(spec_now={"roles": "none", "other": 1})
     assert spec_of(known) is None
-    body = body_of(known, None, way_back(history(known), None))
+    body = body_of(known, way_back(history(known), None))
     assert body["spec"]["other"] is None
     assert body["spec"]["roles"][0]["replicas"] == 1
 
@@ -144,3 +146,35 @@ def test_what_is_promoted_is_the_revision_on_its_way() -> None:
     late.service["metadata"]["generation"] = 4
     with pytest.raises(RolloutError, match="has not looked"):
         promotable(late)
+
+
+def test_a_status_written_meanwhile_is_no_hindrance_and_a_changed_spec_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    versions = iter(["77", "78", "79"])
+    answers: list[Found] = []
+
+    def load(address: object) -> Found:
+        known = found()
+        known.service["metadata"]["resourceVersion"] = next(versions)
+        answers.append(known)
+        return known
+
+    def patch(address: object, body: dict[str, Any]) -> None:
+        if body["metadata"]["resourceVersion"] != "79":
+            raise ChangedError("changed")
+
+    monkeypatch.setattr("drumline.cli.rollout_cluster.load", load)
+    monkeypatch.setattr("drumline.cli.rollout_cluster.patch", patch)
+    assert main(["rollback", "chat", "-n", "ns"]) == OK
+    assert len(answers) == 3
+    versions = iter(["1", "2"])
+    generations = iter([3, 4])
+
+    def other(address: object) -> Found:
+        known = load(address)
+        known.service["metadata"]["generation"] = next(generations)
+        return known
+
+    monkeypatch.setattr("drumline.cli.rollout_cluster.load", other)
+    assert main(["rollback", "chat", "-n", "ns"]) == UNREACHABLE
