@@ -12,7 +12,8 @@ from drumline.runtime import shell_life
 from drumline.runtime.config import Config
 from drumline.runtime.errors import LeaseLost, NotFound, Unavailable
 from drumline.runtime.metrics_census import Census
-from drumline.runtime.shell_life import Built, Process, Replica
+from drumline.runtime.shell_life import Built, Lane, Process, Replica
+from drumline.runtime.workqueue import WorkQueue
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -196,6 +197,52 @@ async def test_lost_lease_ends_the_process(monkeypatch) -> None:
     assert "died" in story.order
     assert "work ends" not in story.order
     assert 10 <= story.events[story.order.index("died")][0] <= 15
+
+
+class Beside:
+    """A controller of another kind."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.seen: list[tuple[float, tuple[str, str]]] = []
+
+    async def mirror(self) -> None:
+        self.story.note("other mirrored")
+
+    async def start(self) -> None:
+        self.story.note("other started")
+
+    async def reconcile(self, key: tuple[str, str]) -> float | None:
+        self.seen.append((self.story.now(), key))
+        return None
+
+    async def stop(self) -> None:
+        self.story.note("other stopped")
+
+
+async def test_another_kind_has_a_queue_and_workers_of_its_own(monkeypatch) -> None:
+    story = Story(monkeypatch, workers=1)
+    story.work = 100
+    beside = Beside(story)
+    lane: Lane = Lane("InferenceService", "inferenceservices", beside, WorkQueue())
+    monkeypatch.setattr(story, "build", lambda *_: Built(story, Census, (lane,)))
+    story.client = Client(story)
+    story.replica._build = story.build
+    task = asyncio.create_task(story.replica.run())
+    await asyncio.sleep(5)
+    story.replica.changed("inferenceservices", ("ns", "chat"))
+    story.replica.changed("trainingjobs", ("ns", "another"))
+    story.replica.changed("somethingelse", ("ns", "x"))
+    await asyncio.sleep(1)
+    assert beside.seen == [(5.0, ("ns", "chat"))]  # though the only worker of jobs is busy
+    text = story.replica.metrics.render().decode()
+    assert 'drumline_reconcile_duration_seconds_count{kind="InferenceService",result="success"} 1.0' in text
+    assert "drumline_workqueue_depth 1.0" in text
+    story.replica.stopping.set()
+    await task
+    assert story.order[1:3] == ["mirrored", "other mirrored"]
+    assert story.order.index("started") < story.order.index("other started")
+    assert story.order.index("other stopped") < story.order.index("stopped")
 
 
 async def test_reconciles_are_measured(monkeypatch) -> None:
