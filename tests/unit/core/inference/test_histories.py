@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from drumline.api.inference_status import GroupPhase
 from drumline.core.gang.plan import Create
 from drumline.core.inference.groups import every, live
 from tests.unit.core.inference import services
@@ -147,7 +148,8 @@ class Histories(RuleBasedStateMachine):
         used = {name: self.world.capacity.now.used(name).get(GPU, 0) for name in NODES}
         by_status, by_pods = Counter(), Counter()
         for _, group in every(self.world.view()):
-            by_status.update({node: 4 * group.nodes.count(node) for node in set(group.nodes)})
+            if group.phase is not GroupPhase.WAITING:  # such a one begins by a grant only
+                by_status.update({node: 4 * group.nodes.count(node) for node in set(group.nodes)})
         for pod in self.world.pods.values():
             if pod.node and not pod.terminal:
                 by_pods[pod.node] += dict(pod.requests)[GPU]

@@ -2,7 +2,8 @@
 
 A restart keeps its nodes: while they are all well and not avoided, the next attempt begins on them with no new
 admission. Else the group asks again and keeps what it holds, for `gangTimeoutSeconds` at most; after that its nodes
-are free for others while it waits. The nodes it had are preferred.
+are free for others while it waits. The nodes it had are preferred, but it begins on them by a grant only: what it
+was granted elsewhere meanwhile may have let others in here.
 
 A role with `startAfter` does not begin before each role named there has a group in service. Once one of its groups
 has begun it is not held up again: the order is one of starting, not of living. Roles with no groups to have are not
@@ -74,9 +75,16 @@ def _considered(view: View, role: str, group: GroupStatus) -> View:
     size = group_shape(spec, role, view.obs.catalog, group.variant).size
     if spec.profile is Profile.EDGE:
         return _begin(view, role, group, ("",) * size)
-    if len(group.nodes) == size and not _avoided(view, group).intersection(group.nodes):
+    if _keeps_nodes(view, role, group, size):
         return _begin(view, role, group, group.nodes)
     return _asked(view, role, found, _queued(view, group))
+
+
+def _keeps_nodes(view: View, role: str, group: GroupStatus, size: int) -> bool:
+    """Whether a group that rests may begin where it was. Once it has asked for a place only a grant counts."""
+    granted = isinstance(view.obs.admission.get(view.uid_of(role, group.id)), Granted)
+    well = not _avoided(view, group).intersection(group.nodes)
+    return group.phase is GroupPhase.BACKOFF and len(group.nodes) == size and well and not granted
 
 
 def awaited(view: View, role: InferenceRoleSpec) -> tuple[str, ...]:

@@ -87,6 +87,14 @@ def test_a_restart_asks_again_when_a_node_is_not_well_and_holds_the_others(obser
     assert (found.phase, found.nodes) == (GroupPhase.WAITING, rests.nodes)
 
 
+def test_a_group_that_asked_for_a_place_begins_by_a_grant_only() -> None:
+    held = services.group(phase=GroupPhase.WAITING, created=False, queued_at=services.ago(5))
+    assert len(judged(one(held)).queue) == 1, "its nodes are well again, and may be somebody else's"
+    rests = services.group(phase=GroupPhase.BACKOFF, created=False)
+    granted = services.granted(one(rests), "serve", 0, "a", "b")
+    assert group_of(judged(granted).status).nodes == ("a", "b")
+
+
 def test_nodes_are_held_for_the_gang_timeout_only() -> None:
     held = services.group(phase=GroupPhase.WAITING, created=False, queued_at=services.ago(100))
     view = judged(one(held, lost=frozenset({"node-0-1"})))
