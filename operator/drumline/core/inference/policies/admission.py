@@ -37,8 +37,13 @@ NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there y
 def admission(view: View) -> View:
     """Begin the attempts that may begin; for the rest say why they wait."""
     for role, group in every(view):
-        if not (live(group) or is_going(group) or group.phase is GroupPhase.FAILED):
-            view = _considered(view, role, group)
+        if is_going(group) or group.created or group.phase is GroupPhase.FAILED:
+            continue
+        size = _size(view, role, group)
+        if size is None:
+            view = _lost(view, role, group)
+        elif not live(group):
+            view = _considered(view, role, group, size)
     return view
 
 
@@ -62,17 +67,31 @@ def request_of(view: View, role: str, group: GroupStatus) -> GangRequest:
     return near(view, role, request)
 
 
-def _considered(view: View, role: str, group: GroupStatus) -> View:
-    found = view.role_spec_of(role, group)
-    if found is None:
+def _size(view: View, role: str, group: GroupStatus) -> int | None:
+    """Pods of the group; None when its revision, or what the catalogue must know of it, is not to be had any more."""
+    spec = view.spec_of(group)
+    try:
+        return group_shape(spec, role, view.obs.catalog, group.variant).size if spec is not None else None
+    except (IndexError, KeyError, ValueError):
+        return None
+
+
+def _lost(view: View, role: str, group: GroupStatus) -> View:
+    """A group that began makes room for another; one that never did says why, or others would follow it for ever."""
+    if group.attempt:
         return finish(view, role, group, DrainReason.REVISION_LOST)
+    text = f"{DrainReason.REVISION_LOST}: revision {group.revision} is not to be had any more"
+    return view.put(role, group.model_copy(update={"message": text}))
+
+
+def _considered(view: View, role: str, group: GroupStatus, size: int) -> View:
     wait = unix(group.next_attempt_at) - view.now
     if wait > 0:
         return view.again_in(wait)
+    spec = view.spec_of(group) or view.spec
+    found = next(r for r in spec.roles if r.name == role)
     if awaited(view, found):
         return view
-    spec = view.spec_of(group) or view.spec
-    size = group_shape(spec, role, view.obs.catalog, group.variant).size
     if spec.profile is Profile.EDGE:
         return _begin(view, role, group, ("",) * size)
     if _keeps_nodes(view, role, group, size):

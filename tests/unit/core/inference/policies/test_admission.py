@@ -124,9 +124,22 @@ def test_a_class_that_is_not_there_is_looked_for_again() -> None:
     assert view.events[0].reason == Reason.NO_PRIORITY_CLASS
 
 
-def test_a_group_whose_revision_is_gone_is_replaced() -> None:
-    group = group_of(judged(one(waiting(revision="chat-gone"))).status)
-    assert (group.phase, group.drain_reason) == (GroupPhase.DRAINING, DrainReason.REVISION_LOST)
+def of_yesterday(group):
+    """The group's revision asks for what the catalogue does not know any more."""
+    observation = one(group)
+    was = services.parsed(services.spec(services.role(accelerator={"type": "of-yesterday"})))
+    return replace(
+        observation, revisions={services.OLD: replace(observation.revisions[services.NEW], spec=was)}
+    )
+
+
+@pytest.mark.parametrize("observed", [one, of_yesterday], ids=["gone", "unknown accelerator"])
+def test_a_group_that_can_not_be_made_any_more_makes_room(observed) -> None:
+    found = group_of(judged(observed(services.starting(revision=services.OLD))).status)
+    assert (found.nodes, found.drain_reason) == ((), DrainReason.REVISION_LOST)
+    new = judged(observed(waiting(revision=services.OLD)))
+    assert "RevisionLost" in (group_of(new.status).message or "")
+    assert (new.queue, group_of(new.status).phase) == ((), GroupPhase.WAITING)
 
 
 def test_edge_pods_begin_at_once_on_whatever_node_the_scheduler_likes() -> None:
