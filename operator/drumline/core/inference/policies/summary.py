@@ -118,7 +118,7 @@ def _waits_for(view: View, role: str, group: GroupStatus) -> Why:
         return answer.reason, answer.message
     if view.obs.priority is None:
         return Reason.NO_PRIORITY_CLASS, group.message or ""
-    return Reason.QUEUED, "waiting for the next admission round"
+    return Reason.QUEUED, group.message or "waiting for the next admission round"
 
 
 def _available(view: View) -> View:
