@@ -25,10 +25,12 @@ def with_services(census: Census, world: ServiceWorld) -> Census:
 
 def _hold(world: ServiceWorld, record: ServiceRecord, held: Counter[str]) -> None:
     variants = {(r.name, g.id): g.variant for r in record.status.roles for g in r.groups}
+    shapes = {key: _shape(record, *key) for key in {(role, v) for (role, _), v in variants.items()}}
     for pod in world.shared.pods.store.by("job", record.meta.uid).values():
         if pod.member is None or not pod.bound or pod.terminal:
             continue
-        shape = _shape(record, pod.member.role, variants.get((pod.member.role, pod.member.slice), 0))
+        role = pod.member.role
+        shape = shapes.get((role, variants.get((role, pod.member.slice), 0)))
         if shape is not None:
             held[shape.accelerator] += shape.chips_per_worker
 

@@ -1,7 +1,7 @@
 """What the outcome of a plan means for the next observation of a service.
 
-A name that is taken is looked at again every few seconds, so that whoever gives it up ends the conflict. A create
-that was refused for good concerns one group. What was written counts once the mirror shows it: until then the
+A name that is taken is looked at again every few seconds, so that whoever gives it up ends the conflict. A pod that
+was refused for good, or whose name is taken, concerns one group: its next attempt has other names. What was written counts once the mirror shows it: until then the
 service is not looked at, for some seconds at most.
 """
 
@@ -71,11 +71,12 @@ def learn(record: ServiceRecord, memory: ServiceMemory, plan: Plan, outcome: Out
         _await(memory, what, Awaited(until, gone=deleted_uid(plan, what)))
     for what in outcome.applied:
         _published(record, memory, plan, what, clocks)
-    if isinstance(error, NameConflict):
+    refused = created_pod(plan, outcome.failed) if error is not None else None
+    if isinstance(error, NameConflict) and refused is None:
         memory.foreign[error.object_name] = clocks.now()
         return True
-    refused = created_pod(plan, outcome.failed) if error is not None else None
-    if error is None or refused is None or not is_final(error, memory.conflicts):
+    final = error is not None and (isinstance(error, NameConflict) or is_final(error, memory.conflicts))
+    if error is None or refused is None or not final:
         return False
     member = member_of(refused["metadata"]["labels"], record.meta.uid)
     if member is not None:

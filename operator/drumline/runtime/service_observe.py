@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ from drumline.core.inference.observation import Child, Observation, Revision, Ro
 from drumline.core.inference.render import read_revision
 from drumline.core.inference.signals import Signals
 from drumline.runtime.observe import priority_of
+from drumline.runtime.records import OwnedRecord
 from drumline.runtime.service_records import ServiceRecord
 from drumline.runtime.service_world import CHILDREN, ServiceMemory, ServiceWorld
+
+logger = logging.getLogger(__name__)
 
 Pods = Mapping[tuple[str, int], tuple[Pod, ...]]
 
@@ -97,15 +101,21 @@ def _unfit(
 
 
 def _revisions(world: ServiceWorld, uid: str, memory: ServiceMemory) -> dict[str, Revision]:
-    """By name; each is read once."""
-    found = world.owned("controllerrevisions", uid)
-    known = memory.revisions
-    memory.revisions = {
-        r.uid: known[r.uid] if r.uid in known else read_revision(r.document)
-        for r in found
-        if r.document is not None
-    }
-    return {r.name: r for r in memory.revisions.values()}
+    """By name; each is read once for each of its numbers. One that can't be read is not there."""
+    read: dict[tuple[str, int], Revision | None] = {}
+    for record in world.owned("controllerrevisions", uid):
+        key = record.uid, int((record.document or {}).get("revision") or 0)
+        read[key] = memory.revisions[key] if key in memory.revisions else _read(record)
+    memory.revisions = read
+    return {r.name: r for r in read.values() if r is not None}
+
+
+def _read(record: OwnedRecord) -> Revision | None:
+    try:
+        return read_revision(record.document or {})
+    except (TypeError, ValueError) as error:
+        logger.warning("revision %s/%s cannot be read: %s", record.namespace, record.name, error)
+        return None
 
 
 def _children(world: ServiceWorld, record: ServiceRecord) -> dict[str, Child]:

@@ -51,7 +51,7 @@ class ServiceMemory:
     blocked: dict[str, tuple[int, str]] = field(default_factory=dict)  # gang → attempt, a final no
     foreign: dict[str, float] = field(default_factory=dict)  # "services/x" → when it was looked at
     awaited: dict[str, Awaited] = field(default_factory=dict)  # by "services/x"
-    revisions: dict[str, Revision] = field(default_factory=dict)  # by uid, read once
+    revisions: dict[tuple[str, int], Revision | None] = field(default_factory=dict)  # by uid and number
     published: dict[str, Published] = field(default_factory=dict)  # slices written, not yet seen
     peers: bool = False  # the headless Service was written, not yet seen
     last_published_at: float = 0.0

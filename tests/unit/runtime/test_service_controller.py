@@ -238,6 +238,14 @@ async def test_a_name_that_is_taken_is_remembered(lab):
     assert lab.controller._observe(lab.sees(services.service())).foreign == {"services/chat"}
 
 
+async def test_a_pod_whose_name_is_taken_costs_its_group_an_attempt_and_no_other(lab):
+    observation = services.with_groups(services.service(), "serve", services.starting())
+    record, plan = lab.sees(observation), _creating(observation)
+    outcome = Outcome(failed="pods/chat-serve-1-0-0", error=NameConflict("pods/chat-serve-1-0-0", "not ours"))
+    assert learn(record, lab.memory, plan, outcome, lab.controller._clocks)
+    assert (set(lab.memory.blocked), lab.memory.foreign) == ({GANG}, {})
+
+
 async def test_refusals_reach_the_observation_by_gang(lab):
     lab.ask(waiting())
     lab.jobs.admitter._answers[GANG] = Refusal("Queued", "later")

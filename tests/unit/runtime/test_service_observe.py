@@ -98,6 +98,13 @@ async def test_a_revision_is_read_once(lab):
     first = observed(lab, service).revisions[services.NEW]
     assert (first.uid, first.number, first.spec) == ("rev", 2, service.spec)
     assert observed(lab, service).revisions[services.NEW] is first
+    lab.jobs.world.revisions.store.put(
+        ("ns", services.NEW), read_owned({**manifest, "metadata": metadata, "revision": 3})
+    )
+    assert observed(lab, service).revisions[services.NEW].number == 3
+    odd = {**manifest, "metadata": metadata, "revision": 4, "data": {"spec": {"roles": 7}}}
+    lab.jobs.world.revisions.store.put(("ns", services.NEW), read_owned(odd))
+    assert observed(lab, service).revisions == {}
 
 
 async def test_what_was_published_counts_before_the_mirror_shows_it(lab):
