@@ -148,7 +148,7 @@ def _routed(view: View) -> View:
         return view if known is None else view.with_status(conditions=rest)
     if not lacking:
         return view.condition(kind, True, Reason.ROUTES_APPLIED, "what routes requests is applied")
-    text = f"the cluster has no {' and no '.join(lacking)}; requests come in through the Services alone"
+    text = f"no {' and no '.join(lacking)} can be made: the cluster has no such kind, or the operator is to leave them alone"
     if known is None or known.message != text:
         view = view.event("Warning", Reason.NO_GATEWAY_API, text)
     return view.condition(kind, False, Reason.NO_GATEWAY_API, text)

@@ -244,7 +244,7 @@ def test_without_the_kinds_nothing_breaks_and_it_is_said_once() -> None:
     assert set(applied(view)) == {"services/chat", "services/chat-serve", "poddisruptionbudgets/chat-serve"}
     assert services.reason(view.status, ServiceCondition.ROUTED) == ("False", "GatewayApiMissing")
     assert [(e.type, e.reason) for e in view.events] == [("Warning", "GatewayApiMissing")]
-    assert "no HTTPRoute and no InferencePool" in view.events[0].message
+    assert "no HTTPRoute and no InferencePool can be made" in view.events[0].message
     assert run(replace(observation, status=view.status)).events == ()
     found = run(replace(observation, status=view.status, settings=BOTH))
     assert services.reason(found.status, ServiceCondition.ROUTED) == ("True", "RoutesApplied")
