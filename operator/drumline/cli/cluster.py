@@ -1,4 +1,4 @@
-"""TrainingJobs of a cluster, read with the user's own kubeconfig."""
+"""TrainingJobs and InferenceServices of a cluster, read with the user's own kubeconfig."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import yaml
 
-from drumline.api.meta import TRAINING_JOBS
+from drumline.api.meta import INFERENCE_SERVICE, INFERENCE_SERVICES, TRAINING_JOB, TRAINING_JOBS
 
 Manifest = Mapping[str, Any]
 
+PLURALS: Final = {TRAINING_JOB: TRAINING_JOBS, INFERENCE_SERVICE: INFERENCE_SERVICES}
 PAGE: Final = 500  # objects a request
 CONNECT_ATTEMPTS: Final = 2  # a person waits
 
@@ -24,8 +25,12 @@ class ClusterError(Exception):
     """The cluster can't be reached, or refused; the message says why."""
 
 
+class RefusedError(ClusterError):
+    """The user may not read that."""
+
+
 class NotFoundError(ClusterError):
-    """No such job."""
+    """No such object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class Access:
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare kubectl's options for reaching a cluster."""
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
-    parser.add_argument("-A", "--all-namespaces", action="store_true", help="jobs of all namespaces")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="objects of all namespaces")
     parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
     parser.add_argument("--context", help="default: the kubeconfig's current context")
 
@@ -70,33 +75,37 @@ def _document(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def list_jobs(access: Access, namespace: str) -> list[Manifest]:
-    """TrainingJobs of a namespace; of all where it is empty. ClusterError."""
-    return asyncio.run(_read(access, namespace, ""))
+def list_all(access: Access, kind: str, namespace: str) -> list[Manifest]:
+    """Objects of a kind in a namespace; in all where it is empty. NotFoundError, ClusterError."""
+    return asyncio.run(_read(access, kind, namespace, ""))
 
 
-def get_job(access: Access, namespace: str, name: str) -> Manifest:
-    """One TrainingJob. NotFoundError, ClusterError."""
-    return asyncio.run(_read(access, namespace, name))[0]
+def get(access: Access, kind: str, namespace: str, name: str) -> Manifest:
+    """One object. NotFoundError, ClusterError."""
+    return asyncio.run(_read(access, kind, namespace, name))[0]
 
 
-async def _read(access: Access, namespace: str, name: str) -> list[Manifest]:
+async def _read(access: Access, kind: str, namespace: str, name: str) -> list[Manifest]:
     # what follows takes half a second to import, and reading a file needs none of it
-    from drumline.runtime.errors import DrumlineError, NotFound  # noqa: PLC0415
+    from drumline.runtime.errors import DrumlineError, Forbidden, NotFound  # noqa: PLC0415
     from drumline.runtime.http_paths import resource_path  # noqa: PLC0415
     from drumline.runtime.kube import connect  # noqa: PLC0415
 
-    path = resource_path(TRAINING_JOBS, namespace, name)
+    path = resource_path(PLURALS[kind], namespace, name)
     try:
         async with await connect(
             access.kubeconfig or None, access.context, attempts=CONNECT_ATTEMPTS
         ) as client:
-            return [await client.request("GET", path)] if name else await _list(client, path)
+            found = [await client.request("GET", path)] if name else await _list(client, path)
     except NotFound as error:
-        what = f"TrainingJob {namespace}/{name} not found" if name else "this cluster has no TrainingJobs"
+        what = f"{kind} {namespace}/{name} not found" if name else f"this cluster has no {kind}s"
         raise NotFoundError(f"{what}: {error}") from error
+    except Forbidden as error:
+        raise RefusedError(str(error)) from error
     except DrumlineError as error:
         raise ClusterError(str(error)) from error
+    # the items of a list do not say what they are
+    return [{**item, "kind": kind} for item in found]
 
 
 async def _list(client: Any, path: str) -> list[Manifest]:

@@ -1,7 +1,7 @@
-"""``kubectl drumline goodput``: where the accelerator time of jobs went.
+"""``kubectl drumline goodput``: where the accelerator time of jobs and services went.
 
-Exit codes: 0 shown, 1 the cluster can't be reached or refused, 2 the input is not valid, 3 no such job or no
-ledger yet.
+Exit codes: 0 shown, 1 the cluster can't be reached or refused, 2 the input is not valid, 3 no such object or no
+account of it yet.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any, Final
 
-from drumline.cli import cluster, manifests
+from drumline.api.meta import INFERENCE_SERVICE
+from drumline.cli import cluster, goodput_find, manifests
 from drumline.cli.goodput_html import page
 from drumline.cli.goodput_raw import raw
+from drumline.cli.goodput_service_raw import service_raw
+from drumline.cli.goodput_service_text import service_breakdown, service_overview
+from drumline.cli.goodput_service_view import ServiceView, service_view_of
 from drumline.cli.goodput_text import breakdown, overview
 from drumline.cli.goodput_view import JobView, NoGoodputError, named, view_of
 from drumline.cli.terminal import terminal_of
@@ -23,14 +27,19 @@ UNREACHABLE: Final = 1
 INVALID: Final = 2
 ABSENT: Final = 3
 
-HELP: Final = "show where the accelerator time of TrainingJobs went"
+HELP: Final = "show where the accelerator time of TrainingJobs and InferenceServices went"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("job", nargs="?", metavar="JOB", help="one job in full; without it, a table of jobs")
     parser.add_argument(
-        "-f", "--filename", metavar="FILE", help="read TrainingJobs from a file, - for stdin; no cluster"
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="one job or service in full, as NAME, trainingjob/NAME or inferenceservice/NAME; without it, tables",
+    )
+    parser.add_argument(
+        "-f", "--filename", metavar="FILE", help="read objects from a file, - for stdin; no cluster"
     )
     cluster.add_arguments(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
@@ -41,10 +50,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Read and show; the exit code."""
     try:
-        jobs = _jobs(args)
-        if args.job or args.html or (args.filename and len(jobs) == 1):
-            return _show_one(args, jobs)
-        return _show_all(args, jobs)
+        found = goodput_find.objects(args)
+        if args.name or args.html or (args.filename and len(found) == 1):
+            return _show_one(args, found)
+        return _show_all(args, found)
     except manifests.InputError as error:
         return _fail(str(error), INVALID)
     except (cluster.NotFoundError, NoGoodputError) as error:
@@ -55,25 +64,12 @@ def run(args: Namespace) -> int:
         return _fail(f"{args.html}: {error}", INVALID)
 
 
-def _jobs(args: Namespace) -> list[manifests.Manifest]:
-    """The jobs that the arguments ask for."""
-    if args.filename:
-        found = manifests.training_jobs(args.filename)
-        wanted = [job for job in found if args.job in (None, named(job)[0])]
-        if args.job and not wanted:
-            raise cluster.NotFoundError(f"{args.filename}: no TrainingJob {args.job} in it")
-        return wanted
-    access = cluster.access_of(args)
-    namespace = args.namespace or cluster.namespace_of(access)
-    if args.job:
-        return [cluster.get_job(access, namespace, args.job)]
-    return cluster.list_jobs(access, "" if args.all_namespaces else namespace)
-
-
-def _show_one(args: Namespace, jobs: list[manifests.Manifest]) -> int:
-    if len(jobs) != 1:
-        raise manifests.InputError(f"{len(jobs)} jobs found; name the one to report on")
-    view = view_of(jobs[0])
+def _show_one(args: Namespace, found: list[manifests.Manifest]) -> int:
+    if len(found) != 1:
+        raise manifests.InputError(f"{len(found)} objects found; name the one to report on")
+    if _is_service(found[0]):
+        return _show_service(args, service_view_of(found[0]))
+    view = view_of(found[0])
     if args.html == "-":
         sys.stdout.write(page(view))
     elif args.html:
@@ -86,17 +82,39 @@ def _show_one(args: Namespace, jobs: list[manifests.Manifest]) -> int:
     return OK
 
 
-def _show_all(args: Namespace, jobs: list[manifests.Manifest]) -> int:
-    views = [(job, _view_or_none(job)) for job in jobs]
-    if args.output != "text":
-        _dump({"items": [raw(view) for _, view in views if view]}, args.output)
-        return OK
-    if not jobs:
-        sys.stderr.write("No TrainingJobs found.\n")
-        return OK
-    rows = [(named(job)[1], named(job)[0], _phase(job), view) for job, view in views]
-    sys.stdout.write(overview(rows, namespaces=bool(args.all_namespaces or args.filename)))
+def _show_service(args: Namespace, view: ServiceView) -> int:
+    if args.html:
+        raise manifests.InputError("--html writes reports of TrainingJobs, not of InferenceServices")
+    if args.output == "text":
+        sys.stdout.write(service_breakdown(view, terminal_of(sys.stdout)))
+    else:
+        _dump(service_raw(view), args.output)
     return OK
+
+
+def _show_all(args: Namespace, found: list[manifests.Manifest]) -> int:
+    jobs = [(o, _view_or_none(o)) for o in found if not _is_service(o)]
+    services = [(o, _service_view_or_none(o)) for o in found if _is_service(o)]
+    if args.output != "text":
+        items = [raw(view) for _, view in jobs if view]
+        items += [service_raw(view) for _, view in services if view]
+        _dump({"items": items}, args.output)
+        return OK
+    if not found:
+        sys.stderr.write("No TrainingJobs or InferenceServices found.\n")
+    namespaces = bool(args.all_namespaces or args.filename)
+    tables = []
+    if jobs:
+        tables.append(overview([(*_head(o), view) for o, view in jobs], namespaces=namespaces))
+    if services:
+        rows = [(*_head(o), view) for o, view in services]
+        tables.append(service_overview(rows, namespaces=namespaces))
+    sys.stdout.write("\n".join(tables))
+    return OK
+
+
+def _is_service(manifest: manifests.Manifest) -> bool:
+    return manifest.get("kind") == INFERENCE_SERVICE
 
 
 def _view_or_none(job: manifests.Manifest) -> JobView | None:
@@ -106,8 +124,17 @@ def _view_or_none(job: manifests.Manifest) -> JobView | None:
         return None
 
 
-def _phase(job: manifests.Manifest) -> str:
-    return str((job.get("status") or {}).get("phase") or "")
+def _service_view_or_none(service: manifests.Manifest) -> ServiceView | None:
+    try:
+        return service_view_of(service)
+    except NoGoodputError:
+        return None
+
+
+def _head(manifest: manifests.Manifest) -> tuple[str, str, str]:
+    """Namespace, name, phase."""
+    name, namespace = named(manifest)
+    return namespace, name, str((manifest.get("status") or {}).get("phase") or "")
 
 
 def _dump(body: dict[str, Any], output: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from drumline.api.meta import TRAINING_JOB
 from drumline.cli.goodput_view import MS_PER_HOUR, JobView
 
 _DIGITS: Final = 6
@@ -14,6 +15,7 @@ def raw(view: JobView) -> dict[str, Any]:
     goodput = view.goodput.to_json()
     goodput.pop("resume", None)
     return {
+        "kind": TRAINING_JOB,
         "namespace": view.namespace,
         "name": view.name,
         "phase": view.status.phase,

@@ -27,10 +27,10 @@ def breakdown(view: JobView, terminal: Terminal) -> str:
         _cost(view),
     )
     text = "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
-    return text if terminal.unicode else text.translate(_ASCII)
+    return text if terminal.unicode else text.translate(ASCII)
 
 
-_ASCII: Final = str.maketrans({"÷": "/", "×": "x", "·": "*", "−": "-", "±": "+/-"})
+ASCII: Final = str.maketrans({"÷": "/", "×": "x", "·": "*", "−": "-", "±": "+/-"})
 
 
 def overview(views: Sequence[tuple[str, str, str, JobView | None]], *, namespaces: bool) -> str:

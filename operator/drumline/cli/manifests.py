@@ -80,8 +80,16 @@ def one_of_ours(path: str) -> Manifest:
 
 def training_jobs(path: str) -> list[Manifest]:
     """Every TrainingJob of a file. InputError."""
-    documents = read_documents(path)
-    return [d for d in _items(documents) if d.get("kind") == TRAINING_JOB and _group(d) == GROUP]
+    return _of_kinds(path, TRAINING_JOB)
+
+
+def accounted(path: str) -> list[Manifest]:
+    """Every TrainingJob and InferenceService of a file, in its order. InputError."""
+    return _of_kinds(path, TRAINING_JOB, INFERENCE_SERVICE)
+
+
+def _of_kinds(path: str, *kinds: str) -> list[Manifest]:
+    return [d for d in _items(read_documents(path)) if d.get("kind") in kinds and _group(d) == GROUP]
 
 
 def nodes(path: str) -> list[Manifest]:

@@ -22,9 +22,7 @@ from tests.integration.monitoring import (
 )
 from tests.integration.operator.conftest import make_lab
 from tests.integration.operator.lab import Lab, Manifest
-from tests.integration.operator.test_goodput_restart import Replica, own_cluster, report_of
-
-__all__ = ["own_cluster"]
+from tests.integration.operator.test_goodput_restart import Replica, report_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -59,7 +59,7 @@ def test_a_name_chooses_among_them(tmp_path: Path, capsys: pytest.CaptureFixture
     file = written(tmp_path, job(), job("other"))
     assert shown(capsys, "other", "-f", file).startswith("research/other: Running")
     assert main(["goodput", "third", "-f", file]) == ABSENT
-    assert "no TrainingJob third in it" in capsys.readouterr().err
+    assert "no TrainingJob or InferenceService third in it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_report_of_several_jobs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path, job(), job("other"))
     assert main(["goodput", "-f", file, "--html", str(tmp_path / "r.html")]) == INVALID
-    assert "2 jobs found" in capsys.readouterr().err
+    assert "2 objects found" in capsys.readouterr().err
 
 
 def test_a_report_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
