@@ -6,38 +6,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from e2e.engines import claims
 from e2e.suites.pods import pod
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def engine_pod(
-    name: str, image: str, arguments: Sequence[str], trees: Mapping[str, Path], port: int
+    name: str, image: str, arguments: Sequence[str], trees: Mapping[str, Path], port: int, **spec: Any
 ) -> dict[str, Any]:
     """A pod on the real node that runs an engine's image, with host directories mounted read-only."""
-    volumes: list[dict[str, Any]] = [
-        {"name": f"tree-{index}", "hostPath": {"path": str(path), "type": "Directory"}}
-        for index, path in enumerate(trees.values())
+    hosted = [
+        {"name": volume["name"], "hostPath": {"path": str(path), "type": "Directory"}}
+        for volume, path in zip(claims.volumes(trees), trees.values(), strict=False)
     ]
-    mounts: list[dict[str, Any]] = [
-        {"name": volume["name"], "mountPath": place, "readOnly": True}
-        for volume, place in zip(list(volumes), trees, strict=True)
-    ]
-    # Some engines are several processes that share memory, and a container has 64 MiB for that.
-    volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "512Mi"}})
-    mounts.append({"name": "shm", "mountPath": "/dev/shm"})
-    health = {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1}
     container = {
         "args": list(arguments),
         "ports": [{"containerPort": port}],
-        "readinessProbe": health,
-        "volumeMounts": mounts,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "runAsNonRoot": True,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "readinessProbe": {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1},
+        "volumeMounts": claims.mounts(trees),
+        "securityContext": RESTRICTED,
     }
-    return pod(name, image, [], container=container, volumes=volumes)
+    return pod(name, image, [], container=container, volumes=[*hosted, claims.SHARED_MEMORY], **spec)
 
 
 def is_ready(found: Mapping[str, Any]) -> bool:

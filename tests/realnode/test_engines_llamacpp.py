@@ -1,7 +1,7 @@
 """llama.cpp's server, built from source, serves a tiny model in pods of the real node."""
 
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,16 +54,12 @@ def test_it_answers_and_counts(url: str) -> None:
 
 
 def test_what_is_in_flight_is_counted_until_it_is_answered(url: str) -> None:
-    answers: list[str] = []
-    calls = [threading.Thread(target=lambda: answers.append(complete(url, "Hello", 800))) for _ in range(6)]
-    for call in calls:
-        call.start()
-    # Four slots: two have to wait.
-    until(lambda: values(metrics(url))["llamacpp:requests_deferred"] == 2, "two requests to wait", 10)
-    assert values(metrics(url))["llamacpp:requests_processing"] == 4
-    for call in calls:
-        call.join()
-    assert [len(answer) for answer in answers] == [800] * 6
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(complete, url, "Hello", 800) for _ in range(6)]
+        # Four slots: two have to wait.
+        until(lambda: values(metrics(url))["llamacpp:requests_deferred"] == 2, "two requests to wait", 10)
+        assert values(metrics(url))["llamacpp:requests_processing"] == 4
+        assert [len(answer.result()) for answer in answers] == [800] * 6
     until(lambda: values(metrics(url))["llamacpp:requests_processing"] == 0, "all slots to be free", 10)
 
 
