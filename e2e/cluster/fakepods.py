@@ -11,6 +11,7 @@ Annotations change that; all values are strings, as annotations are:
 ``fake.drumline.dev/oom``              true: they end by being OOM-killed, at once without run-seconds
 ``fake.drumline.dev/never-ready``      true: Running, never Ready
 ``fake.drumline.dev/image-pull-fail``  true: Pending with ImagePullBackOff
+``fake.drumline.dev/pod-ip``           where somebody plays the pod's program, who listens there
 ``fake.drumline.dev/hang-terminating`` true: once deleted, stays Terminating until it is deleted by force
 ``fake.drumline.dev/only-ranks``       3,17: the others count only where label ``drumline.dev/rank`` is listed
 ``fake.drumline.dev/only-attempts``    1: the others count only where ``drumline.dev/attempt`` is listed
@@ -77,10 +78,14 @@ _ADDRESSES = """
 {{ with NodeIPsWith .spec.nodeName }}
 "hostIP": {{ index . 0 | Quote }}, "hostIPs": [{"ip": {{ index . 0 | Quote }}}],
 {{ end }}
+{{ $told := "" }}
+{{ if .metadata.annotations }}{{ $told = or (index .metadata.annotations "fake.drumline.dev/pod-ip") "" }}{{ end }}
 {{ $host := or .spec.hostNetwork false }}
-{{ with PodIPsWith .spec.nodeName $host .metadata.uid .metadata.name .metadata.namespace }}
+{{ if $told }}
+"podIP": {{ $told | Quote }}, "podIPs": [{"ip": {{ $told | Quote }}}],
+{{ else }}{{ with PodIPsWith .spec.nodeName $host .metadata.uid .metadata.name .metadata.namespace }}
 "podIP": {{ index . 0 | Quote }}, "podIPs": [{"ip": {{ index . 0 | Quote }}}],
-{{ end }}
+{{ end }}{{ end }}
 """
 _INIT_CONTAINERS = """
 {{ if .spec.initContainers }}

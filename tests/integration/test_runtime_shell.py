@@ -50,6 +50,23 @@ def job(name: str) -> dict[str, Any]:
     return {"apiVersion": "drumline.dev/v1alpha1", "kind": "TrainingJob", "metadata": metadata, "spec": spec}
 
 
+SERVICE = {
+    "apiVersion": "drumline.dev/v1alpha1",
+    "kind": "InferenceService",
+    "metadata": {"name": "chat"},
+    "spec": {
+        "suspend": True,
+        "roles": [
+            {
+                "name": "serve",
+                "accelerator": {"type": "cpu"},
+                "template": {"spec": {"containers": [{"name": "engine", "image": "none"}]}},
+            }
+        ],
+    },
+}
+
+
 class Operator:
     """One replica, as a person would start it outside a cluster."""
 
@@ -118,7 +135,7 @@ async def test_leads_is_ready_and_gives_the_lease_back(start, client, request) -
     operator = await start()
     await operator.until_ready()
     text = await operator.until_leader()
-    assert 'drumline_build_info{version="' in text
+    assert 'drumline_build_info{' in text
     assert 'drumline_jobs{phase="Running"} 0.0' in text
     assert 'drumline_api_requests_total{code="200",resource="pods",verb="list"}' in text
     assert await operator.end() == 0
@@ -160,19 +177,29 @@ async def test_nothing_of_ours_stays_on_a_users_object(start, client) -> None:
     await client.request("DELETE", f"{path}/a")
 
 
-async def test_kopf_only_says_which_job_changed(own_cluster, client) -> None:
-    changed: list[tuple[str, str]] = []
-    thread = KopfThread(Config(kubeconfig=str(own_cluster.kubeconfig)), changed.append)
+async def test_kopf_only_says_which_object_changed(own_cluster, client) -> None:
+    changed: list[tuple[str, tuple[str, str]]] = []
+
+    def hear(resource: str, key: tuple[str, str]) -> None:
+        changed.append((resource, key))
+
+    thread = KopfThread(Config(kubeconfig=str(own_cluster.kubeconfig)), hear)
     thread.start()
     path = resource_path("trainingjobs", "default")
     for name in ("x", "y"):
         await client.request("POST", path, body=job(name))
+    await client.request("POST", resource_path("inferenceservices", "default"), body=SERVICE)
+    expected = {
+        ("trainingjobs", ("default", "x")),
+        ("trainingjobs", ("default", "y")),
+        ("inferenceservices", ("default", "chat")),
+    }
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(120):
-            while not {("default", "x"), ("default", "y")} <= set(changed):
+            while not expected <= set(changed):
                 await asyncio.sleep(0.1)
     thread.stop()
-    assert set(changed) == {("default", "x"), ("default", "y")}
+    assert set(changed) == expected
     for name in ("x", "y"):
         metadata = (await client.request("GET", f"{path}/{name}"))["metadata"]
         assert metadata.keys().isdisjoint({"finalizers", "annotations"})

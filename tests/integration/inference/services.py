@@ -90,6 +90,13 @@ class Services:
             assert time.monotonic() < deadline, f"{resource} stay: {left}"
             await asyncio.sleep(0.1)
 
+    async def until_unready(self, name: str, group: int) -> None:
+        """Until no pod of that group's leader is ready."""
+        deadline = time.monotonic() + SECONDS
+        while any(map(is_pod_ready, await self.pods(name, group=str(group), worker="0"))):
+            assert time.monotonic() < deadline, f"group {group} stays in service"
+            await asyncio.sleep(0.1)
+
     async def pods(self, name: str, **labels: str) -> list[Manifest]:
         """The pods of a service, by name."""
         selector = ",".join(
