@@ -121,7 +121,8 @@ class RolloutStatus(StatusModel):
     revision: str | None = Field(default=None, max_length=MAX_NAME, description="Revision that it speaks of.")
     since: Time | None = Field(default=None, description="When the phase began.")
     canary_placed_at: Time | None = Field(
-        default=None, description="When all canary groups had a place: they are to be ready in time from here."
+        default=None,
+        description="When all canary groups had a place: they are to be ready in time from here.",
     )
     canary_ready_at: Time | None = Field(
         default=None, description="When all canary groups came into service."
