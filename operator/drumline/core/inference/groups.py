@@ -104,6 +104,6 @@ def gate(leader: Pod, open_: bool, now: float, message: str) -> Patch:
     return Patch("pods", leader.namespace, leader.name, leader.uid, body, "status")
 
 
-def deletions(pods: Iterable[Pod]) -> tuple[Delete, ...]:
-    """Deletes of the pods that nobody is deleting yet."""
-    return tuple(Delete("pods", p.namespace, p.name, p.uid) for p in pods if not p.deleting)
+def deletions(pods: Iterable[Pod], grace_seconds: int | None = None) -> tuple[Delete, ...]:
+    """Deletes of the pods that nobody is deleting yet; None = each with its own grace."""
+    return tuple(Delete("pods", p.namespace, p.name, p.uid, grace_seconds) for p in pods if not p.deleting)

@@ -1,13 +1,21 @@
 """Pods of attempts that are over go, all at once, and the entry of a finished group after the last of them.
 
+What is left of a failed attempt serves nobody: without a part of itself a group answers nothing, so its pods get
+`BROKEN_SECONDS` to end, whatever grace a server that has work would need. The next attempt waits for their nodes.
+
 Everything here follows from what is on record: a plan that was cut off is made up for by the next one.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from drumline.core.gang.plan import Delete
+from drumline.core.gang.types import Member
 from drumline.core.inference.groups import deletions, every, finished, live
-from drumline.core.inference.view import View
+from drumline.core.inference.view import View, is_going
+
+BROKEN_SECONDS: Final = 5
 
 
 def retire(view: View) -> View:
@@ -20,8 +28,14 @@ def retire(view: View) -> View:
         for pod in pods
         if pod.uid not in doomed and (pod.member is None or pod.member.attempt != attempts.get(key))
     ]
-    view = view.act(*deletions(old))
+    staying = {(role, group.id) for role, group in every(view) if not is_going(group)}
+    broken = [pod for pod in old if pod.member is not None and _group(pod.member) in staying]
+    view = view.act(*deletions(broken, BROKEN_SECONDS), *deletions(pod for pod in old if pod not in broken))
     for role, group in every(view):
         if finished(group) and not view.pods_of_any_attempt(role, group.id):
             view = view.drop(role, group.id)
     return view
+
+
+def _group(member: Member) -> tuple[str, int]:
+    return member.role, member.slice

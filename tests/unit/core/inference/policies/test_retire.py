@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drumline.api.inference_status import GroupPhase
 from drumline.core.inference import groups
-from drumline.core.inference.policies.retire import retire
+from drumline.core.inference.policies.retire import BROKEN_SECONDS, retire
 from tests.unit.core.inference import services
 from tests.unit.core.inference.services import deleted, group_of, with_groups
 
@@ -17,6 +17,15 @@ def test_pods_of_an_attempt_that_ended_go() -> None:
     backoff = services.group(phase=GroupPhase.BACKOFF, created=False)
     observation = with_groups(services.serving(count=2), "serve", backoff, services.group(1))
     assert deleted(retire(services.view(observation))) == ["chat-serve-1-0-0", "chat-serve-1-0-1"]
+
+
+def test_a_failed_attempt_gets_no_time_to_finish_requests_and_a_drained_one_does() -> None:
+    backoff = services.group(phase=GroupPhase.BACKOFF, created=False)
+    over = services.group(1, phase=GroupPhase.DRAINING, draining_since=services.ago(9), nodes=())
+    observation = with_groups(services.serving(count=2), "serve", backoff, over)
+    graces = {a.name: a.grace_seconds for stage in retire(services.view(observation)).actions for a in stage}
+    assert {graces["chat-serve-1-0-0"], graces["chat-serve-1-0-1"]} == {BROKEN_SECONDS}
+    assert {graces["chat-serve-1-1-0"], graces["chat-serve-1-1-1"]} == {None}
 
 
 def test_pods_of_an_earlier_attempt_go_while_a_later_one_runs() -> None:
