@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drumline.api.inference_status import InferenceServiceStatus, RolloutPhase
+from drumline.core.gang.clock import unix
 from drumline.core.inference.decide import decide
+from drumline.core.inference.observation import Settings
 from drumline.core.inference.view import is_going
 from tests.unit.core.inference import services
 from tests.unit.core.inference.cluster import ROUNDS, World, gpu_role
@@ -80,7 +82,8 @@ class Story:
         return wrote
 
     def is_overdue(self, group: Any) -> bool:
-        return group.evacuating_since is not None
+        since = group.evacuating_since
+        return since is not None and self.world.now - unix(since) >= Settings().evacuate_seconds
 
     def reconcile(self) -> None:
         for _ in range(ROUNDS):
