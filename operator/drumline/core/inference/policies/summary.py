@@ -21,7 +21,7 @@ from drumline.core.inference.groups import every
 from drumline.core.inference.policies.admission import awaited
 from drumline.core.inference.policies.name_conflict import conflict, taken
 from drumline.core.inference.scale import desired, role_spec
-from drumline.core.inference.summary_scaling import scaling_condition
+from drumline.core.inference.summary_scaling import scaling_condition, scaling_status
 from drumline.core.inference.view import View, in_service, is_going
 
 Why = tuple[Reason | str, str]
@@ -37,7 +37,7 @@ def summary(view: View) -> View:
         url=f"http://{service.name}.{service.namespace}.svc:{routing.port}",
     )
     view = _progressing(_available(_ready(view)))
-    view = scaling_condition(view)
+    view = scaling_condition(scaling_status(view))
     return view.with_status(phase=_phase(view).value)
 
 
