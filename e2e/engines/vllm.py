@@ -32,6 +32,7 @@ from e2e.engines import models
 
 IMAGE = "drumline/engine-vllm:0.32.0"
 PORT = 8000
+TRANSFER_PORT = 5600
 MOUNT, TORCH_MOUNT = "/opt/vllm", "/opt/torch"
 _REQUIREMENTS = Path(__file__).with_name("requirements-vllm.txt")
 # Its processes import this program again, so it must only start what it is called to start.
@@ -77,6 +78,12 @@ def with_draft(tokens: int) -> list[str]:
 def with_ngram(tokens: int) -> list[str]:
     """Arguments for speculation by what the text has said before, ``tokens`` at a time."""
     return _speculation({"method": "ngram", "num_speculative_tokens": tokens, "prompt_lookup_min": 2})
+
+
+def with_transfer(role: str) -> list[str]:
+    """Arguments for a server that hands on KV caches (``kv_producer``) or takes them (``kv_consumer``), by NIXL."""
+    settings = {"kv_connector": "NixlConnector", "kv_role": role, "kv_buffer_device": "cpu"}
+    return ["--kv-transfer-config", json.dumps(settings)]
 
 
 def trees() -> dict[str, Path]:
