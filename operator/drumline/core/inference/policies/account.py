@@ -1,4 +1,8 @@
-"""Bring the account of accelerator time up to date: with every status that is written anyway, and now and then."""
+"""Bring the account of accelerator time up to date: with every status that is written anyway, and now and then.
+
+So the time since the last account is time in the status as observed, not in the one that this decision makes of it:
+a group whose attempt ends now was in service until now.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +47,10 @@ def _open(view: View) -> bool:
 
 
 def _entries(view: View) -> Mapping[Key, Entry]:
+    """The groups that are there from now on, each as it has been so far."""
+    observed = {(role.name, group.id): group for role in view.obs.status.roles for group in role.groups}
     return {
-        (role.name, group.id): _entry(view, role.name, group)
+        (role.name, group.id): _entry(view, role.name, observed.get((role.name, group.id), group))
         for role in view.status.roles
         for group in role.groups
     }
