@@ -121,7 +121,8 @@ async def make_lab(cluster: Cluster) -> AsyncIterator[Lab]:
         lab = Lab(cluster, client, name, f"{name}-")
         await _account(lab)
         yield lab
-        await client.request("DELETE", f"/apis/drumline.dev/v1alpha1/namespaces/{name}/trainingjobs")
+        for resource in ("trainingjobs", "inferenceservices"):
+            await client.request("DELETE", f"/apis/drumline.dev/v1alpha1/namespaces/{name}/{resource}")
         pods = f"/api/v1/namespaces/{name}/pods"
         await client.request("DELETE", pods, params={"gracePeriodSeconds": 0})
         await client.request("DELETE", f"/api/v1/namespaces/{name}")

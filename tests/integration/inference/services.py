@@ -90,6 +90,13 @@ class Services:
             assert time.monotonic() < deadline, f"{resource} stay: {left}"
             await asyncio.sleep(0.1)
 
+    async def until_no_pods(self, name: str) -> None:
+        """Until the service has none."""
+        deadline = time.monotonic() + SECONDS
+        while left := [p["metadata"]["name"] for p in await self.pods(name)]:
+            assert time.monotonic() < deadline, f"pods stay: {left}"
+            await asyncio.sleep(0.1)
+
     async def until_unready(self, name: str, group: int) -> None:
         """Until no pod of that group's leader is ready."""
         deadline = time.monotonic() + SECONDS

@@ -80,7 +80,7 @@ async def test_a_group_that_fails_again_and_again_stops_at_its_budget_and_says_w
     assert group["attempt"] == 2
     assert "maxRestarts" in group["message"] or "restarts" in group["message"]
     assert condition(found, "Ready")["status"] == "False"
-    await services.lab.until_pods(lambda pods: not pods)
+    await services.until_no_pods("chat")
 
 
 async def test_the_scale_subresource_of_a_role_sets_its_groups(services: Services) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from e2e.cluster.provider import Cluster
 from tests.integration.inference.services import Services, groups, is_ready
 from tests.integration.inference.watching import watching
-from tests.integration.operators import make_lab, start_operator
 
 pytestmark = pytest.mark.cluster
 
-SOON = ("--lease-duration", "20", "--lease-renew-deadline", "15", "--lease-retry", "2")
 IMAGE = "/spec/roles/{}/template/spec/containers/0/image"
 
 
@@ -74,46 +68,3 @@ async def test_going_back_to_an_earlier_spec_is_the_earlier_revision_again(servi
     revisions = {r["metadata"]["name"]: r["revision"] for r in await services.lab.list("controllerrevisions")}
     assert len(revisions) == 2
     assert revisions[first] == 3
-
-
-@pytest.fixture
-async def alone(own_cluster: Cluster) -> AsyncIterator[Services]:
-    """What a test asks of services on a cluster whose operator it starts and ends itself."""
-    async with make_lab(own_cluster) as lab:
-        yield Services(lab)
-
-
-async def test_an_operator_killed_in_the_middle_of_a_rollout_goes_on_where_it_was(
-    alone: Services, tmp_path: Path
-) -> None:
-    kubeconfig = alone.lab.cluster.kubeconfig
-    await alone.lab.nodes("2 hosts of h100 in blocks of 2")
-    first = start_operator(kubeconfig, tmp_path / "first")
-    try:
-        first.wait_leading()
-        role = alone.role(groupSize=2, replicas=4, annotations={"start-seconds": "1"})
-        await alone.apply(alone.service("chat", role))
-        before = await alone.ready("chat")
-        async with watching(alone, "chat") as seen:
-            await alone.patch("chat", image("2"))
-            await alone.until("chat", lambda s: any(g["id"] > 4 for g in groups(s)), "no rollout")
-            first.process.kill()
-            first.process.wait()
-            second = start_operator(kubeconfig, tmp_path / "second", *SOON)
-            try:
-                found = await alone.until(
-                    "chat",
-                    lambda s: (
-                        is_ready(s) and s["status"]["currentRevision"] != before["status"]["currentRevision"]
-                    ),
-                    "the rollout does not go on",
-                )
-            finally:
-                second.stop()
-        assert "Traceback" not in (tmp_path / "second").read_text()
-    finally:
-        first.stop()
-    assert min(seen.ready) >= 4
-    assert max(seen.ready) <= 5
-    assert all(g["attempt"] == 1 for g in groups(found))
-    assert [g["id"] for g in groups(found)] == [4, 5, 6, 7]

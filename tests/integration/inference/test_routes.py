@@ -1,106 +1,126 @@
-"""Weights of a canary at a Gateway, on a cluster that has the Gateway API, and one whose kinds are missing."""
+"""Routes and pools of the Gateway API, where the cluster has these kinds, and their absence where it has not."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from drumline.runtime.errors import NotFound
-from drumline.runtime.http import MERGE_PATCH
-from drumline.runtime.http_paths import resource_path
 from e2e.cluster.provider import Cluster
-from tests.integration import gateway_api
-from tests.integration.inference.services import Services, is_ready
-from tests.integration.inference.test_canary import canary_serves
-from tests.integration.inference.test_rollout import image
-from tests.integration.operators import Operator, make_lab, start_operator
+from tests.integration.inference.services import Services
+from tests.integration.operator.lab import SECONDS, Manifest
+from tests.integration.operators import PATIENT, Operator, make_lab, start_operator
 
 pytestmark = pytest.mark.cluster
 
-GATEWAY = {"gateway": {"name": "public"}}
+GATEWAY, EXTENSION = "gateway.networking.k8s.io", "inference.networking.k8s.io"
+ROUTING = {
+    "gateway": {"name": "front", "hostnames": ["chat.example.org"]},
+    "inferencePool": {"endpointPicker": "picker"},
+}
+
+
+def crd(group: str, plural: str, kind: str) -> Manifest:
+    """A kind that takes whatever it is given: the real schema is Gateway's, what is asked here is presence."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{group}",
+            # the group is Kubernetes' own: the API server wants to know who let it be used
+            "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+        },
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
 
 
 @pytest.fixture(scope="module")
-def gateways(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """An operator that may make routes, on a cluster that has HTTPRoutes and no InferencePools."""
-    route, _ = gateway_api.crd_files()
-    own_cluster.kubectl("apply", "--server-side", "-f", str(route))
-    own_cluster.kubectl("wait", "--for=condition=Established", "-f", str(route), "--timeout=60s")
-    log = tmp_path_factory.mktemp("operator") / "log"
-    running = start_operator(own_cluster.kubeconfig, log, "--gateway", "on")
-    running.wait_leading()
-    yield running
-    running.stop()
-    assert "Traceback" not in log.read_text(errors="replace"), running.tail(80)
+def gateway_cluster(own_cluster: Cluster) -> Cluster:
+    """A cluster with the kinds."""
+    assert own_cluster.embedded is not None
+    kinds = ((GATEWAY, "httproutes", "HTTPRoute"), (EXTENSION, "inferencepools", "InferencePool"))
+    api = own_cluster.embedded.api
+    for group, plural, kind in kinds:
+        api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd(group, plural, kind))
+        deadline = time.monotonic() + SECONDS
+        while not api.healthy(f"/apis/{group}/v1/{plural}"):
+            assert time.monotonic() < deadline, f"{plural} are not served"
+            time.sleep(0.1)
+    return own_cluster
+
+
+@pytest.fixture(scope="module")
+def gateway_operator(
+    gateway_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    """An operator that may make routes."""
+    log = tmp_path_factory.mktemp("gateway") / "log"
+    running = start_operator(gateway_cluster.kubeconfig, log, *PATIENT, "--gateway", "on")
+    try:
+        running.wait_leading()
+        yield running
+        assert "Traceback" not in log.read_text(errors="replace"), running.tail(80)
+    finally:
+        running.stop()
 
 
 @pytest.fixture
-async def alone(own_cluster: Cluster, gateways: Operator) -> AsyncIterator[Services]:
+async def routed(gateway_cluster: Cluster, gateway_operator: Operator) -> AsyncIterator[Services]:
     """What a test asks of services there."""
-    async with make_lab(own_cluster) as lab:
+    async with make_lab(gateway_cluster) as lab:
         yield Services(lab)
 
 
-async def weights(services: Services) -> dict[str, int]:
-    """Where the route sends requests."""
-    try:
-        route = await services.get("chat", "httproutes")
-    except NotFound:
-        return {}
-    (rule,) = route["spec"]["rules"]
-    return {b["name"]: b["weight"] for b in rule["backendRefs"]}
-
-
-async def until_weights(services: Services, expected: dict[str, int]) -> None:
-    for _ in range(300):
-        if (found := await weights(services)) == expected:
+async def gone(services: Services, resource: str, name: str) -> None:
+    """Until there is no such object."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            await services.get(name, resource)
+        except NotFound:
             return
+        assert time.monotonic() < deadline, f"{resource}/{name} stays"
         await asyncio.sleep(0.1)
-    raise AssertionError(f"{found}, not {expected}")
 
 
-def condition(service: dict[str, Any], kind: str) -> str:
-    found = service.get("status", {}).get("conditions", ())
-    return str(next((c["reason"] for c in found if c["type"] == kind), ""))
+async def appears(services: Services, resource: str) -> Manifest:
+    """The only object of that resource, once it is there."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := await services.lab.list(resource)):
+        assert time.monotonic() < deadline, f"no {resource}"
+        await asyncio.sleep(0.1)
+    (one,) = found
+    return one
 
 
-async def test_a_gateway_splits_while_a_canary_serves_and_no_longer(alone: Services) -> None:
-    await alone.lab.nodes("1 hosts of h100 in blocks of 1")
-    canary = {"automatic": False, "weight": 20, "analysis": {"minSeconds": 0}}
-    role = alone.role(replicas=2)
-    await alone.apply(alone.service("chat", role, rollout={"canary": canary}, routing=GATEWAY))
-    found = await alone.ready("chat")
-    assert condition(found, "Routed") == "RoutesApplied"
-    await until_weights(alone, {"chat": 100})
-    await alone.patch("chat", image("2"))
-    await alone.until("chat", canary_serves, "no canary")
-    await until_weights(alone, {"chat-stable": 80, "chat-canary": 20})
-    stable, on_trial = [await alone.get(f"chat-{side}", "services") for side in ("stable", "canary")]
-    revisions = [s["spec"]["selector"]["drumline.dev/revision"] for s in (stable, on_trial)]
-    found = await alone.get("chat")
-    assert revisions == [found["status"]["currentRevision"], found["status"]["updateRevision"]]
-    await promote(alone, revisions[1])
-    await alone.until("chat", lambda s: is_ready(s) and s["status"]["currentRevision"] == revisions[1])
-    await until_weights(alone, {"chat": 100})
+async def test_a_route_and_a_pool_come_and_go_with_the_spec(routed: Services) -> None:
+    await routed.lab.nodes("1 hosts of h100 in blocks of 1")
+    await routed.apply(routed.service("chat", routing=ROUTING))
+    await routed.ready("chat")
+    route = await appears(routed, "httproutes")
+    pool = await appears(routed, "inferencepools")
+    assert route["spec"]["hostnames"] == ["chat.example.org"]
+    assert route["spec"]["parentRefs"][0]["name"] == "front"
+    backends: list[dict[str, Any]] = [b for rule in route["spec"]["rules"] for b in rule["backendRefs"]]
+    assert [(b["kind"], b["name"]) for b in backends] == [("InferencePool", pool["metadata"]["name"])]
+    await routed.patch("chat", {"op": "remove", "path": "/spec/routing/inferencePool"})
+    await gone(routed, "inferencepools", pool["metadata"]["name"])
+    await routed.patch("chat", {"op": "remove", "path": "/spec/routing/gateway"})
+    await gone(routed, "httproutes", route["metadata"]["name"])
 
 
-async def promote(services: Services, revision: str) -> None:
-    """As `kubectl drumline promote` does it."""
-    body = {"metadata": {"annotations": {"drumline.dev/promote": revision}}}
-    path = resource_path("inferenceservices", services.lab.namespace, "chat")
-    await services.lab.client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
-
-
-async def test_a_kind_that_is_missing_is_told_and_breaks_nothing(alone: Services) -> None:
-    await alone.lab.nodes("1 hosts of h100 in blocks of 1")
-    routing = {**GATEWAY, "inferencePool": {"endpointPicker": "picker"}}
-    await alone.apply(alone.service("chat", routing=routing))
-    found = await alone.ready("chat")
-    assert condition(found, "Routed") == "GatewayApiMissing"
-    await until_weights(alone, {"chat": 100})
-    await alone.patch("chat", {"op": "replace", "path": "/spec/routing", "value": {}})
-    await alone.until("chat", lambda s: condition(s, "Routed") == "")
-    await until_weights(alone, {})
+async def test_without_the_kinds_a_service_is_ready_all_the_same_and_says_what_is_missing(
+    services: Services,
+) -> None:
+    await services.lab.nodes("1 hosts of h100 in blocks of 1")
+    await services.apply(services.service("chat", routing=ROUTING))
+    found = await services.ready("chat")
+    routed = {c["type"]: c for c in found["status"]["conditions"]}["Routed"]
+    assert routed["status"] == "False"
