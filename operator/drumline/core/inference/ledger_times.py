@@ -4,7 +4,8 @@
              placed    bound      prepared     started   ready        taken out
 
 An attempt's times are those of its last pod, since a group starts as one. Without an attempt under way a group
-drains while pods of an earlier one are left, then it is binding if its nodes are held, else queued. In service it is
+drains while pods of an earlier one are left, then it is binding if its nodes are held, else queued. Where nodes are
+held and the pause is over, pods of the earlier attempt are what it has waited for, even if they are gone by now. In service it is
 serving between two samples if a request was in work at the second, or one was answered or a token put out between
 them; else idle. What no sample speaks of (an engine without metrics, a gap of more than `FRESH_SECONDS`) is unknown.
 """
@@ -58,7 +59,9 @@ def _marks(facts: Facts, now: float) -> list[tuple[float, ServingState]]:
     if group.draining_since is not None and not _attempt(facts):
         return [(never, ServingState.DRAINING)]
     if not _attempt(facts):
-        return [(never, _between_attempts(facts))]
+        waited = _between_attempts(facts)
+        over = group.next_attempt_at if waited is ServingState.BINDING else None
+        return [(never, waited), *([(unix(over), ServingState.DRAINING)] if over is not None else [])]
     placed = unix(group.started_at)
     found = [(never, ServingState.QUEUED if group.attempt <= 1 else ServingState.BINDING)]
     found.append((placed, ServingState.BINDING))

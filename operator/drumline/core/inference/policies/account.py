@@ -61,7 +61,8 @@ def _entry(view: View, role: str, group: GroupStatus) -> Entry:
     there = view.pods_of_any_attempt(role, group.id)
     size, chips, dollars = _worth(view, role, group)
     signals = view.obs.signals.of(role, group.id)
-    facts = Facts(group, size, pods, leftovers=len(there) > len(pods) or (not group.nodes and bool(there)))
+    over = not group.nodes or group.started_at is None
+    facts = Facts(group, size, pods, leftovers=len(there) > len(pods) or (over and bool(there)))
     return Entry(replace(facts, samples=signals.samples), chips, dollars)
 
 

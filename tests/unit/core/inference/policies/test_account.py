@@ -88,11 +88,28 @@ def test_what_its_engine_counted_since_is_not_lost_with_the_attempt() -> None:
     assert serving.roles[0].generation_tokens == COUNTED
 
 
-def test_the_pause_before_the_next_attempt_is_no_service() -> None:
-    over = services.group(phase=GroupPhase.BACKOFF, started_at=None, ready_at=None, next_attempt_at=ago(0))
+@pytest.mark.parametrize(
+    ("paused_until", "expected"),
+    [
+        (0, {"binding": 2 * 20_000}),
+        (5, {"binding": 2 * 15_000, "draining": 2 * 5_000}),  # then it waited for its pods to go
+        (60, {"draining": 2 * 20_000}),
+    ],
+)
+def test_between_attempts(paused_until: float, expected: dict[str, int]) -> None:
+    pause = {"started_at": None, "ready_at": None, "next_attempt_at": ago(paused_until)}
+    over = services.group(phase=GroupPhase.BACKOFF, **pause)
     observation = accounted(services.with_groups(services.service(), "serve", over))
-    begun = {"phase": GroupPhase.STARTING, "attempt": 2, "started_at": ago(0)}
-    assert settled(with_group(services.view(observation), **begun)) == {"binding": 2 * 20_000}
+    begun = {"phase": GroupPhase.STARTING, "attempt": 2, "started_at": ago(0), "next_attempt_at": None}
+    assert settled(with_group(services.view(observation), **begun)) == expected
+
+
+def test_pods_of_an_attempt_that_is_over_are_leftovers() -> None:
+    over = services.group(phase=GroupPhase.BACKOFF, started_at=None, ready_at=None, next_attempt_at=ago(-60))
+    observation = services.with_groups(services.service(), "serve", over)
+    pods = [services.deleting(pod) for pod in services.pods_of("serve", over)]
+    observation = accounted(services.with_pods(observation, "serve", 0, pods))
+    assert settled(services.view(observation).with_status(phase="Pending")) == {"draining": 2 * 20_000}
 
 
 def test_a_group_that_is_wanted_now_has_no_time_yet_and_one_that_is_gone_drained() -> None:
