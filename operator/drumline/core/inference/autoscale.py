@@ -10,7 +10,9 @@ role, stabilisation and rate limits, as a HorizontalPodAutoscaler has them:
    KV cache need; between, as many as there are.
 4. A group whose metrics are missing or older than `STALE_SECONDS`, or that is not in service yet, never makes
    for fewer groups: towards fewer it counts as being at its target, towards more as having nothing to do.
-5. To zero only when `scaleToZero` allows it and no group has had a request for so long; from zero when somebody
+5. Groups beyond the number, as a rollout, a canary or an evacuation has them, count by what they take, and make
+   "as many as there are" no more than the number.
+6. To zero only when `scaleToZero` allows it and no group has had a request for so long; from zero when somebody
    holds requests, or a person set the scale.
 
 Sources: Kubernetes' HPA algorithm; the shape of 3 follows llm-d's latency law.
@@ -134,7 +136,7 @@ def _quiet(group: GroupLoad, now: float) -> bool:
     latest, window = group.signals.latest, group.signals.window
     if latest is None or latest.in_flight != 0 or window is None:
         return False
-    return window.requests + window.failed_requests == 0
+    return window.requests + window.failed_requests + window.generation_tokens == 0
 
 
 def _may_go(scaling: Autoscaling, load: RoleLoad, memory: Memory, now: float) -> bool:
@@ -153,7 +155,9 @@ def _wanted(metrics: Iterable[MetricTarget], scaling: Autoscaling, load: RoleLoa
     """The greatest wish; as many groups as there are when nothing is known."""
     said = [g for g in load.groups if g.in_service and _fresh(g, now)]
     silent = [g for g in load.groups if not (g.in_service and _fresh(g, now))]
-    wishes = [w for metric in metrics if (w := _wish(metric, said, silent)) is not None]
+    silent = sorted(silent, key=lambda g: g.in_service)[max(0, len(load.groups) - load.current) :]
+    share = _share(said, silent, load.current)
+    wishes = [w for metric in metrics if (w := _wish(metric, said, silent, share)) is not None]
     if not wishes:
         keep = max(load.current, scaling.min_replicas)
         return Scaling(keep, "MetricsMissing", "no group in service has fresh metrics; the number stays")
@@ -163,6 +167,12 @@ def _wanted(metrics: Iterable[MetricTarget], scaling: Autoscaling, load: RoleLoa
     shown = tuple((w.name, w.value, w.target) for w in wishes)
     reason = "MetricsMissing" if silent and desired == load.current and best.units < load.current else "Load"
     return Scaling(desired, reason, text, shown)
+
+
+def _share(said: Sequence[GroupLoad], silent: Sequence[GroupLoad], current: int) -> float:
+    """What of the capacity that is there belongs to as many groups as there should be."""
+    every = sorted((g.capacity for g in (*said, *silent)), reverse=True)
+    return sum(every[:current]) / sum(every) if every else 1.0
 
 
 def _count(units: float, load: RoleLoad) -> int:
@@ -175,10 +185,12 @@ def _count(units: float, load: RoleLoad) -> int:
     return count + max(0, math.ceil(left / load.new_capacity))
 
 
-def _wish(metric: MetricTarget, said: Sequence[GroupLoad], silent: Sequence[GroupLoad]) -> _Wish | None:
+def _wish(
+    metric: MetricTarget, said: Sequence[GroupLoad], silent: Sequence[GroupLoad], share: float
+) -> _Wish | None:
     """What a metric asks for; None when no group says anything of it."""
     if metric.name in LATENCIES:
-        return _latency(metric, said, silent)
+        return _latency(metric, said, silent, share)
     read = _GAUGES[metric.name]
     values = [(g.capacity, v) for g in said if (v := read(g.signals)) is not None]
     mute = sum(g.capacity for g in silent) + sum(g.capacity for g in said if read(g.signals) is None)
@@ -191,7 +203,7 @@ def _wish(metric: MetricTarget, said: Sequence[GroupLoad], silent: Sequence[Grou
     else:
         amount = sum(value for _, value in values)
     average = amount / units
-    return _Wish(metric.name.value, _kept(amount / target, units, mute), average, target)
+    return _Wish(metric.name.value, _kept(amount / target, units * share, mute * share), average, target)
 
 
 def _kept(needed: float, said: float, mute: float) -> float:
@@ -202,35 +214,38 @@ def _kept(needed: float, said: float, mute: float) -> float:
     return max(there, needed) if needed > said else needed + mute
 
 
-def _latency(metric: MetricTarget, said: Sequence[GroupLoad], silent: Sequence[GroupLoad]) -> _Wish | None:
+def _latency(
+    metric: MetricTarget, said: Sequence[GroupLoad], silent: Sequence[GroupLoad], share: float
+) -> _Wish | None:
     windows = [g.signals.window for g in said if g.signals.window is not None]
     name = "ttft" if metric.name is ScalingMetric.TTFT else "tpot"
     whole = merged(getattr(window, name) for window in windows)
     units = sum(g.capacity for g in said)
-    mute = sum(g.capacity for g in silent)
+    mute = sum(g.capacity for g in silent) * share
+    there = units * share + mute
     target = metric.target_seconds or 1.0
     if whole is None:
         return None
     measured = quantile(whole, metric.quantile or DEFAULT_QUANTILE)
-    floor = _floor(said)
+    floor = _floor(said, share)
     if measured is None:  # nobody was served: no latency asks for anything
         return _Wish(name, floor + mute, 0.0, target)
     s = measured / target
     if s > 1 + TOLERANCE:
-        return _Wish(name, max(units * min(s, AT_MOST), units + mute), measured, target)
+        return _Wish(name, max(units * min(s, AT_MOST), there), measured, target)
     if s < CALM:
         return _Wish(name, max(units * s / CALM, floor) + mute, measured, target)
-    return _Wish(name, units + mute, measured, target)
+    return _Wish(name, there, measured, target)
 
 
-def _floor(said: Sequence[GroupLoad]) -> float:
+def _floor(said: Sequence[GroupLoad], share: float) -> float:
     """What waiting requests and the KV cache need, whatever the latencies say."""
     defaults = (
         MetricTarget(name=ScalingMetric.WAITING, target=DEFAULT_WAITING),
         MetricTarget(name=ScalingMetric.KV_CACHE_USAGE, target=DEFAULT_KV),
     )
-    wishes = [w.units for metric in defaults if (w := _wish(metric, said, ())) is not None]
-    return max(wishes, default=float(len(said)))
+    wishes = [w.units for metric in defaults if (w := _wish(metric, said, (), share)) is not None]
+    return max(wishes, default=sum(g.capacity for g in said) * share)
 
 
 def _tokens(signals: GroupSignals) -> float | None:

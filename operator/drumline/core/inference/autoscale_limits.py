@@ -1,8 +1,9 @@
 """Limits on how a role's number of groups changes: bounds, stabilisation, rates, proportion to another role.
 
 Stabilisation, as a HorizontalPodAutoscaler has it: towards fewer groups the greatest wish of the window counts,
-towards more the least. Rates: within `periodSeconds` no more than `groups`, or `percent` of the number at the
-period's beginning, whichever is more. What is remembered is bounded by the longest window.
+towards more the least; to zero the idle time is all that counts. Rates: within `periodSeconds` no more than
+`groups`, or `percent` of the number at the period's beginning, whichever is more. What is remembered is bounded by
+the longest window.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def _kept(entries: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[flo
 
 def _stable(scaling: Autoscaling, current: int, desired: int, memory: Memory, now: float) -> int:
     behavior = scaling.behavior
+    if desired == 0:  # the time without a request is what was waited for
+        return 0
     if desired < current:
         seconds = _or(behavior.scale_down.stabilization_seconds, DOWN_SECONDS)
         greatest = max(n for at, n in memory.wishes if at >= now - seconds)

@@ -259,3 +259,26 @@ def test_roles_keep_their_proportion() -> None:
         assert found["decode"].desired == other
     alone = proportioned(roles, {"prefill": Scaling(9)}, {"decode": 2})
     assert (alone["prefill"].desired, alone["prefill"].reason) == (4, "Ratio")
+
+
+def test_a_further_group_of_a_rollout_asks_for_no_more_groups() -> None:
+    """What a rollout, a canary or an evacuation has beyond the number is no reason to raise it."""
+    busy = said(waiting=2, window=Rates(60.0, tpot=latencies(0.04)))
+    assert desired(WAITING, *(busy,) * 4, COMING, current=4).desired == 4
+    assert desired(WAITING, *(said(waiting=1.6),) * 5, current=4).desired == 4
+    for surge in (COMING, busy, SILENT):
+        assert desired(TPOT, *(busy,) * 4, surge, current=4).desired == 4, surge
+    assert desired(KV, *(said(kv_cache_usage=0.8),) * 5, current=4).desired == 5, "what all take counts"
+    assert desired(WAITING, *(said(waiting=0),) * 4, COMING, current=4).desired == 1
+    assert desired(WAITING, *(said(waiting=4),) * 4, COMING, current=4).desired == 8
+
+
+def test_an_engine_without_a_counter_of_requests_is_busy_while_tokens_come() -> None:
+    """Short requests pass between two looks at what is running."""
+    tokens = said(window=Rates(60.0, generation_tokens=9.0), generation_tokens=100.0)
+    assert run(ZERO, RoleLoad(1, (tokens,)), 600, Memory())[0].desired == 1
+
+
+def test_the_idle_time_is_all_that_the_last_group_waits_for() -> None:
+    spec = role(minReplicas=0, scaleToZero={"idleSeconds": 60}, behavior={})
+    assert run(spec, RoleLoad(1, (IDLE,)), 60, Memory())[0].desired == 0
