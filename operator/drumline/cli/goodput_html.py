@@ -30,6 +30,7 @@ svg rect { stroke: var(--paper); stroke-width: .5; } svg .mark, svg .tick { stro
 table { border-collapse: collapse; width: 100%; }
 th, td { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { color: var(--faint); font-weight: 600; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n, td:first-child, th:first-child { white-space: nowrap; }
 i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border: 1px solid var(--rule); }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; margin: 1rem 0; } dd { margin: 0; font-size: 1.4rem; }
 dt { color: var(--faint); }
