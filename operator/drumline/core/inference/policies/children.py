@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drumline.api.inference import InferenceServiceSpec
+from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import Reason, ServiceCondition
 from drumline.core.gang import conditions
 from drumline.core.gang.plan import Apply, Delete, Resource
@@ -106,7 +107,8 @@ def _of_gone_roles(view: View, specs: Specs) -> tuple[Found, ...]:
 def _pods(view: View) -> dict[str, int]:
     """Pods that are to be available, by role: all of the groups in service, and of those that should be.
 
-    Those of a group that drains count while they are there, else their readiness would pass for room to evict others.
+    Those of a group that drains, or that comes beside the others, count while they are ready, else their readiness
+    would pass for room to evict others.
     """
     named = {r.name for r in view.spec.roles}
     roles = [*named, *(r.name for r in view.status.roles if r.groups and r.name not in named)]
@@ -115,11 +117,16 @@ def _pods(view: View) -> dict[str, int]:
 
 def _pods_of(view: View, role: str) -> int:
     staying = [g for g in view.groups(role) if in_service(g) and not is_going(g)]
-    leaving = sum(p.ready for g in view.groups(role) if is_going(g) for p in view.pods(role, g).values())
+    leaving = sum(_ready(view, role, g) for g in view.groups(role) if is_going(g))
+    coming = sum(_ready(view, role, g) for g in view.groups(role) if not (is_going(g) or in_service(g)))
     known = next((r for r in view.spec.roles if r.name == role), None)
     size = group_shape(view.spec, role, view.obs.catalog).size if known is not None else 0
     missing = max(0, wanted_groups(view, role) - len(staying)) * size
-    return sum(len(g.nodes) for g in staying) + leaving + missing
+    return sum(len(g.nodes) for g in staying) + leaving + max(missing, coming)
+
+
+def _ready(view: View, role: str, group: GroupStatus) -> int:
+    return sum(pod.ready for pod in view.pods(role, group).values())
 
 
 def _gateway(view: View) -> bool:

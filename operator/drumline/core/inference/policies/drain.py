@@ -4,6 +4,7 @@ The leader's gate is closed, so no new request arrives. Then the group is waited
 proxy has heard of it, and until two looks at its engine, one after the other, find no request in flight, at most
 `timeoutSeconds` in all. A KV cache still to be handed to a decode group counts as in flight as far as the engine says.
 Of an engine that says nothing the settle time is waited for; its pods' own termination grace does the rest.
+A gate that is found open later than it should be, since the operator was away, is closed and all this begins anew.
 A group that never was in service goes at once. What follows the end of a drain is the policy `retire`'s.
 """
 
@@ -20,6 +21,7 @@ from drumline.core.inference.view import View, is_going
 
 LOOK_SECONDS = 1.0  # between two looks while requests are in flight
 SILENT_SECONDS = 10.0  # without any answer ever, after which an engine is taken to have none
+ECHO_SECONDS = 3.0  # until the mirror shows a gate that was closed
 _SAME_LOOK = 0.01  # times of status have milliseconds
 
 
@@ -35,10 +37,14 @@ def _drain(view: View, role: str, group: GroupStatus) -> View:
     leader = view.pods(role, group).get(0)
     if leader is None or leader.terminal or leader.deleting or not _served(group, leader):
         return groups.finish(view, role, group)
+    drained = view.now - unix(group.draining_since, view.now)
     if leader.in_service is not False:
         why = f"the group is drained: {group.drain_reason}"
         view = view.act(groups.gate(leader, False, view.now, why))
-    drained = view.now - unix(group.draining_since, view.now)
+        if leader.in_service and drained > ECHO_SECONDS:
+            again = {"draining_since": rfc3339_millis(view.now), "quiet_since": None}
+            group, drained = group.model_copy(update=again), 0.0
+            view = view.put(role, group)
     rules = view.spec.drain
     if drained < rules.settle_seconds:
         return view.again_in(rules.settle_seconds - drained)

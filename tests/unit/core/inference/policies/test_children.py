@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from drumline.api.inference_status import RolloutPhase, RolloutStatus
+from drumline.api.inference_status import GroupPhase, RolloutPhase, RolloutStatus
 from drumline.api.meta import ANNOTATION_DIGEST
 from drumline.api.reasons import ServiceCondition
 from drumline.core.gang.plan import Apply, Create, Delete, Patch
@@ -118,6 +118,16 @@ def test_a_group_that_drains_makes_no_room_for_evictions() -> None:
     observation = services.with_groups(observation, "serve", services.group(0), services.draining(1))
     closed = services.with_pod(observation, "serve", 1, 0, lambda p: replace(p, ready=False))
     assert min_available(run(closed)) == 3
+
+
+def test_ready_workers_of_a_group_that_starts_make_no_room_for_evictions() -> None:
+    observation = services.serving(services.service(services.spec(services.role(replicas=1))), count=2)
+    starting = services.group(1, phase=GroupPhase.STARTING, ready_at=None)
+    observation = services.with_groups(observation, "serve", services.group(0), starting)
+    loading = services.with_pod(observation, "serve", 1, 0, lambda p: replace(p, ready=False))
+    assert min_available(run(loading)) == 3
+    first = services.with_groups(loading, "serve", starting)
+    assert min_available(run(first)) == 2, "one that is to be there counts as a whole"
 
 
 def roles_patched(view: View) -> list[dict[str, Any]]:

@@ -50,6 +50,17 @@ def test_the_gate_is_closed_first_and_the_settle_time_waited_for() -> None:
     assert view.requeue_after == 3
 
 
+def test_a_gate_that_nobody_closed_in_time_has_its_whole_settle_time_before_it() -> None:
+    """As when the operator ends between what it says and what it does: until then requests still arrive."""
+    for late in (4, 60, 3600):
+        view, group = drained(heard(draining(since=late, closed=False), ago=0.1, running=0))
+        assert len(services.patched(view)) == 1
+        assert not finished(group), late
+        assert (group.draining_since, group.quiet_since) == (services.ago(0), None)
+        assert view.requeue_after == 5
+        assert view.status_first is False
+
+
 def test_a_closed_gate_is_not_closed_again() -> None:
     view, _ = drained(draining(since=2))
     assert services.patched(view) == {}
