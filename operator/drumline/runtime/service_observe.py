@@ -1,4 +1,8 @@
-"""From the mirrored cluster to the observation of one InferenceService."""
+"""From the mirrored cluster to the observation of one InferenceService.
+
+What a service owns is in its namespace. Anybody may write its uid into an owner reference in another one, and
+until the garbage collector comes that object is none of the service's.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
     """Everything a decision about this service may look at. Reads memory only."""
     uid = record.meta.uid
     memory = world.remember(uid)
-    pods = _pods(world, uid)
+    pods = _pods(world, record)
     priority, pod_class = priority_of(
         world.shared, record.spec.priority_class_name if record.spec is not None else None
     )
@@ -52,11 +56,12 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
         status=record.status,
         catalog=record.catalog,
         pods=pods,
-        revisions=_revisions(world, uid, memory),
+        revisions=_revisions(world, record, memory),
         children=_children(world, record),
         role_children={
             r.role: RoleChild(r.uid, r.replicas, r.status)
             for r in world.roles.store.by("owner", uid).values()
+            if r.namespace == record.meta.namespace
         },
         signals=beside.signals,
         admission={gang: answer for gang, answer in answers.items() if answer is not None},
@@ -77,10 +82,10 @@ def groups_of(record: ServiceRecord) -> dict[str, GroupStatus]:
     return {names.gang_uid(uid, r.name, g.id): g for r in record.status.roles for g in r.groups}
 
 
-def _pods(world: ServiceWorld, uid: str) -> Pods:
+def _pods(world: ServiceWorld, record: ServiceRecord) -> Pods:
     found: dict[tuple[str, int], list[Pod]] = defaultdict(list)
-    for pod in world.shared.pods.store.by("job", uid).values():
-        if pod.member is not None:
+    for pod in world.shared.pods.store.by("job", record.meta.uid).values():
+        if pod.member is not None and pod.namespace == record.meta.namespace:
             found[pod.member.role, pod.member.slice].append(pod)
     return {group: tuple(pods) for group, pods in found.items()}
 
@@ -100,10 +105,10 @@ def _unfit(
     return frozenset(lost), frozenset(cordoned)
 
 
-def _revisions(world: ServiceWorld, uid: str, memory: ServiceMemory) -> dict[str, Revision]:
+def _revisions(world: ServiceWorld, service: ServiceRecord, memory: ServiceMemory) -> dict[str, Revision]:
     """By name; each is read once for each of its numbers. One that can't be read is not there."""
     read: dict[tuple[str, int], Revision | None] = {}
-    for record in world.owned("controllerrevisions", uid):
+    for record in world.owned("controllerrevisions", service.meta):
         key = record.uid, int((record.document or {}).get("revision") or 0)
         read[key] = memory.revisions[key] if key in memory.revisions else _read(record)
     memory.revisions = read
@@ -124,7 +129,7 @@ def _children(world: ServiceWorld, record: ServiceRecord) -> dict[str, Child]:
     return {
         f"{resource}/{child.name}": Child(child.uid, child.digest)
         for resource in CHILDREN
-        for child in world.owned(resource, record.meta.uid)
+        for child in world.owned(resource, record.meta)
         if (resource, child.name) != ("services", headless)
     }
 
@@ -147,9 +152,15 @@ def _discovery(world: ServiceWorld, record: ServiceRecord, memory: ServiceMemory
     if seen is None and memory.peers:
         seen = ObservedService(ours=True)
     slices: dict[str, Published] = {
-        s.name: s.published for s in shared.slices.store.by("owner", uid).values()
+        s.name: s.published
+        for s in shared.slices.store.by("owner", uid).values()
+        if s.namespace == record.meta.namespace
     }
-    endpoints = [s.published for s in shared.endpoints.store.by("owner", uid).values()]
+    endpoints = [
+        s.published
+        for s in shared.endpoints.store.by("owner", uid).values()
+        if s.namespace == record.meta.namespace
+    ]
     return ObservedDiscovery(
         service=seen,
         slices={**slices, **memory.published},

@@ -124,8 +124,9 @@ class ServiceSignals:
         for leader in due:
             leader.due = now + leader.interval
         await asyncio.gather(*(self._look(session, leader) for leader in due))
-        if may_hold(service.observation) and self._decides(service, now):
-            self.held(service.observation.service.uid, await held(session, service.observation))
+        if self._decides(service, now):
+            waiting = await held(session, service.observation) if may_hold(service.observation) else 0.0
+            self.held(service.observation.service.uid, waiting)
         if self._rescaled(service) or any(map(_is_drained, due)) or (due and _is_canary(service.observation)):
             self._wake(service.key)
 

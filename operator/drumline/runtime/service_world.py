@@ -13,6 +13,7 @@ from drumline.api.catalog import Catalog
 from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.meta import INFERENCE_ROLES, INFERENCE_SERVICES
 from drumline.core.gang.discovery import Published
+from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.types import Pod
 from drumline.core.inference import names
 from drumline.core.inference.observation import Revision
@@ -124,9 +125,10 @@ class ServiceWorld(Neighbour):
             self.records.store.put(record.key, judged)
         return judged
 
-    def owned(self, resource: str, uid: str) -> list[OwnedRecord]:
-        """Objects of that resource that this service owns, but InferenceRoles."""
-        return list(self._store(resource).by("owner", uid).values())
+    def owned(self, resource: str, service: ObjectMeta) -> list[OwnedRecord]:
+        """Objects of that resource that this service owns, in its namespace; but InferenceRoles."""
+        found = self._store(resource).by("owner", service.uid).values()
+        return [record for record in found if record.namespace == service.namespace]
 
     def find(self, resource: str, namespace: str, name: str) -> OwnedRecord | RoleRecord | None:
         """An object as the mirror has it. KeyError: the resource is not mirrored."""

@@ -89,6 +89,23 @@ async def test_children_are_those_that_it_owns_but_the_headless_service(lab):
     assert found.discovery.service is not None
 
 
+async def test_what_bears_its_uid_in_another_namespace_is_not_its_own(lab):
+    """Whoever knows a uid can write it into an owner reference; the garbage collector comes later."""
+    shared, world = lab.jobs.world, lab.world
+    first = services.pod("serve", services.group(), 0)
+    shared.pods.store.put(("evil", first.name), replace(first, namespace="evil", phase=PodPhase.FAILED))
+    for store in (shared.services.store, world.children["poddisruptionbudgets"].store):
+        store.put(("evil", "chat"), replace(owned("chat", "d"), namespace="evil"))
+    world.roles.store.put(("evil", "chat-serve"), RoleRecord("evil", "chat-serve", "r", UID, "serve", 0))
+    service = services.service()
+    manifest = revision_manifest(owner_of(service.service), services.NEW, 2, service.spec)
+    metadata = {**manifest["metadata"], "uid": "rev", "namespace": "evil"}
+    shared.revisions.store.put(("evil", services.NEW), read_owned({**manifest, "metadata": metadata}))
+    found = observed(lab)
+    assert {p.namespace for pods in found.pods.values() for p in pods} == {"ns"}
+    assert (found.children, found.role_children, found.revisions) == ({}, {}, {})
+
+
 async def test_a_revision_is_read_once(lab):
     service = services.service()
     assert service.spec is not None

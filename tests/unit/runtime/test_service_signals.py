@@ -203,6 +203,14 @@ async def test_a_canary_is_heard_of_while_it_is_measured(hall):
     assert len(hall.woken) == 2
 
 
+async def test_who_may_hold_no_request_any_more_holds_none(hall, engines):
+    told = []
+    hall.signals.held = lambda uid, requests: told.append((uid, requests))
+    hall.follow(services.serving(services.service(SCALED)))
+    await hall.tick()
+    assert told == [(UID, 0.0)]
+
+
 async def test_an_autoscaler_that_fails_harms_no_other_service(hall, caplog):
     def scale(_observation, _now):
         raise ZeroDivisionError("odd")

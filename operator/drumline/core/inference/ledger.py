@@ -38,6 +38,7 @@ class Entry:
     dollars_an_hour: float | None = None
 
 
+MOST = 2**63 - 1  # that the API server takes
 Slo = tuple[float | None, float | None]
 
 
@@ -120,7 +121,10 @@ def _role(role: RoleServing, times: Mapping[ServingState, int], news: list[Count
         for state in ServingState
         if (total := settled.get(state.value, 0) + times.get(state, 0))
     )
-    sums = {name: getattr(role, name) + sum(new[i] for new in news) for i, name in enumerate(counters.FIELDS)}
+    sums = {
+        name: min(MOST, getattr(role, name) + sum(new[i] for new in news))
+        for i, name in enumerate(counters.FIELDS)
+    }
     return role.model_copy(update={"states": states, **sums})
 
 

@@ -26,6 +26,8 @@ COUNTERS: Final = (
 LATENCIES: Final = ("ttft_met", "ttft_measured", "tpot_met", "tpot_measured")
 FIELDS: Final = (*COUNTERS, *LATENCIES)
 
+MOST: Final = 2**53  # an engine's word is anybody's; beyond it a float is no exact number
+
 Counts = tuple[int, ...]  # in the order of FIELDS
 
 
@@ -52,14 +54,14 @@ def limits(slo: Slo | None) -> tuple[float | None, float | None]:
 
 def counts(sample: EngineSample, slo: tuple[float | None, float | None]) -> Counts:
     """The engine's counters as whole numbers."""
-    plain = (int(getattr(sample, name) or 0) for name in COUNTERS)
+    plain = (int(min(getattr(sample, name) or 0, MOST)) for name in COUNTERS)
     return (*plain, *_held(sample.ttft, slo[0]), *_held(sample.tpot, slo[1]))
 
 
 def _held(histogram: Histogram | None, limit: float | None) -> tuple[int, int]:
     if histogram is None or limit is None:
         return 0, 0
-    return int(within(histogram, limit)), int(histogram.count)
+    return int(min(within(histogram, limit), MOST)), int(min(histogram.count, MOST))
 
 
 def added(known: Counted | None, attempt: int, now: Counts, *, same_slo: bool) -> Counts:

@@ -264,3 +264,13 @@ def test_a_clock_that_goes_back_adds_nothing() -> None:
     back = account(status, {("serve", 0): entry(WHOLE)}, NO_SLO, T0 + 20)
     assert (back.elapsed_ms, back.at) == (status.elapsed_ms, status.at)
     assert unix(back.at) == T0 + 50
+
+
+@pytest.mark.parametrize("word", [2.0**62, 1e300])
+def test_whatever_an_engine_counts_the_status_can_be_written(word: float) -> None:
+    status = None
+    for second, requests in ((70, word), (80, 0.0), (90, word)) * 700:
+        page = (sample(second, requests=requests),)
+        status = account(status, {("serve", 0): entry(replace(WHOLE, samples=page))}, NO_SLO, T0 + second)
+    assert status is not None
+    assert 0 < status.roles[0].requests < 2**63
