@@ -206,6 +206,10 @@ class EnginePreset(ApiModel):
     positional: tuple[str, ...] = Field(
         default=(), description="Flags that a first argument without a flag stands for."
     )
+    shared_memory: bool = Field(
+        default=False,
+        description="Its processes share more memory than the 64 MiB that a container has at /dev/shm.",
+    )
     probes: Probes = Field(default=Probes(), description="Probes of the leader.")
     shutdown: Shutdown = Field(default=Shutdown(), description="How a pod goes.")
     environment: tuple[EnvironmentStyle, ...] = Field(default=(), description="How pods of a group meet.")

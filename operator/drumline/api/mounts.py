@@ -1,7 +1,7 @@
 """Names and paths of what the operator mounts into workers, so that a template may not use them.
 
 `drumline`: the token and the CA that reports go out with. `drumline-launcher`: the launcher.
-`drumline-model`: an InferenceService's weights.
+`drumline-model`: an InferenceService's weights. `drumline-shm`: its engine's shared memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ LAUNCHER_PATH: Final = "/drumline"
 LAUNCHER_FILE: Final = "/drumline/launcher.pyz"
 
 MODEL_VOLUME: Final = "drumline-model"  # of an InferenceService's pods; the path is the user's to choose
+
+SHM_VOLUME: Final = "drumline-shm"  # of an InferenceService's pods whose engine needs it
+SHM_PATH: Final = "/dev/shm"  # noqa: S108 - where shared memory is, not a file for us
 
 VOLUMES: Final = (REPORT_VOLUME, LAUNCHER_VOLUME)
 PATHS: Final = (REPORT_PATH, LAUNCHER_PATH)

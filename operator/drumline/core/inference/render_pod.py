@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from drumline.api.engines import EnginePreset, Probe, ProbeKind
 from drumline.api.inference_model import Model, ModelCache
-from drumline.api.mounts import MODEL_VOLUME
+from drumline.api.mounts import MODEL_VOLUME, SHM_PATH, SHM_VOLUME
 from drumline.core.inference import names
 from drumline.core.inference.env_engine import EngineFacts
 from drumline.core.inference.render_arguments import with_arguments
@@ -37,6 +37,8 @@ def dressed(
     if model is not None:
         container = _with_weights(container, model)
         spec = _with_volume(spec, model.cache)
+    if preset.shared_memory and not spec.get("hostIPC"):
+        container, spec = _with_shared_memory(container, spec)
     if leader:
         port = int(facts.values["port"])
         on_host = bool(spec.get("hostNetwork"))
@@ -105,6 +107,20 @@ def _with_weights(container: Container, model: Model) -> dict[str, Any]:
     if cache is not None and all(m.get("mountPath") != cache.mount_path for m in mounts):
         found["volumeMounts"] = [*mounts, _mount(cache)]
     return found
+
+
+def _with_shared_memory(
+    container: Container, spec: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """More of it than the 64 MiB that a container has; it counts against the container's memory limit."""
+    mounts, volumes = container.get("volumeMounts") or (), spec.get("volumes") or ()
+    if any(str(m.get("mountPath")).rstrip("/") == SHM_PATH for m in mounts):
+        return dict(container), dict(spec)
+    mount = {"name": SHM_VOLUME, "mountPath": SHM_PATH}
+    volume = {"name": SHM_VOLUME, "emptyDir": {"medium": "Memory"}}
+    known = any(v.get("name") == SHM_VOLUME for v in volumes)
+    whole = {**spec, "volumes": [*volumes, *(() if known else (volume,))]}
+    return {**container, "volumeMounts": [*mounts, mount]}, whole
 
 
 def _mount(cache: ModelCache) -> dict[str, Any]:

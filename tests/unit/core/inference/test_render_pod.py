@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from tests.unit.core.inference.rendered import MODEL, engine, prepared, role, spec, template
 
 
+SHARED = {"name": "drumline-shm", "emptyDir": {"medium": "Memory"}}
+
+
 def vllm(model: dict[str, Any] | None = None, **container: Any) -> dict[str, Any]:
     return spec(role(template=template(**container)), engine="vllm", model=model or MODEL)
 
@@ -102,11 +105,15 @@ class TestWeights:
             {
                 "name": "drumline-model",
                 "persistentVolumeClaim": {"claimName": "weights", "readOnly": True},
-            }
+            },
+            SHARED,
         ]
-        assert engine(raw)["volumeMounts"] == [
-            {"name": "drumline-model", "mountPath": "/m", "readOnly": True, "subPath": "llama-3"}
-        ]
+        assert engine(raw)["volumeMounts"][0] == {
+            "name": "drumline-model",
+            "mountPath": "/m",
+            "readOnly": True,
+            "subPath": "llama-3",
+        }
 
     def test_a_writable_cache(self) -> None:
         pod = prepared(vllm(model=cached(readOnly=False))).pod(0, None)["spec"]
@@ -114,7 +121,7 @@ class TestWeights:
 
     def test_a_users_mount_at_that_path_stands(self) -> None:
         own = [{"name": "mine", "mountPath": "/models"}]
-        assert engine(vllm(model=cached(), volumeMounts=own))["volumeMounts"] == own
+        assert engine(vllm(model=cached(), volumeMounts=own))["volumeMounts"][:-1] == own
 
     def test_the_secret_comes_first_so_that_the_users_word_wins(self) -> None:
         own = {"configMapRef": {"name": "mine"}}
@@ -148,7 +155,7 @@ def test_nothing_that_restricted_pod_security_refuses_is_added() -> None:
     assert [c["securityContext"] for c in pod["containers"]] == [secure]
     assert "initContainers" not in pod
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
-    assert all("persistentVolumeClaim" in volume for volume in pod["volumes"])
+    assert all({"persistentVolumeClaim", "emptyDir"} & set(volume) for volume in pod["volumes"])
     assert all("hostPort" not in port for port in pod["containers"][0]["ports"])
 
 
@@ -190,3 +197,23 @@ def test_what_the_user_wrote_is_still_there(container: dict[str, Any], name: str
     everything = [(e["name"], e.get("value")) for e in found["env"]]
     assert {name: value for name, value in everything if name in own} == own
     assert len({name for name, _ in everything}) == len(everything), "each variable stands once"
+
+
+class TestSharedMemory:
+    def test_an_engine_of_several_processes_gets_more_than_a_container_has(self) -> None:
+        for worker in (0, 1):
+            pod = prepared(spec(role(groupSize=2), engine="vllm", model=MODEL)).pod(worker, None)
+            assert SHARED in pod["spec"]["volumes"]
+            mounts = pod["spec"]["containers"][0]["volumeMounts"]
+            assert {"name": "drumline-shm", "mountPath": "/dev/shm"} in mounts
+
+    def test_a_users_own_stands(self) -> None:
+        own = [{"name": "mine", "mountPath": "/dev/shm/"}]
+        found = prepared(vllm(volumeMounts=own)).pod(0, None)["spec"]
+        assert found["containers"][0]["volumeMounts"] == own
+        assert SHARED not in found.get("volumes", [])
+
+    def test_one_process_needs_none(self) -> None:
+        for name in ("llamacpp", "custom"):
+            found = prepared(spec(engine=name, model=MODEL)).pod(0, None)["spec"]
+            assert SHARED not in found.get("volumes", [])
