@@ -46,17 +46,20 @@ class Leader:
     due: float = 0.0  # Unix seconds
     failing_since: float | None = None
     track: Track = field(default_factory=Track)
+    said: GroupSignals | None = None
 
     def signals(self) -> GroupSignals:
-        """What is known of the group now."""
-        track = self.track
-        return GroupSignals(
-            latest=track.latest,
-            samples=tuple(track.samples),
-            window=track.window(WINDOW_SECONDS),
-            since_ready=track.since_ready(),
-            failing_since=self.failing_since,
-        )
+        """What is known of the group now; worked out once a sample."""
+        track, said = self.track, self.said
+        if said is None or (said.latest, said.failing_since) != (track.latest, self.failing_since):
+            said = self.said = GroupSignals(
+                latest=track.latest,
+                samples=tuple(track.samples),
+                window=track.window(WINDOW_SECONDS),
+                since_ready=track.since_ready(),
+                failing_since=self.failing_since,
+            )
+        return said
 
 
 async def look(session: aiohttp.ClientSession, leader: Leader, now: Callable[[], float]) -> None:

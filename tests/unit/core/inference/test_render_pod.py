@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from tests.unit.core.inference.rendered import MODEL, engine, prepared, role, spec, template
 
-
 SHARED = {"name": "drumline-shm", "emptyDir": {"medium": "Memory"}}
 
 
