@@ -25,7 +25,8 @@ demo: $(STAMP) ## Train a real model in real pods on this machine, and survive a
 test: $(STAMP) ## Run all tests: unit, control plane and, as root on Linux, real node
 	$(PY) -m e2e.stages test
 
-e2e: $(STAMP) ## Run the end-to-end suites
+e2e: $(STAMP) ## Run the end-to-end suites, with a real vLLM
+	$(PY) -m e2e.engines all
 	$(PY) -m pytest e2e/suites -ra --durations=10
 
 bench: $(STAMP) ## Measure the operator against a raw client, reports, and the ledger's fold; writes build/bench*.json

@@ -19,6 +19,8 @@ from pathlib import Path
 _GRACE_SECONDS = 20
 _PYTHON = sys.executable
 _BIN = Path(sys.executable).parent
+_EXAMPLES = ("tpu-v5p", "gpu-h100", "inference-disaggregated", "inference-tpu", "inference-edge")
+_SERVING = tuple(sorted(str(path) for path in (Path(__file__).parent / "suites").glob("test_inference*.py")))
 _PYTEST = (_PYTHON, "-m", "pytest", "-q", "-ra", "--durations=5")
 
 
@@ -62,6 +64,8 @@ def tests() -> list[Stage]:
     group = "control-plane" if reason else "all"
     return [
         Stage("build", (_PYTHON, "-m", "e2e.cluster.build", group), 1800),
+        # the tests with a real vLLM need 7 GB more and are left to `make e2e`
+        Stage("build engine", (_PYTHON, "-m", "e2e.engines", "llamacpp"), 1200, unless=reason, needs="build"),
         Stage("unit", (*_PYTEST, "tests/unit", "-n", "2"), 300),
         Stage(
             "control plane",
@@ -69,10 +73,11 @@ def tests() -> list[Stage]:
             1200,
             needs="build",
         ),
-        Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build"),
+        Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build engine"),
         Stage(
             "real training", (*_PYTEST, "e2e/suites/test_jax_training.py"), 600, unless=reason, needs="build"
         ),
+        Stage("real serving", (*_PYTEST, *_SERVING), 900, unless=reason, needs="build engine"),
     ]
 
 
@@ -88,7 +93,7 @@ def checks() -> list[Stage]:
         Stage("chart values are current", (_PYTHON, "-m", "e2e.chart_schema", "--check"), 30),
         Stage("dashboards are current", (_PYTHON, "-m", "e2e.monitoring", "--check"), 30),
     ]
-    for example in ("tpu-v5p", "gpu-h100"):
+    for example in _EXAMPLES:
         command = (_PYTHON, "-m", "drumline", "plan", "-f", f"examples/{example}.yaml")
         stages.append(Stage(f"plan {example}", ("sh", "-c", '"$@" > /dev/null', "sh", *command), 30))
     return stages
