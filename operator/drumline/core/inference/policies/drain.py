@@ -5,6 +5,8 @@ proxy has heard of it, and until two looks at its engine, one after the other, f
 `timeoutSeconds` in all. A KV cache still to be handed to a decode group counts as in flight as far as the engine says.
 Of an engine that says nothing the settle time is waited for; its pods' own termination grace does the rest.
 A gate that is found open later than it should be, since the operator was away, is closed and all this begins anew.
+A group that others ask, one of prefill for instance, keeps its gate open until the groups of the entry role that
+drain and are of its revision are gone: a request that one of them took may still have to go through it.
 A group that never was in service goes at once. What follows the end of a drain is the policy `retire`'s.
 """
 
@@ -15,6 +17,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.inference import groups
+from drumline.core.inference.children import entry_role
 from drumline.core.inference.render import metrics_endpoint
 from drumline.core.inference.signals import EngineSample
 from drumline.core.inference.view import View, is_going
@@ -38,6 +41,8 @@ def _drain(view: View, role: str, group: GroupStatus) -> View:
     if leader is None or leader.terminal or leader.deleting or not _served(group, leader):
         return groups.finish(view, role, group)
     drained = view.now - unix(group.draining_since, view.now)
+    if leader.in_service and drained < view.spec.drain.timeout_seconds and _is_asked(view, role, group):
+        return view.again_in(LOOK_SECONDS)
     if leader.in_service is not False:
         why = f"the group is drained: {group.drain_reason}"
         view = view.act(groups.gate(leader, False, view.now, why))
@@ -54,6 +59,14 @@ def _drain(view: View, role: str, group: GroupStatus) -> View:
         return _out_of_time(view, role, group)
     view = view.again_in(min(LOOK_SECONDS, rules.timeout_seconds - drained))
     return _look(view, role, group, view.obs.signals.of(role, group.id).latest)
+
+
+def _is_asked(view: View, role: str, group: GroupStatus) -> bool:
+    """Whether groups of the entry role that go, but are still there, may turn to this one."""
+    entry = entry_role(view.spec_of(group) or view.spec)
+    return role != entry and any(
+        is_going(asking) and asking.revision == group.revision for asking in view.groups(entry)
+    )
 
 
 def _served(group: GroupStatus, leader: Pod) -> bool:

@@ -165,3 +165,49 @@ def test_a_leader_that_is_gone_has_nothing_to_finish() -> None:
 def test_other_groups_are_left_alone() -> None:
     observation = services.serving()
     assert drain(services.view(observation)) == services.view(observation)
+
+
+def pair(decode: GroupStatus | None, since: float, *, timeout: float = 300) -> services.Observation:
+    """A prefill group that is to go, with its gate open, and a decode group of the entry role."""
+    roles = (services.role("prefill"), services.role("decode"))
+    raw = services.spec(*roles, drain={"settleSeconds": 5, "timeoutSeconds": timeout})
+    observation = services.serving(services.serving(services.service(raw), "prefill"), "decode")
+    going = services.draining(0, draining_since=services.ago(since))
+    observation = services.with_groups(observation, "prefill", going)
+    return services.with_groups(observation, "decode", *([decode] if decode is not None else []))
+
+
+def of_prefill(observation: services.Observation) -> tuple[View, GroupStatus, bool]:
+    view = drain(services.view(observation))
+    closed = any("prefill" in name for name in services.patched(view))
+    return view, view.groups("prefill")[0], closed
+
+
+@pytest.mark.parametrize("left", [{}, {"nodes": (), "created": False}], ids=["drains", "terminates"])
+def test_what_the_entry_role_asks_stays_until_its_draining_groups_are_gone(left: dict[str, Any]) -> None:
+    asks = services.draining(0, draining_since=services.ago(20), **left)
+    view, group, closed = of_prefill(pair(asks, since=20))
+    assert not closed
+    assert not finished(group)
+    assert view.requeue_after == 1
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [
+        None,
+        services.group(0),
+        services.draining(0, draining_since=services.ago(20), revision=services.OLD),
+    ],
+    ids=["gone", "stays", "of another revision"],
+)
+def test_what_no_draining_group_asks_is_closed(decode: GroupStatus | None) -> None:
+    _, group, closed = of_prefill(pair(decode, since=20))
+    assert closed
+    assert not finished(group)
+    assert group.draining_since == services.ago(0), "its settle time begins with the closed gate"
+
+
+def test_nobody_is_asked_for_longer_than_a_drain_may_take() -> None:
+    asks = services.draining(0, draining_since=services.ago(61))
+    assert of_prefill(pair(asks, since=61, timeout=60))[2]
