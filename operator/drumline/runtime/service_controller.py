@@ -29,7 +29,7 @@ from drumline.runtime.http import Client
 from drumline.runtime.outcomes import CONFLICT_SECONDS, conflict_pause
 from drumline.runtime.preflight import Sample
 from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of, status_after
-from drumline.runtime.service_memory import RECHECK_SECONDS, awaits, learn, recheck
+from drumline.runtime.service_memory import RECHECK_SECONDS, REFUSED_SECONDS, awaits, learn, recheck
 from drumline.runtime.service_observe import Beside, groups_of, observe
 from drumline.runtime.service_records import ServiceRecord
 from drumline.runtime.service_signals import ServiceSignals
@@ -203,6 +203,7 @@ class ServiceController:
         error = outcome.error
         if error is None:
             waits = [RECHECK_SECONDS] if memory.foreign else []
+            waits += [REFUSED_SECONDS] if memory.refused else []
             waits += [] if plan.requeue_after is None else [plan.requeue_after]
             return min(waits, default=None)
         if isinstance(error, NotFound):

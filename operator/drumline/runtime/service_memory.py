@@ -1,8 +1,9 @@
 """What the outcome of a plan means for the next observation of a service.
 
 A name that is taken is looked at again every few seconds, so that whoever gives it up ends the conflict. A pod that
-was refused for good, or whose name is taken, concerns one group: its next attempt has other names. What was written counts once the mirror shows it: until then the
-service is not looked at, for some seconds at most.
+was refused for good, or whose name is taken, concerns one group: its next attempt has other names. A route that is
+refused holds up nothing else: it is left out, and tried again now and then. What was written counts once the mirror
+shows it: until then the service is not looked at, for some seconds at most.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.plan import Plan
 from drumline.core.inference import names
 from drumline.runtime.controller import Clocks
-from drumline.runtime.errors import Conflict, NameConflict, NotFound
+from drumline.runtime.errors import Conflict, NameConflict, NotFound, TerminalError
 from drumline.runtime.executor import Outcome
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.outcomes import applied, created_pod, deleted_uid, is_final
 from drumline.runtime.records import OwnedRecord, read_slice
 from drumline.runtime.service_records import ServiceRecord
-from drumline.runtime.service_world import CHILDREN, Awaited, ServiceMemory, ServiceWorld
+from drumline.runtime.service_world import CHILDREN, GATEWAY, Awaited, ServiceMemory, ServiceWorld
 
 AWAIT_SECONDS: Final = 5.0
 RECHECK_SECONDS: Final = 10.0
+REFUSED_SECONDS: Final = 60.0
 _AWAITED: Final = frozenset({*CHILDREN, INFERENCE_ROLES, "controllerrevisions"})
 
 
@@ -46,7 +48,8 @@ def _shown(world: ServiceWorld, namespace: str, what: str, awaited: Awaited) -> 
 
 
 async def recheck(client: Client, record: ServiceRecord, memory: ServiceMemory, now: float) -> None:
-    """Forget names that were somebody else's and are not any more."""
+    """Forget names that were somebody else's and are not any more, and routes that were refused a while ago."""
+    memory.refused = {w: (at, y) for w, (at, y) in memory.refused.items() if now - at < REFUSED_SECONDS}
     for what, looked_at in list(memory.foreign.items()):
         if now - looked_at < RECHECK_SECONDS:
             continue
@@ -74,6 +77,9 @@ def learn(record: ServiceRecord, memory: ServiceMemory, plan: Plan, outcome: Out
     refused = created_pod(plan, outcome.failed) if error is not None else None
     if isinstance(error, NameConflict) and refused is None:
         memory.foreign[error.object_name] = clocks.now()
+        return True
+    if isinstance(error, TerminalError) and outcome.failed.partition("/")[0] in GATEWAY:
+        memory.refused[outcome.failed] = (clocks.now(), error.message)
         return True
     final = error is not None and (isinstance(error, NameConflict) or is_final(error, memory.conflicts))
     if error is None or refused is None or not final:

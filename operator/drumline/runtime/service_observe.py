@@ -71,6 +71,7 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
         pod_priority_class=pod_class or WORKER_PRIORITY_CLASS,
         blocked=_blocked(groups, memory),
         foreign=frozenset(memory.foreign),
+        refused={what: why for what, (_, why) in memory.refused.items()},
         discovery=_discovery(world, record, memory),
         settings=beside.settings,
     )

@@ -50,6 +50,7 @@ class ServiceMemory:
     decided: InferenceServiceStatus | None = None  # as it was last decided, which the mirror may not show yet
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # gang → nodes reserved in memory
     blocked: dict[str, tuple[int, str]] = field(default_factory=dict)  # gang → attempt, a final no
+    refused: dict[str, tuple[float, str]] = field(default_factory=dict)  # route → when, and why
     foreign: dict[str, float] = field(default_factory=dict)  # "services/x" → when it was looked at
     awaited: dict[str, Awaited] = field(default_factory=dict)  # by "services/x"
     revisions: dict[tuple[str, int], Revision | None] = field(default_factory=dict)  # by uid and number

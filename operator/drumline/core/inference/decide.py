@@ -74,7 +74,7 @@ def decide(obs: Observation, now: float, policies: Sequence[Policy] = POLICIES) 
 def _plan(view: View) -> Plan:
     changed = view.status != view.obs.status and view.ended != leave_alone.__name__
     status = view.status.to_json() if changed else None
-    stages = (tuple(a for a in stage if not _is_foreign(view, a)) for stage in view.actions)
+    stages = (tuple(a for a in stage if not _is_hopeless(view, a)) for stage in view.actions)
     return Plan(
         prepare=view.prepare,
         intent=status if view.status_first else None,
@@ -87,8 +87,12 @@ def _plan(view: View) -> Plan:
     )
 
 
-def _is_foreign(view: View, action: Action) -> bool:
-    """Whether an action would write a name that is somebody else's. Pods have their own way to fail."""
-    if not view.obs.foreign or not isinstance(action, Create | Apply) or action.resource == "pods":
+def _is_hopeless(view: View, action: Action) -> bool:
+    """Whether an action would write what can't be written: a name that is somebody else's, a route that is refused.
+
+    Pods have their own way to fail.
+    """
+    cannot = view.obs.foreign | view.obs.refused.keys()
+    if not cannot or not isinstance(action, Create | Apply) or action.resource == "pods":
         return False
-    return f"{action.resource}/{action.manifest['metadata']['name']}" in view.obs.foreign
+    return f"{action.resource}/{action.manifest['metadata']['name']}" in cannot

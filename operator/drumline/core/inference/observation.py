@@ -85,5 +85,8 @@ class Observation:
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
     blocked: Mapping[str, str] = field(default_factory=dict)  # gang uid → a final no to creating its pods
     foreign: frozenset[str] = frozenset()  # names we would use that are somebody else's ("services/x")
+    refused: Mapping[str, str] = field(
+        default_factory=dict
+    )  # routes that the API server lately refused ("httproutes/x") → why; nothing else waits for them
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
     settings: Settings = field(default_factory=Settings)

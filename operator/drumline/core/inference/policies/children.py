@@ -153,6 +153,11 @@ def _routed(view: View) -> View:
     if routing.gateway is None and routing.inference_pool is None:
         rest = tuple(c for c in view.status.conditions if c is not known)
         return view if known is None else view.with_status(conditions=rest)
+    for what, why in sorted(view.obs.refused.items()):
+        text = f"the API server refuses {what}: {why}"[:1024]
+        if known is None or known.message != text:
+            view = view.event("Warning", Reason.CREATE_REFUSED, text)
+        return view.condition(kind, False, Reason.CREATE_REFUSED, text)
     if not lacking:
         return view.condition(kind, True, Reason.ROUTES_APPLIED, "what routes requests is applied")
     text = f"no {' and no '.join(lacking)} can be made: the cluster has no such kind, or the operator is to leave them alone"

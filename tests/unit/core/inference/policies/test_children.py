@@ -9,6 +9,7 @@ from drumline.api.inference_status import GroupPhase, RolloutPhase, RolloutStatu
 from drumline.api.meta import ANNOTATION_DIGEST
 from drumline.api.reasons import ServiceCondition
 from drumline.core.gang.plan import Apply, Create, Delete, Patch
+from drumline.core.inference.decide import decide
 from drumline.core.inference.observation import Child, RoleChild, Settings
 from drumline.core.inference.policies.children import children
 from drumline.core.inference.signals import Scaling, Signals
@@ -245,6 +246,23 @@ def test_a_pool_stands_where_it_is_asked_for() -> None:
         "drumline.dev/revision"
         not in applied(after)["inferencepools/chat"]["spec"]["selector"]["matchLabels"]
     )
+
+
+def test_a_route_that_is_refused_holds_up_nothing_else_and_is_said_once() -> None:
+    raw = services.spec(services.role(), routing=GATEWAY)
+    observation = replace(services.service(raw, settings=BOTH), refused={"httproutes/chat": "no such host"})
+    plan = decide(observation, services.NOW)
+    written = {
+        (a.resource, a.manifest["metadata"]["name"]) for s in plan.actions for a in s if isinstance(a, Apply)
+    }
+    assert ("services", "chat") in written
+    assert ("httproutes", "chat") not in written
+    view = run(observation)
+    assert services.reason(view.status, ServiceCondition.ROUTED) == ("False", "CreateRefused")
+    assert [e.message for e in view.events] == ["the API server refuses httproutes/chat: no such host"]
+    assert run(replace(observation, status=view.status)).events == ()
+    again = run(replace(observation, status=view.status, refused={}))
+    assert services.reason(again.status, ServiceCondition.ROUTED) == ("True", "RoutesApplied")
 
 
 def test_without_the_kinds_nothing_breaks_and_it_is_said_once() -> None:
