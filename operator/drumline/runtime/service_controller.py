@@ -23,7 +23,7 @@ from drumline.core.inference.groups import live
 from drumline.core.inference.observation import Observation, Settings
 from drumline.core.inference.view import View
 from drumline.runtime.controller import Clocks, Controller
-from drumline.runtime.errors import Conflict, NotFound
+from drumline.runtime.errors import Conflict, NotFound, TerminalError
 from drumline.runtime.executor import Outcome, Owner
 from drumline.runtime.http import Client
 from drumline.runtime.outcomes import CONFLICT_SECONDS, conflict_pause
@@ -109,7 +109,16 @@ class ServiceController:
             return None
         self._taken(record, memory, plan, outcome)
         decisive = learn(record, memory, plan, outcome, self._clocks)
+        if isinstance(outcome.error, TerminalError) and not decisive:
+            await self._tell(record, outcome.failed, outcome.error)
         return self._again(memory, plan, outcome, decisive=decisive)
+
+    async def _tell(self, record: ServiceRecord, what: str, error: TerminalError) -> None:
+        """Say what holds a service up: it is tried again and again, and nothing of it can be in the status."""
+        event = Event(
+            "Warning", Reason.CREATE_REFUSED.value, f"the API server refuses {what}: {error.message}"
+        )
+        await self._shared.executor.apply(_owner(record), Plan(events=(event,)))
 
     def _is_behind(self, record: ServiceRecord, memory: ServiceMemory) -> bool:
         """Whether the mirror does not show yet what was written for this service."""

@@ -231,6 +231,23 @@ async def test_what_came_of_a_plan_says_when_to_look_again(lab):
         again(lab.memory, Plan(), Outcome(error=Forbidden("no", status=403)), decisive=False)
 
 
+async def test_what_is_refused_for_good_is_said_and_tried_again(lab, monkeypatch):
+    """As a quota of Services that is used up: without an event nobody would know why nothing happens."""
+    plans = []
+
+    async def apply(_owner, plan):
+        plans.append(plan)
+        return Outcome(failed="services/chat", error=Forbidden("exceeded quota: services", status=403))
+
+    lab.sees(services.service())
+    monkeypatch.setattr(lab.jobs.executor, "apply", apply)
+    with pytest.raises(Forbidden):
+        await lab.controller.reconcile(KEY)
+    (event,) = plans[-1].events
+    assert (event.type, event.reason) == ("Warning", "CreateRefused")
+    assert event.message == "the API server refuses services/chat: exceeded quota: services"
+
+
 async def test_a_name_that_is_taken_is_remembered(lab):
     error = NameConflict("services/chat", "belongs to somebody else")
     outcome = Outcome(failed="services/chat", error=error)
