@@ -89,6 +89,8 @@ class Reason(StrEnum):
     GANG_TIMEOUT = "GangTimeout"
     # running
     RESTARTING = "GangRestarting"
+    REQUEUED = "Requeued"
+    FAILURE_IGNORED = "FailureIgnored"
     RECOVERED = "Recovered"
     SUSPENDED = "SuspendedBySpec"
     RESUMED = "Resumed"
@@ -128,6 +130,12 @@ class Reason(StrEnum):
     # ended
     COMPLETE = "Completed"
     MAX_RESTARTS = "MaxRestartsExceeded"
+    BUDGET_SPENT = "RestartBudgetExceeded"
+    FAILED_BY_RULE = "FailedByRule"
+    OUT_OF_MEMORY_AGAIN = "OutOfMemoryRepeated"
+    IMAGE_UNAVAILABLE = "ImageUnavailable"
+    COMMAND_NOT_FOUND = "CommandNotFound"
+    CONFIG_MISSING = "ConfigurationMissing"
     DEADLINE = "DeadlineExceeded"
     INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"

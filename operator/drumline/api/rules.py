@@ -21,6 +21,7 @@ from drumline.api.environment import BY_FRAMEWORK, SWITCHES, TPU
 from drumline.api.meta import ENV_PREFIX
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
+from drumline.api.rules_failure import BUDGET, FAILURE_RULE, NODE_CONDITION
 from drumline.api.rules_progress import MODEL, PROGRESS
 from drumline.api.validation import MAX_PODS
 
@@ -221,6 +222,9 @@ def rules() -> Mapping[str, list[Rule]]:
         "": root_rules(),
         "spec": spec_rules(),
         "spec.failurePolicy.backoff": failure_policy_rules(),
+        "spec.failurePolicy.rules[]": [rule(*parts) for parts in FAILURE_RULE],
+        "spec.failurePolicy.rules[].onNodeCondition": [rule(*parts) for parts in NODE_CONDITION],
+        "spec.failurePolicy.budgets[]": [rule(*parts) for parts in BUDGET],
         "spec.scheduling.placement": placement_rules(),
         "spec.helpers": helper_rules(),
         "spec.model": [rule(*parts) for parts in MODEL],

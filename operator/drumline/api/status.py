@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from drumline.api.base import StatusModel
+from drumline.api.failure import MAX_RECENT
 from drumline.api.goodput import GoodputStatus
 
 MAX_NAME: Final = 253
@@ -44,6 +45,16 @@ class RestartCount(StatusModel):
     count: int = Field(description="Restarts for that cause.")
 
 
+class JobRestartCount(RestartCount):
+    """Restarts of a job by cause."""
+
+    recent: tuple[int, ...] = Field(
+        default=(),
+        max_length=MAX_RECENT,
+        description="When the latest of them were, Unix seconds; for a cause whose budget has a window.",
+    )
+
+
 class Workers(StatusModel):
     """Worker pods of the current attempt."""
 
@@ -75,6 +86,7 @@ class AttemptStatus(StatusModel):
     attempt: int = Field(description="Number, from 1.")
     started_at: Time = Field(description="When it was admitted.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
+    ready_at: Time | None = Field(default=None, description="When all of its pods were first ready.")
     cause: str | None = Field(
         default=None, max_length=64, description="Why it ended; absent while it runs or when it succeeded."
     )
@@ -85,6 +97,10 @@ class AttemptStatus(StatusModel):
     message: str | None = Field(
         default=None, max_length=MAX_MESSAGE, description="What is known, for people."
     )
+    last_lines: str | None = Field(
+        default=None, max_length=MAX_MESSAGE, description="End of that container's termination message."
+    )
+    action: str | None = Field(default=None, max_length=64, description="What was done about it.")
     lost_steps: int | None = Field(default=None, description="Steps that were run again because it ended.")
     recovery: tuple[PhaseTime, ...] = Field(
         default=(),
@@ -131,9 +147,13 @@ class TrainingJobStatus(StatusModel):
     )
     completion_time: Time | None = Field(default=None, description="When the job succeeded or failed.")
     next_attempt_at: Time | None = Field(default=None, description="No new attempt before: backoff.")
+    stalled_since: Time | None = Field(
+        default=None,
+        description="Since when a pod of the attempt waits for an image or a configuration that is missing.",
+    )
     requeues: int = Field(default=0, description="Gang timeouts since all pods were last ready.")
     restart_count: int = Field(default=0, description="Restarts counted against failurePolicy.maxRestarts.")
-    restarts: tuple[RestartCount, ...] = Field(
+    restarts: tuple[JobRestartCount, ...] = Field(
         default=(), description="Restarts by cause.", json_schema_extra=_keyed_by("cause")
     )
     workers: Workers = Field(default=Workers(), description="Worker pods of the current attempt.")

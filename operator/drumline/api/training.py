@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field, WithJsonSchema
 
 from drumline.api.base import ApiModel
+from drumline.api.failure import Backoff as Backoff  # noqa: PLC0414 -- services take it from here
+from drumline.api.failure import FailurePolicy
 from drumline.api.meta import MANAGED_BY
 from drumline.api.podtemplate import POD_TEMPLATE_SCHEMA
 from drumline.api.progress import CheckpointSpec, ModelSpec, Progress
@@ -60,34 +62,6 @@ class Accelerator(ApiModel):
         description="Chips of one worker. Default: all chips of the type's usual host; 0 on CPU.",
         examples=[8],
     )
-
-
-class Backoff(ApiModel):
-    """Delay before a restart: initialSeconds · 2^(n-1) before the n-th, at most maxSeconds."""
-
-    initial_seconds: int = Field(
-        default=10, ge=0, le=86400, description="Delay before the first restart, seconds.", examples=[10]
-    )
-    max_seconds: int = Field(
-        default=600,
-        ge=0,
-        le=86400,
-        description="Longest delay, seconds; at least initialSeconds.",
-        examples=[600],
-    )
-
-
-class FailurePolicy(ApiModel):
-    """When to stop trying."""
-
-    max_restarts: int = Field(
-        default=10,
-        ge=0,
-        le=10000,
-        description="Restarts of the gang before the job fails; 0 = the first failure ends it.",
-        examples=[10],
-    )
-    backoff: Backoff = Field(default=Backoff(), description="Delay before a restart.")
 
 
 class SuccessPolicyType(StrEnum):

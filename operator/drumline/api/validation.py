@@ -24,6 +24,7 @@ from drumline.api.shape import GangShape, resolve_shape
 from drumline.api.templates import template_errors
 from drumline.api.training import DNS_1035, PlacementPolicyType, TrainingJobSpec
 from drumline.api.validation_accelerator import accelerator_errors
+from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
 from drumline.api.validation_progress import progress_errors
 from drumline.api.wire import field_errors
@@ -50,7 +51,8 @@ def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[Fi
     rules = (
         *_name_errors(name),
         *accelerator,
-        *_policy_errors(spec),
+        *failure_errors(spec),
+        *_placement_errors(spec),
         *template_errors(spec, catalog),
         *helper_errors(spec),
         *progress_errors(spec),
@@ -104,13 +106,7 @@ def _host_list_errors(name: str, shape: GangShape) -> Iterator[FieldError]:
         yield FieldError("metadata.name", text)
 
 
-def _policy_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
-    backoff = spec.failure_policy.backoff
-    if backoff.initial_seconds > backoff.max_seconds:
-        yield FieldError(
-            "spec.failurePolicy.backoff.initialSeconds",
-            f"given {backoff.initial_seconds}; allowed: at most maxSeconds, {backoff.max_seconds}",
-        )
+def _placement_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
     placement = spec.scheduling.placement
     free = placement.policy is PlacementPolicyType.UNCONSTRAINED
     if free and placement.level is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import Granted, Placement, Pod, Refusal
+from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
 from drumline.core.training.observation import Observation, Settings
+from drumline.core.training.policies.failure import has_failed
 from drumline.runtime.records import JobRecord
 from drumline.runtime.world import JobMemory, World
 
@@ -23,6 +26,7 @@ def observe(
     priority, pod_class = priority_of(
         world, record.spec.priority_class_name if record.spec is not None else None
     )
+    pods = _pods(world, record, memory)
     return Observation(
         job=record.meta,
         spec=record.spec,
@@ -31,8 +35,9 @@ def observe(
         roster=record.roster,
         status=record.status,
         catalog=record.catalog,
-        pods=_pods(world, record, memory),
+        pods=pods,
         unhealthy=_unhealthy(world, placement),
+        nodes=_failed_nodes(world, pods),
         priority=priority,
         pod_priority_class=pod_class,
         blocked=memory.blocked,
@@ -83,6 +88,13 @@ def _unhealthy(world: World, placement: Placement | None) -> frozenset[str]:
         if node is None or not node.ready or node.unschedulable:
             bad.add(name)
     return frozenset(bad)
+
+
+def _failed_nodes(world: World, pods: Mapping[str, Pod]) -> dict[str, Node]:
+    """What may tell why pods failed: their nodes."""
+    names = {pod.node for pod in pods.values() if pod.node and (has_failed(pod) or pod.waiting)}
+    found = ((name, world.nodes.store.get("", name)) for name in names)
+    return {name: node for name, node in found if node is not None}
 
 
 def priority_of(world: World, name: str | None) -> tuple[int | None, str]:

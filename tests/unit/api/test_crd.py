@@ -119,6 +119,8 @@ def test_keyed_lists() -> None:
         p: v["x-kubernetes-list-map-keys"] for p, v in PLACES.items() if "x-kubernetes-list-map-keys" in v
     }
     assert keyed == {
+        "spec.failurePolicy.budgets": ["cause"],
+        "spec.failurePolicy.rules": ["name"],
         "spec.helpers": ["name"],
         "spec.helpers[].dependsOn": ["name"],
         "status.conditions": ["type"],

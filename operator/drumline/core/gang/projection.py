@@ -19,13 +19,14 @@ from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
 from drumline.core.gang.projection_times import pod_times, timestamp
 from drumline.core.gang.quantity import canonical
 from drumline.core.gang.repulsion import repulsions_of
-from drumline.core.gang.types import NO_TIMES, Member, Node, Pod, PodPhase, Taint, Termination
+from drumline.core.gang.types import NO_TIMES, Member, Node, NodeCondition, Pod, PodPhase, Taint, Termination
 
 __all__ = ["project_node", "project_pod", "shape_of", "timestamp"]
 
 Raw = Mapping[str, Any]
 
 _MAX_MESSAGE: Final = 512  # characters kept of a message: decisions match on its beginning
+_MAX_HEAD: Final = 128  # of these, where the end of a message matters more
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 _PHASES: Final = {str(phase): phase for phase in PodPhase}
 
@@ -42,6 +43,9 @@ def project_node(raw: Raw) -> Node:
         allocatable={intern(k): canonical(k, v) for k, v in (status.get("allocatable") or {}).items()},
         unschedulable=bool(spec.get("unschedulable")),
         ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
+        conditions=_shared_conditions(
+            tuple((c.get("type", ""), c.get("status", ""), c.get("reason") or "") for c in conditions)
+        ),
     )
 
 
@@ -154,7 +158,7 @@ def _termination(spec: Raw, status: Raw) -> Termination | None:
         container=intern(container.get("name", "")),
         exit_code=how.get("exitCode", 0),
         reason=intern(how.get("reason") or ""),
-        message=_cut(how.get("message")),
+        message=_both_ends(how.get("message")),
         finished_at=timestamp(how.get("finishedAt")),
     )
 
@@ -177,6 +181,24 @@ def _taint(raw: Raw) -> Taint:
 
 def _cut(message: str | None) -> str:
     return _shared_text(message[:_MAX_MESSAGE]) if message else ""
+
+
+def _both_ends(message: str | None) -> str:
+    """Of a long termination message, which may be a log's end, more of the end than of the beginning."""
+    if not message or len(message) <= _MAX_MESSAGE:
+        return _cut(message)
+    end = _MAX_MESSAGE - _MAX_HEAD
+    return _cut(f"{message[: _MAX_HEAD - 1]}…{message[-end:]}")
+
+
+@lru_cache(maxsize=256)
+def _shared_conditions(facts: tuple[tuple[str, str, str], ...]) -> tuple[NodeCondition, ...]:
+    return tuple(_shared_condition(*fact) for fact in facts)
+
+
+@lru_cache(maxsize=1024)
+def _shared_condition(kind: str, status: str, reason: str) -> NodeCondition:
+    return NodeCondition(intern(kind), intern(status), intern(reason))
 
 
 @lru_cache(maxsize=1024)

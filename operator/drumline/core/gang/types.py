@@ -38,8 +38,17 @@ class Toleration:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeCondition:
+    """A condition of a node, without its times: equal ones are shared by all nodes."""
+
+    type: str
+    status: str  # True False Unknown
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """What placement needs of a v1.Node."""
+    """What placement, and the causes of failures, need of a v1.Node."""
 
     name: str
     uid: str = ""
@@ -48,6 +57,7 @@ class Node:
     allocatable: Resources = field(default_factory=lambda: EMPTY)  # includes "pods"
     unschedulable: bool = False
     ready: bool = True
+    conditions: tuple[NodeCondition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The life of attempts in the status: begin, end, back off.
 
 The delay before attempt n+1 is ``initial · 2^(k-1)`` seconds, at most ``max``, where k counts the latest
-attempts in a row that failed before they had run for ``max`` seconds: a gang that ran stably starts over
-with the initial delay. The formula is that of Kubernetes' Jobs (10 s doubling to 10 min by default). Only the last
+attempts in a row that failed before they had run stably, which is for ``resetAfterSeconds`` since all of their pods
+were ready: a gang that did starts over with the initial delay. The formula is that of Kubernetes' Jobs (10 s doubling to 10 min by default). Only the last
 attempts are kept: when each of them failed early, so did those before them, as far as anybody knows.
 """
 
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from drumline.api.reasons import Cause, ConditionType, Reason
-from drumline.api.status import AttemptStatus, RestartCount, TrainingJobStatus
-from drumline.api.training import Backoff
-from drumline.core.gang.failures import INFRASTRUCTURE
+from drumline.api.failure import JobBackoff
+from drumline.api.reasons import ConditionType, Reason
+from drumline.api.status import AttemptStatus, TrainingJobStatus
 from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.view import View, deletions
 
@@ -32,6 +31,7 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
             "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:],
             "succeeded": None,
             "created_helpers": (),
+            "stalled_since": None,
             "queued_at": None,
             "next_attempt_at": None,
             "start_time": status.start_time or rfc3339_millis(now),
@@ -62,29 +62,25 @@ def admitted_for(status: TrainingJobStatus, now: float) -> float:
     return status.admitted_seconds + running
 
 
-def count_restart(status: TrainingJobStatus, cause: Cause) -> TrainingJobStatus:
-    """The status with one more restart of that cause."""
-    counts = {r.cause: r.count for r in status.restarts}
-    counts[cause.value] = counts.get(cause.value, 0) + 1
-    rows = tuple(RestartCount(cause=c, count=n) for c, n in sorted(counts.items()))
-    counted = status.restart_count + (0 if cause in INFRASTRUCTURE else 1)
-    return status.model_copy(update={"restarts": rows, "restart_count": counted})
-
-
-def restart_delay(status: TrainingJobStatus, backoff: Backoff) -> float:
+def restart_delay(status: TrainingJobStatus, backoff: JobBackoff) -> float:
     """Seconds to wait before the next attempt; the failed one is already ended in `status`."""
     doublings = min(MAX_DOUBLINGS, max(0, _failures_in_a_row(status, backoff) - 1))
     return float(min(backoff.max_seconds, backoff.initial_seconds * 2**doublings))
 
 
-def _failures_in_a_row(status: TrainingJobStatus, backoff: Backoff) -> int:
+def ran_stably(attempt: AttemptStatus, backoff: JobBackoff, until: float) -> bool:
+    """Whether an attempt that ended, or goes on, at `until` (Unix seconds) had run well for long enough."""
+    return attempt.ready_at is not None and until - unix(attempt.ready_at) >= backoff.reset_after_seconds
+
+
+def _failures_in_a_row(status: TrainingJobStatus, backoff: JobBackoff) -> int:
     failures = 0
     for attempt in reversed(status.attempts):
-        ran = unix(attempt.finished_at) - unix(attempt.started_at)
-        if attempt.cause is None or (failures and ran >= backoff.max_seconds):
+        stable = ran_stably(attempt, backoff, unix(attempt.finished_at))
+        if attempt.cause is None or (failures and stable):
             return failures
         failures += 1
-        if ran >= backoff.max_seconds:
+        if stable:
             return failures
     return max(failures, status.attempt)
 

@@ -4,7 +4,7 @@ Each policy has its own file. The first ones may end the decision (a finished, i
 nothing of the rest); the later ones bring an attempt from the queue to running pods:
 
     leave alone → finished → validity → name conflict → suspension → deadline → success → failure
-    → gang timeout → retire old pods → admission → discovery → creation → readiness
+    → stall → gang timeout → retire old pods → admission → discovery → creation → readiness
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from drumline.core.training.policies.leave_alone import leave_alone
 from drumline.core.training.policies.name_conflict import name_conflict
 from drumline.core.training.policies.readiness import readiness
 from drumline.core.training.policies.retire import retire
+from drumline.core.training.policies.stall import stall
 from drumline.core.training.policies.success import success
 from drumline.core.training.policies.suspension import suspension
 from drumline.core.training.policies.validity import validity
@@ -38,6 +39,7 @@ POLICIES: tuple[Policy, ...] = (
     deadline,
     success,
     failure,
+    stall,
     gang_timeout,
     retire,
     admission,

@@ -13,7 +13,7 @@ from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.discovery import ObservedDiscovery
 from drumline.core.gang.meta import ObjectMeta
-from drumline.core.gang.types import Granted, Placement, Pod, Refusal
+from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
 from drumline.core.training.members import Roster
 
 __all__ = ["Granted", "JobMeta", "Observation", "Settings"]
@@ -51,6 +51,9 @@ class Observation:
     catalog: Catalog
     pods: Mapping[str, Pod]  # by name: every pod whose controller is this job, and ended ones just deleted
     unhealthy: frozenset[str] = frozenset()  # nodes of the placement that are gone, not ready or cordoned
+    nodes: Mapping[str, Node] = field(
+        default_factory=dict
+    )  # by name: those of pods that failed, where they are
     priority: int | None = 0  # of the job's priority class; None = there is no such class
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
     blocked: str = ""  # the API server's last word on creating this attempt's pods, when it was a final no

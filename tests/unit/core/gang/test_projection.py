@@ -9,7 +9,16 @@ import pytest
 
 from drumline.core.gang.projection import project_node, project_pod, timestamp
 from drumline.core.gang.projection_shape import shape_of
-from drumline.core.gang.types import Member, Node, PodPhase, Requirement, Taint, Termination, Toleration
+from drumline.core.gang.types import (
+    Member,
+    Node,
+    NodeCondition,
+    PodPhase,
+    Requirement,
+    Taint,
+    Termination,
+    Toleration,
+)
 
 Gi = 1024**3
 NOON = "2026-11-21T12:00:00Z"
@@ -190,12 +199,13 @@ def test_project_node() -> None:
         "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}], "unschedulable": True},
         "status": {
             "allocatable": {"cpu": "8", "memory": "1Gi", "pods": "110"},
-            "conditions": [{"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
         },
     }
     allocatable = {"cpu": 8000, "memory": Gi, "pods": 110}
+    ready = NodeCondition("Ready", "True", "KubeletReady")
     assert project_node(raw) == Node(
-        "n1", "u", {"zone": "a"}, (Taint("k", "", "NoSchedule"),), allocatable, True, True
+        "n1", "u", {"zone": "a"}, (Taint("k", "", "NoSchedule"),), allocatable, True, True, (ready,)
     )
     raw["status"]["conditions"][0]["status"] = "Unknown"
     assert not project_node(raw).ready

@@ -3,46 +3,77 @@
 A pod of the running attempt has failed when it is Failed, when somebody else is deleting it before it
 succeeded, or when it is gone without having been seen to succeed (only if it is on record that its role was
 created: before that an absent pod is one that is still to be created). The cause is that of the first failed
-rank; pods that fell because of it are not counted.
+rank; pods that fell because of it are not counted. What follows is `recovery`'s to say.
+
+A helper's failure that a rule of the user's ignores is recorded as its end, like a success, and changes nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from drumline.api.failure import FailureAction
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, ConditionType, Reason
-from drumline.api.status import ExcludedNode
 from drumline.core.gang.failures import cause_of, describe, first_failure
 from drumline.core.gang.types import Pod, PodPhase
-from drumline.core.training import conditions
-from drumline.core.training.attempts import count_restart, fail, finished, restart_delay
-from drumline.core.training.clock import rfc3339_millis
+from drumline.core.training import bitmap, conditions
+from drumline.core.training.recovery import Ended, end_attempt, rule_for
 from drumline.core.training.view import View
-
-# A node that was the first to fail this often among the kept attempts is avoided for a while.
-STRIKES = 2
 
 
 def failure(view: View) -> View:
-    """End a failed attempt: back off and start the next, or fail the job when its budget is spent."""
+    """End a failed attempt: back off and start the next, or fail the job when no other may or can be."""
     if not view.live:
         return view
     current = view.current()
-    broken = {i: p for i, p in current.items() if has_failed(p)}
+    view = _ignoring(view, _broken(view, current))
+    broken = _broken(view, current)
     if broken:
-        pod = first_failure(list(broken.values()))
+        pod = first_failure(list(broken.values()), view.obs.nodes)
         index = next(i for i, p in broken.items() if p is pod)
-        return _restart(view, cause_of(pod), index, pod)
+        node = view.obs.nodes.get(pod.node)
+        ended = Ended(cause_of(pod, node), index, describe(pod, node), pod)
+        return end_attempt(view, ended, failure.__name__)
     vanished = _vanished(view, current)
-    if vanished is not None:
-        return _restart(view, Cause.UNKNOWN, vanished, None)
-    return view
+    return end_attempt(view, _unseen(view, vanished), failure.__name__) if vanished is not None else view
 
 
 def has_failed(pod: Pod) -> bool:
     """Whether a pod of the running attempt, which nobody of us deletes, has failed."""
     return pod.phase is PodPhase.FAILED or (pod.deleting and pod.phase is not PodPhase.SUCCEEDED)
+
+
+def _broken(view: View, current: dict[int, Pod]) -> dict[int, Pod]:
+    """The pods that failed, but for those whose end is on record."""
+    succeeded = view.succeeded()
+    return {i: p for i, p in current.items() if has_failed(p) and i not in succeeded}
+
+
+def _ignoring(view: View, broken: dict[int, Pod]) -> View:
+    """The view with failures that rules ignore on record as ends."""
+    ignored = {i: p for i, p in broken.items() if i >= view.roster.workers and _is_ignored(view, i, p)}
+    if not ignored:
+        return view
+    for pod in ignored.values():
+        text = f"{describe(pod, view.obs.nodes.get(pod.node))}; a rule of spec.failurePolicy ignores it"
+        view = view.event("Normal", Reason.FAILURE_IGNORED, text)
+    view = view.with_status(succeeded=bitmap.encode(view.succeeded() | ignored.keys()))
+    return view.again_in(0.0)
+
+
+def _is_ignored(view: View, index: int, pod: Pod) -> bool:
+    rule = rule_for(view, cause_of(pod, view.obs.nodes.get(pod.node)), index, pod)
+    return rule is not None and rule.action is FailureAction.IGNORE
+
+
+def _unseen(view: View, index: int) -> Ended:
+    """A pod that is gone: with its node, if that is gone as well; else nobody knows."""
+    name = view.roster.name_of(index, view.status.attempt)
+    placement = view.obs.placement
+    node = placement.nodes[index] if placement is not None and index < len(placement.nodes) else ""
+    if node and node in view.obs.unhealthy:
+        text = f"pod {name} is gone, and node {node} is gone, not ready or cordoned"
+        return Ended(Cause.NODE_LOST, index, f"{Cause.NODE_LOST.value}: {text}")
+    return Ended(Cause.UNKNOWN, index, f"pod {name} is gone and was not seen to succeed")
 
 
 def _vanished(view: View, current: dict[int, Pod]) -> int | None:
@@ -60,43 +91,3 @@ def _created_roles(view: View) -> list[str]:
     if on_record or view.obs.created_attempt == view.status.attempt:
         roles = [ROLE_WORKER, *(h.name for h in view.spec.helpers if not h.depends_on), *roles]
     return roles
-
-
-def _restart(view: View, cause: Cause, index: int, pod: Pod | None) -> View:
-    name = pod.name if pod is not None else view.roster.name_of(index, view.status.attempt)
-    code = pod.termination.exit_code if pod is not None and pod.termination is not None else None
-    text = describe(pod) if pod is not None else f"pod {name} is gone and was not seen to succeed"
-    details = {
-        "cause": cause.value,
-        "pod": name,
-        "rank": index if index < view.roster.workers else None,
-        "node": (pod.node or None) if pod is not None else None,
-        "exit_code": code,
-        "message": text[:512],
-    }
-    status = count_restart(finished(view.status, view.now, **details), cause)
-    budget = view.spec.failure_policy.max_restarts
-    if status.restart_count > budget:
-        view = replace(view, status=status)
-        message = f"{text}; {budget} restarts are allowed by spec.failurePolicy.maxRestarts"
-        return fail(view, Reason.MAX_RESTARTS, message, failure.__name__)
-    delay = restart_delay(status, view.spec.failure_policy.backoff)
-    view = replace(view, status=status, status_first=True).with_status(
-        next_attempt_at=rfc3339_millis(view.now + delay)
-    )
-    view = _exclude(view, pod)
-    message = f"{text}; attempt {status.attempt + 1} starts in {delay:.0f} s"
-    view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
-    view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
-    return view.event("Warning", Reason.RESTARTING, message)
-
-
-def _exclude(view: View, pod: Pod | None) -> View:
-    if pod is None or not pod.node:
-        return view
-    strikes = sum(1 for a in view.status.attempts if a.node == pod.node and a.cause is not None)
-    kept = tuple(n for n in view.status.excluded_nodes if n.name != pod.node)
-    if strikes < STRIKES:
-        return view
-    until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
-    return view.with_status(excluded_nodes=(*kept, ExcludedNode(name=pod.node, until=until))[-100:])

@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.reasons import ConditionType, Reason
-from drumline.api.status import Workers
+from drumline.api.status import AttemptStatus, Workers
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import conditions
+from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.dependencies import not_due
 from drumline.core.training.view import View
 
@@ -70,5 +71,13 @@ def _ready(view: View, pods: int) -> View:
     view = view.condition(ConditionType.PODS_READY, True, Reason.ALL_PODS_READY, text)
     if conditions.is_true(view.status, ConditionType.RESTARTING):
         view = view.condition(ConditionType.RESTARTING, False, Reason.RECOVERED, text)
-    view = view.with_status(requeues=0)
+    view = view.with_status(requeues=0, attempts=_ready_attempts(view))
     return view.event("Normal", Reason.ALL_PODS_READY, f"attempt {view.status.attempt}: {text}")
+
+
+def _ready_attempts(view: View) -> tuple[AttemptStatus, ...]:
+    """The attempts, with the moment on record at which the running one was first whole."""
+    *before, last = view.status.attempts
+    if last.ready_at is None:
+        last = last.model_copy(update={"ready_at": rfc3339_millis(view.now)})
+    return (*before, last)

@@ -1,0 +1,147 @@
+"""What follows when an attempt fails: the action, its budget, and the delay.
+
+1. The first of the user's rules that holds gives the action, and may name the cause.
+2. Without one, a failure that no restart cures ends the job at once, with advice (`hopeless`).
+3. The restart is counted under its cause; one too many ends the job (`budgets`).
+4. Else the cause's own action: a node whose device is at fault is replaced, a gang that was preempted asks
+   for other nodes, every other restarts on the nodes it has.
+
+The cause is that of the first failed rank; pods that fell because of it are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from drumline.api.failure import FailureAction, FailureRule
+from drumline.api.meta import ROLE_WORKER
+from drumline.api.reasons import Cause, ConditionType, Reason
+from drumline.api.status import ExcludedNode
+from drumline.core.gang.types import Pod
+from drumline.core.training.attempts import fail, finished, released, restart_delay
+from drumline.core.training.budgets import count_restart, overspent
+from drumline.core.training.clock import rfc3339_millis
+from drumline.core.training.failure_rules import Facts, matching_rule
+from drumline.core.training.hopeless import hopeless, others_have_it
+from drumline.core.training.view import View
+
+# A node that was the first to fail this often among the kept attempts is avoided for a while.
+STRIKES: Final = 2
+MAX_TEXT: Final = 512  # characters of a message that go into the status
+MAX_EXCLUDED: Final = 100
+_ACTIONS: Final = {
+    Cause.DEVICE_FAULT: FailureAction.REPLACE_NODE,
+    Cause.PREEMPTED: FailureAction.REQUEUE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How the running attempt failed."""
+
+    cause: Cause
+    index: int  # of the pod that failed first
+    text: str
+    pod: Pod | None = None  # None: gone, unseen
+
+
+def rule_for(view: View, cause: Cause, index: int, pod: Pod | None) -> FailureRule | None:
+    """The user's rule for the failure of one pod."""
+    rules = view.spec.failure_policy.rules
+    if not rules:
+        return None
+    node = view.obs.nodes.get(pod.node) if pod is not None else None
+    return matching_rule(rules, Facts(cause, pod, node, _role(view, index)))
+
+
+def end_attempt(view: View, ended: Ended, policy: str) -> View:
+    """End the running attempt: fail the job, or put its next attempt on its way. `policy`: who decides."""
+    rule = rule_for(view, ended.cause, ended.index, ended.pod)
+    cause = rule.cause or ended.cause if rule is not None else ended.cause
+    lost = hopeless(view, ended.index, cause, ended.pod) if rule is None else None
+    text = f"{ended.text}; rule {rule.name}" if rule is not None else ended.text
+    action = _action(view, rule, cause, ended)
+    view = _recorded(view, replace(ended, cause=cause, text=text), FailureAction.FAIL if lost else action)
+    if rule is not None and action is FailureAction.FAIL:
+        text = f"{text} of spec.failurePolicy.rules ends the job"
+        return fail(view, Reason.FAILED_BY_RULE, text, policy)
+    if lost is not None:
+        return fail(view, lost.reason, f"{text}. {lost.advice}", policy)
+    over = overspent(view.status, cause, view.spec.failure_policy, view.now)
+    if over is not None:
+        return fail(_with_action(view, FailureAction.FAIL), over[0], f"{text}; {over[1]}", policy)
+    return _again(view, ended, text, action)
+
+
+def _action(view: View, rule: FailureRule | None, cause: Cause, ended: Ended) -> FailureAction:
+    """What is done if no budget is overspent."""
+    if rule is not None and rule.action is not FailureAction.IGNORE:
+        return rule.action
+    if cause is Cause.IMAGE_ERROR and ended.pod is not None and others_have_it(view, ended.index, ended.pod):
+        return FailureAction.REPLACE_NODE
+    return _ACTIONS.get(cause, FailureAction.RESTART_GANG)
+
+
+def _role(view: View, index: int) -> str:
+    if index < view.roster.workers:
+        return ROLE_WORKER
+    return next(n for n, _ in view.roster.helpers if index in view.roster.role_range(n))
+
+
+def _recorded(view: View, ended: Ended, action: FailureAction) -> View:
+    """The view with the attempt's end in its status, and counted."""
+    pod = ended.pod
+    end = pod.termination if pod is not None else None
+    status = finished(
+        view.status,
+        view.now,
+        cause=ended.cause.value,
+        pod=pod.name if pod is not None else view.roster.name_of(ended.index, view.status.attempt),
+        rank=ended.index if ended.index < view.roster.workers else None,
+        node=(pod.node or None) if pod is not None else None,
+        exit_code=end.exit_code if end is not None else None,
+        message=ended.text[:MAX_TEXT],
+        last_lines=(end.message.strip() or None) if end is not None else None,
+        action=action.value,
+    )
+    counted = count_restart(status, ended.cause, view.spec.failure_policy, view.now)
+    return replace(view, status=counted, status_first=True)
+
+
+def _with_action(view: View, action: FailureAction) -> View:
+    *before, last = view.status.attempts
+    return view.with_status(attempts=(*before, last.model_copy(update={"action": action.value})))
+
+
+def _again(view: View, ended: Ended, text: str, action: FailureAction) -> View:
+    delay = restart_delay(view.status, view.spec.failure_policy.backoff)
+    view = view.with_status(next_attempt_at=rfc3339_millis(view.now + delay), stalled_since=None)
+    view = _exclude(view, ended.pod, at_once=action is FailureAction.REPLACE_NODE)
+    if action is FailureAction.REQUEUE:
+        return _requeued(view, f"{text}; queued again, next try in {delay:.0f} s")
+    message = f"{text}; attempt {view.status.attempt + 1} starts in {delay:.0f} s"
+    view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
+    view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
+    return view.event("Warning", Reason.RESTARTING, message)
+
+
+def _requeued(view: View, message: str) -> View:
+    """All nodes are given back; the gang asks for a place as any other."""
+    view = replace(view, status=released(view.status, view.now))
+    view = view.with_status(queued_at=rfc3339_millis(view.now))
+    for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):
+        view = view.condition(kind, False, Reason.REQUEUED, message)
+    view = view.clear(ConditionType.RESTARTING, Reason.REQUEUED, message)
+    return view.event("Warning", Reason.REQUEUED, message)
+
+
+def _exclude(view: View, pod: Pod | None, *, at_once: bool) -> View:
+    if pod is None or not pod.node:
+        return view
+    strikes = sum(1 for a in view.status.attempts if a.node == pod.node and a.cause is not None)
+    if strikes < STRIKES and not at_once:
+        return view
+    kept = tuple(n for n in view.status.excluded_nodes if n.name != pod.node)
+    until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
+    return view.with_status(excluded_nodes=(*kept, ExcludedNode(name=pod.node, until=until))[-MAX_EXCLUDED:])
