@@ -7,6 +7,7 @@ import pytest
 from e2e.cluster import build, images
 from e2e.cluster.realnode import why_not
 from e2e.demo_site import Site, real_site
+from e2e.engines import llamacpp
 
 _TEST_SECONDS = 900
 
@@ -34,6 +35,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         for image in (images.operator, images.worker_jax, images.worker_torch):
             image()
         images.torch_tree()
+        if any(item.path.stem.startswith("test_inference") for item in session.items):
+            llamacpp.image()
 
 
 @pytest.fixture(scope="session")

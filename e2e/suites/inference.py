@@ -14,7 +14,7 @@ from e2e.suites.kubectl import Kubectl, KubectlError, until
 
 Manifest = dict[str, Any]
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 OPERATOR_NAMESPACE = "drumline-system"
 _OPERATOR_PORT = 8080
 _MODELS = "models"  # the claim

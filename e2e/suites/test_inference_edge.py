@@ -9,10 +9,14 @@ import pytest
 
 from e2e.cluster.process import Process
 from e2e.demo_site import Site
-from e2e.engines.pods import complete
+from e2e.engines.exposition import values
+from e2e.engines.pods import complete, metrics
 from e2e.suites.inference import Served, llamacpp_role, llamacpp_service, load_llamacpp, running
 from e2e.suites.kubectl import until
+from e2e.suites.serving_load import load
 
+TOKENS = 100
+ANSWERS = 30
 _START_SECONDS = 60.0
 _AGAIN_SECONDS = 40.0  # the kubelet notices at once, or when it next looks at all containers
 
@@ -26,17 +30,25 @@ def test_it_serves_and_comes_back_without_a_control_plane(site: Site) -> None:
     with running(site, llamacpp_service("kiosk", llamacpp_role(replicas=1), profile="edge")) as kiosk:
         kiosk.ready()
         (before,) = kiosk.pods()
-        url = kiosk.url
         assert before["spec"]["restartPolicy"] == "Always"
-        with _without_control_plane(site):
-            assert complete(url, "Hello", 50) == "klmno" * 10
-            _kill(site, before)
-            until(lambda: not _answers(url), "the engine to be gone", 10)
-            killed = time.monotonic()
-            until(lambda: _answers(url), "the engine to be back", _AGAIN_SECONDS)
-            site.say(f"no API server: the engine answers again after {time.monotonic() - killed:.1f} s")
+        url = kiosk.url
+        with load(site, "kiosk", threads=1, tokens=TOKENS) as client, _without_control_plane(site):
+            client.answers(ANSWERS)
+            seen = client.stop()
+            assert seen.failures == ()
+            _is_revived(site, before, url)
         _is_the_same(kiosk, before["metadata"]["uid"])
         _is_looked_after(kiosk)
+
+
+def _is_revived(site: Site, pod: dict[str, Any], url: str) -> None:
+    """The engine ends, and another one, which has made no token yet, answers in its place."""
+    assert _tokens(url) >= ANSWERS * TOKENS
+    _kill(site, pod)
+    killed = time.monotonic()
+    until(lambda: _tokens(url) == 0, "another engine", _AGAIN_SECONDS)
+    site.say(f"no API server: another engine answers {time.monotonic() - killed:.1f} s after the first ended")
+    assert complete(url, "Hello", 5) == "klmno"
 
 
 def _kill(site: Site, pod: dict[str, Any]) -> None:
@@ -80,8 +92,9 @@ def _is_looked_after(kiosk: Served) -> None:
     assert found["status"].get("restarts", []) == []
 
 
-def _answers(url: str) -> bool:
+def _tokens(url: str) -> float:
+    """Tokens that the engine behind the Service has made; -1 when none answers."""
     try:
-        return complete(url, "Hello", 5) == "klmno"
+        return values(metrics(url))["llamacpp:tokens_predicted_total"]
     except OSError:
-        return False
+        return -1
