@@ -20,7 +20,7 @@ from drumline.api.errors import FieldError
 from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_model import Engine, SpeculationMethod
 from drumline.api.rules_inference import NAME_AND_ROLE, RESERVED_ROLES
-from drumline.api.training import DNS_1035, PlacementPolicyType
+from drumline.api.training import DNS_1035, SUBDOMAIN, PlacementPolicyType
 from drumline.api.validation_inference_engine import engine_errors, size_errors
 from drumline.api.validation_inference_role import role_errors
 from drumline.api.wire import field_errors
@@ -49,7 +49,8 @@ def validate_service(name: str, spec: InferenceServiceSpec, catalog: Catalog) ->
         *_policy_errors(spec),
         *_speculation_errors(spec),
         *engine_errors(spec, catalog),
-        *size_errors(spec),
+        *size_errors(spec, catalog),
+        *_hostname_errors(spec),
     )
 
 
@@ -142,6 +143,17 @@ def _policy_errors(spec: InferenceServiceSpec) -> Iterator[FieldError]:
             "absent with policy Unconstrained" if free else f"a topology level with policy {placement.policy}"
         )
         yield FieldError("spec.scheduling.placement.level", f"given {placement.level!r}; allowed: {allowed}")
+
+
+def _hostname_errors(spec: InferenceServiceSpec) -> Iterator[FieldError]:
+    """What an HTTPRoute would be refused for."""
+    gateway = spec.routing.gateway
+    for index, name in enumerate(gateway.hostnames if gateway is not None else ()):
+        if not re.fullmatch(SUBDOMAIN, name.removeprefix("*.")):
+            yield FieldError(
+                f"spec.routing.gateway.hostnames[{index}]",
+                f"given {name!r}; allowed: a DNS name in lower case, as chat.example.com or *.example.com",
+            )
 
 
 def _speculation_errors(spec: InferenceServiceSpec) -> Iterator[FieldError]:

@@ -12,6 +12,7 @@ from drumline.api.inference_model import Engine, SpeculationMethod
 from drumline.api.validation_inference_role import pods_of_a_group
 
 MAX_GROUPS = 1000  # of all roles: each stands in the service's status
+MAX_PODS = 10_000  # of all groups: so does the node of each; the API server takes some 1.5 MB
 
 
 def engine_errors(spec: InferenceServiceSpec, catalog: Catalog) -> Iterator[FieldError]:
@@ -48,9 +49,13 @@ def _cannot(path: str, what: str, engine: Engine) -> FieldError:
     )
 
 
-def size_errors(spec: InferenceServiceSpec) -> Iterator[FieldError]:
-    """More groups than a status holds."""
-    most = sum(r.autoscaling.max_replicas if r.autoscaling else r.replicas for r in spec.roles)
+def size_errors(spec: InferenceServiceSpec, catalog: Catalog) -> Iterator[FieldError]:
+    """More groups, or nodes of their pods, than a status holds."""
+    groups = [r.autoscaling.max_replicas if r.autoscaling else r.replicas for r in spec.roles]
+    most = sum(groups)
+    pods = sum(n * pods_of_a_group(r, catalog) for n, r in zip(groups, spec.roles, strict=True))
+    if pods > MAX_PODS:
+        yield FieldError("spec.roles", f"given up to {pods} pods; allowed: at most {MAX_PODS} of all roles")
     if most > MAX_GROUPS:
         yield FieldError(
             "spec.roles", f"given up to {most} groups; allowed: at most {MAX_GROUPS} of all roles"

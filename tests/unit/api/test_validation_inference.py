@@ -147,3 +147,25 @@ def test_a_status_holds_a_thousand_groups() -> None:
     roles = [role(f"r{n}", autoscaling={"maxReplicas": 500}) for n in range(3)]
     (error,) = errors({"roles": roles})
     assert "given up to 1500 groups; allowed: at most 1000" in error.message
+
+
+def test_a_status_holds_the_nodes_of_ten_thousand_pods() -> None:
+    assert errors({"roles": [role(replicas=125, groupSize=80)]}) == ()
+    (error,) = errors({"roles": [role(replicas=125, groupSize=81)]})
+    assert "given up to 10125 pods; allowed: at most 10000" in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("chat.example.com", True),
+        ("*.example.com", True),
+        ("https://chat.example.com", False),
+        ("Chat.example.com", False),
+        ("*", False),
+        ("a.*.com", False),
+    ],
+)
+def test_host_names_are_what_a_route_takes(name: str, right: bool) -> None:
+    found = errors({"roles": [role()], "routing": {"gateway": {"name": "g", "hostnames": ["a.b", name]}}})
+    assert [e.path for e in found] == ([] if right else ["spec.routing.gateway.hostnames[1]"])

@@ -5,9 +5,10 @@ of the rest); those in the middle say which groups there are to be and which go;
 the queue to running pods and into service:
 
     leave alone → validity → revisions → name conflict → failure → gang timeout → evacuation → rollout
-    → canary → scale → drain → retire → admission → children → discovery → creation → in service → summary → account
+    → canary → scale → drain → retire → admission → children → discovery → in service → creation → summary → account
 
-Names that are somebody else's are written by nobody, whichever policy would.
+Groups come into service before pods are created, which takes long and may be refused. Names that are somebody else's
+are written by nobody, whichever policy would.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ POLICIES: tuple[Policy, ...] = (
     admission,
     children,
     discovery,
-    creation,
     in_service,
+    creation,
     summary,
     account,
 )

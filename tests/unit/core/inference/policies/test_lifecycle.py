@@ -70,3 +70,15 @@ def test_a_taken_name_is_written_by_nobody_and_stops_nothing_that_runs() -> None
     assert reason(written(plan, world.service), READY) == ("False", Reason.NAME_CONFLICT)
     world.wait(20)
     assert phases(world) == ["Serving"]
+
+
+def test_a_group_that_is_ready_does_not_wait_for_the_pods_of_another() -> None:
+    """Creating them takes long, and may be refused; whatever fails ends the plan there."""
+    world = World(services.fresh(services.spec(gpu_role(replicas=2))))
+    world.reconcile()
+    world.admit()
+    world.apply(world.decide())
+    world.start()
+    world.drop("chat-serve-1-1-0")
+    stages = [{(type(a).__name__, a.resource) for a in stage} for stage in world.decide().actions]
+    assert stages.index({("Patch", "pods")}) < stages.index({("Create", "pods")})
