@@ -114,7 +114,7 @@ async def test_killed_around_every_write(
         total = await _live(lab, f"{moment}-0", proxy, Hooks())
         assert total > 10
         for number in range(1, total + 1):
-            await _live(lab, f"{moment}-{number}", proxy, _killing(crew, moment, number))
+            await _live(lab, f"{moment}-{number}", proxy, killing(crew, moment, number))
             await crew.order()
     print(f"killed {moment} each of the {total} writes of a job's life")
 
@@ -125,7 +125,7 @@ async def test_answers_lost_around_every_write(own_cluster: Cluster, proxy: Writ
         await lab.nodes("2 hosts of h100 in blocks of 2")
         total = await _live(lab, "deaf-0", proxy, Hooks())
         for number in range(1, total + 1):
-            await _live(lab, f"deaf-{number}", proxy, Hooks(during=_cut(number)))
+            await _live(lab, f"deaf-{number}", proxy, Hooks(during=cut(number)))
         proxy.reset()
         await lab.apply(lab.job("all", accelerator={"type": "nvidia-h100-80gb", "chipsPerWorker": 8}))
         await lab.phase("all", "Running")
@@ -133,7 +133,7 @@ async def test_answers_lost_around_every_write(own_cluster: Cluster, proxy: Writ
     print(f"lost the answer to each of the {total} writes of a job's life")
 
 
-def _cut(number: int) -> Hook:
+def cut(number: int) -> Hook:
     async def cut(write: Write) -> None:
         if write.number == number:
             raise Interrupted
@@ -185,7 +185,7 @@ async def _succeed(lab: Lab, pod: Manifest) -> None:
     await lab.client.request("PATCH", path, body=status, content_type="application/merge-patch+json")
 
 
-def _killing(crew: Crew, moment: str, number: int) -> Hooks:
+def killing(crew: Crew, moment: str, number: int) -> Hooks:
     """Kill the leader at that moment of its n-th write, once."""
     killed: list[int] = []
 
