@@ -140,7 +140,7 @@ class _Jobs(Collector):
         )
         requested = GaugeMetricFamily(
             "drumline_accelerators_requested",
-            "Chips of the jobs that run or want to.",
+            "Chips of the jobs and services that run or want to.",
             labels=["accelerator"],
         )
         restarts = CounterMetricFamily(
