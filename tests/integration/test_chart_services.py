@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,59 +45,63 @@ def service(image: str, replicas: int = 1) -> Manifest:
     }
 
 
-def test_a_services_whole_life_under_the_charts_rights(helm: Helm, tmp_path: Path) -> None:
-    cluster, namespace = helm.cluster, helm.namespace
+class Chat:
+    """The service in the release's namespace."""
 
-    def status() -> Manifest:
-        found: Manifest = cluster.get("inferenceservice", "chat", "-n", namespace)
+    def __init__(self, helm: Helm, log: Path) -> None:
+        self.cluster, self.namespace, self.log = helm.cluster, helm.namespace, log
+
+    def status(self) -> Manifest:
+        """As it stands."""
+        found: Manifest = self.cluster.get("inferenceservice", "chat", "-n", self.namespace)
         return found.get("status", {})
 
-    def seen() -> str:
-        return f"{json.dumps(status())}\n{(tmp_path / 'log').read_text()[-3000:]}"
+    def seen(self) -> str:
+        """For people, when a test fails."""
+        return f"{json.dumps(self.status())}\n{self.log.read_text()[-3000:]}"
 
-    def apply(manifest: Manifest) -> None:
-        cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(manifest))
+    def apply(self, image: str) -> None:
+        """Make the service so."""
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(service(image)))
 
-    def ready(images: set[str], groups: int) -> Callable[[], bool]:
-        def look() -> bool:
-            pods = cluster.get("pods", "-n", namespace, "-l", "drumline.dev/service=chat")["items"]
-            found = {p["spec"]["containers"][0]["image"] for p in pods}
-            now = status()
-            whole = now.get("readyReplicas") == now.get("replicas") == groups
-            return whole and found == images and len(pods) == groups // 2 * 3
+    def kubectl(self, *arguments: str, **options: Any) -> str:
+        """In its namespace."""
+        return self.cluster.kubectl(*arguments, "-n", self.namespace, **options)
 
-        return look
+    def ready(self, image: str, groups: int) -> None:
+        """Until so many groups serve, half of them of two pods, all with that image, and nothing else is there."""
+        until(lambda: self._is_ready(image, groups), self.seen)
 
-    with operator(helm, tmp_path) as url:
-        apply(service("engine:1"))
-        until(ready({"engine:1"}, 2), seen)
-        apply(service("engine:2"))
-        until(ready({"engine:2"}, 2), seen)
-        cluster.kubectl(
-            "scale",
-            "inferencerole/chat-prefill",
-            "inferencerole/chat-decode",
-            "--replicas=2",
-            "-n",
-            namespace,
-        )
-        until(ready({"engine:2"}, 4), seen)
-        apply(service("engine:1"))
-        until(ready({"engine:1"}, 4), seen)
-        cluster.kubectl("annotate", "pod/chat-decode-1-3-1", "fake.drumline.dev/exit-code=1", "-n", namespace)
-        until(lambda: status().get("restarts"), seen)
-        until(ready({"engine:1"}, 4), seen)
-        assert refused(url) == {}, seen()
-        cluster.kubectl("delete", "inferenceservice", "chat", "-n", namespace)
+    def _is_ready(self, image: str, groups: int) -> bool:
+        pods = self.cluster.get("pods", "-n", self.namespace, "-l", "drumline.dev/service=chat")["items"]
+        images = {p["spec"]["containers"][0]["image"] for p in pods}
+        now = self.status()
+        whole = now.get("readyReplicas") == now.get("replicas") == groups
+        return whole and images == {image} and len(pods) == groups // 2 * 3
+
+    def left(self) -> list[str]:
+        """What still is there of it."""
         kinds = "pods,services,inferenceroles,poddisruptionbudgets,controllerrevisions"
-        until(
-            lambda: (
-                not [
-                    i
-                    for i in cluster.get(kinds, "-n", namespace)["items"]
-                    if i["metadata"]["name"].startswith("chat")
-                ]
-            ),
-            seen,
-        )
+        items = self.cluster.get(kinds, "-n", self.namespace)["items"]
+        names = [str(item["metadata"]["name"]) for item in items]
+        return [name for name in names if name.startswith("chat")]
+
+
+def test_a_services_whole_life_under_the_charts_rights(helm: Helm, tmp_path: Path) -> None:
+    chat = Chat(helm, tmp_path / "log")
+    with operator(helm, tmp_path) as url:
+        chat.apply("engine:1")
+        chat.ready("engine:1", 2)
+        chat.apply("engine:2")
+        chat.ready("engine:2", 2)
+        chat.kubectl("scale", "inferencerole/chat-prefill", "inferencerole/chat-decode", "--replicas=2")
+        chat.ready("engine:2", 4)
+        chat.apply("engine:1")
+        chat.ready("engine:1", 4)
+        chat.kubectl("annotate", "pod/chat-decode-1-3-1", "fake.drumline.dev/exit-code=1")
+        until(lambda: chat.status().get("restarts"), chat.seen)
+        chat.ready("engine:1", 4)
+        assert refused(url) == {}, chat.seen()
+        chat.kubectl("delete", "inferenceservice", "chat")
+        until(lambda: not chat.left(), lambda: str(chat.left()))
         assert refused(url) == {}
