@@ -36,6 +36,7 @@ from drumline.runtime.ledger_keeper import NO_METER, LedgerKeeper, Meter
 from drumline.runtime.observe import observe
 from drumline.runtime.outcomes import (
     CONFLICT_SECONDS,
+    NAMESPACE_ENDS_SECONDS,
     applied,
     conflict_pause,
     created_pod,
@@ -261,6 +262,8 @@ class Controller:
             return plan.requeue_after
         if isinstance(error, NotFound):
             return CONFLICT_SECONDS  # the job itself went, as a rule
+        if error.namespace_ends:
+            return NAMESPACE_ENDS_SECONDS
         memory = self.world.remember(record.meta.uid)
         if memory.blocked or isinstance(error, NameConflict):
             return 0.0

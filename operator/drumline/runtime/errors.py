@@ -59,6 +59,12 @@ class ApiError(DrumlineError):
         causes = self.details.get("causes") or ()
         return tuple(str(cause.get("field")) for cause in causes if cause.get("field"))
 
+    @property
+    def namespace_ends(self) -> bool:
+        """Whether the namespace is being deleted: nothing new can be made in it, and soon nothing is left."""
+        causes = self.details.get("causes") or ()
+        return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
 
 class TransientError(ApiError):
     """The same request may succeed later. `retry_after`: seconds the server asked for, 0 = did not say."""

@@ -9,13 +9,14 @@ from drumline.core.gang.plan import Action, Apply, Create, Delete, Plan
 from drumline.runtime.errors import ApiError, TerminalError
 
 CONFLICT_SECONDS: Final = 0.05
+NAMESPACE_ENDS_SECONDS: Final = 30.0  # its objects go meanwhile, ours too
 MAX_CONFLICT_SECONDS: Final = 10.0
 MAX_CONFLICTS: Final = 10  # in a row: about 50 s
 
 
 def is_final(error: ApiError, conflicts: int) -> bool:
     """A final no, or a name that somebody's dead pod does not give back: the attempt can't be whole."""
-    return isinstance(error, TerminalError) or conflicts > MAX_CONFLICTS
+    return (isinstance(error, TerminalError) and not error.namespace_ends) or conflicts > MAX_CONFLICTS
 
 
 def conflict_pause(conflicts: int) -> float:

@@ -26,7 +26,7 @@ from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import Conflict, NotFound, TerminalError
 from drumline.runtime.executor import Outcome, Owner
 from drumline.runtime.http import Client
-from drumline.runtime.outcomes import CONFLICT_SECONDS, conflict_pause
+from drumline.runtime.outcomes import CONFLICT_SECONDS, NAMESPACE_ENDS_SECONDS, conflict_pause
 from drumline.runtime.preflight import Sample
 from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of, status_after
 from drumline.runtime.service_memory import RECHECK_SECONDS, REFUSED_SECONDS, awaits, learn, recheck
@@ -217,6 +217,8 @@ class ServiceController:
             return min(waits, default=None)
         if isinstance(error, NotFound):
             return CONFLICT_SECONDS  # the service itself went, as a rule
+        if error.namespace_ends:
+            return NAMESPACE_ENDS_SECONDS
         if decisive:
             return 0.0
         if isinstance(error, Conflict):

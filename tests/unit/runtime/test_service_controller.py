@@ -231,6 +231,17 @@ async def test_what_came_of_a_plan_says_when_to_look_again(lab):
         again(lab.memory, Plan(), Outcome(error=Forbidden("no", status=403)), decisive=False)
 
 
+async def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_hard_and_nobody_blamed(lab):
+    causes = {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}
+    error = Forbidden("it is being terminated", status=403, details=causes)
+    outcome = Outcome(failed="pods/chat-serve-1-0-0", error=error)
+    observation = services.with_groups(services.service(), "serve", services.starting())
+    plan = _creating(observation)
+    assert not learn(lab.sees(observation), lab.memory, plan, outcome, lab.controller._clocks)
+    assert lab.memory.blocked == {}
+    assert lab.controller._again(lab.memory, plan, outcome, decisive=False) == 30
+
+
 async def test_what_is_refused_for_good_is_said_and_tried_again(lab, monkeypatch):
     """As a quota of Services that is used up: without an event nobody would know why nothing happens."""
     plans = []
