@@ -29,7 +29,7 @@ from drumline.api.inference import InferenceRoleSpec
 from drumline.api.inference_scaling import Autoscaling, MetricTarget, ScalingMetric, Slo
 from drumline.core.inference.autoscale_limits import Memory, limited
 from drumline.core.inference.signals import GroupSignals, Scaling
-from drumline.core.inference.windows import merged, quantile
+from drumline.core.inference.windows import merged, quantile, worked_at
 
 STALE_SECONDS: Final = 30.0
 TOLERANCE: Final = 0.1
@@ -125,18 +125,18 @@ def _from_zero(scaling: Autoscaling, load: RoleLoad) -> Scaling:
 
 def _busy_at(load: RoleLoad, memory: Memory, now: float) -> float:
     """When there was last a request, or a group that can't say there was none."""
-    quiet = load.held <= 0 and all(_quiet(g, now) for g in load.groups)
-    known = memory.busy_at
-    return known if quiet and known is not None and load.current > 0 else now
+    if load.held > 0 or load.current == 0 or memory.busy_at is None:
+        return now
+    return max((memory.busy_at, *(_busy_group_at(g, now) for g in load.groups)))
 
 
-def _quiet(group: GroupLoad, now: float) -> bool:
-    if not group.in_service or not _fresh(group, now):
-        return False
-    latest, window = group.signals.latest, group.signals.window
-    if latest is None or latest.in_flight != 0 or window is None:
-        return False
-    return window.requests + window.failed_requests + window.generation_tokens == 0
+def _busy_group_at(group: GroupLoad, now: float) -> float:
+    """When the group was last seen to have a request, 0 for never; now while it can't say."""
+    latest, samples = group.signals.latest, group.signals.samples
+    knows = group.in_service and _fresh(group, now) and len(samples) > 1
+    if not knows or latest is None or latest.in_flight != 0:
+        return now
+    return worked_at(samples) or 0.0
 
 
 def _may_go(scaling: Autoscaling, load: RoleLoad, memory: Memory, now: float) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from drumline.core.inference.signals import EngineSample, Histogram, Rates
 
@@ -27,6 +28,17 @@ def rates(before: EngineSample, after: EngineSample) -> Rates:
         ttft=since(before.ttft, after.ttft),
         tpot=since(before.tpot, after.tpot),
     )
+
+
+def worked_at(samples: Sequence[EngineSample]) -> float | None:
+    """When work was last seen: requests in flight, or a counter above that of the sample before; None: never."""
+    pairs = reversed(list(pairwise(samples)))
+    return next((after.at for before, after in pairs if after.in_flight or _counted(before, after)), None)
+
+
+def _counted(before: EngineSample, after: EngineSample) -> bool:
+    within = rates(before, after)
+    return within.requests + within.failed_requests + within.generation_tokens > 0
 
 
 def grown(before: float | None, after: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,14 @@ def said(at: float = NOW, **values: Any) -> GroupLoad:
     window = values.pop("window", Rates(60.0, requests=1.0))
     capacity = values.pop("capacity", 1.0)
     sample = EngineSample(at=at, **{"waiting": 0.0, "running": 0.0, **values})
-    return GroupLoad(capacity, in_service=True, signals=GroupSignals(latest=sample, window=window))
+    return GroupLoad(capacity, in_service=True, signals=_signals(sample, window))
+
+
+def _signals(latest: EngineSample, window: Rates) -> GroupSignals:
+    """Two looks, between which happened what the window says."""
+    before = EngineSample(latest.at - 5, waiting=0.0, running=0.0, requests=0.0, generation_tokens=0.0)
+    now = replace(latest, requests=window.requests, generation_tokens=window.generation_tokens)
+    return GroupSignals(latest, (before, now), window)
 
 
 SILENT = GroupLoad(1.0, in_service=True, signals=GroupSignals())
@@ -171,8 +179,8 @@ def _moved(group: GroupLoad, at: float) -> GroupLoad:
     if latest is None:
         return group
     sample = EngineSample(at=at, waiting=latest.waiting, running=latest.running)
-    signals = GroupSignals(latest=sample, window=group.signals.window)
-    return GroupLoad(group.capacity, group.in_service, signals)
+    assert group.signals.window is not None
+    return GroupLoad(group.capacity, group.in_service, _signals(sample, group.signals.window))
 
 
 def test_the_last_group_goes_after_so_long_without_a_request() -> None:
@@ -282,3 +290,16 @@ def test_an_engine_without_a_counter_of_requests_is_busy_while_tokens_come() -> 
 def test_the_idle_time_is_all_that_the_last_group_waits_for() -> None:
     spec = role(minReplicas=0, scaleToZero={"idleSeconds": 60}, behavior={})
     assert run(spec, RoleLoad(1, (IDLE,)), 60, Memory())[0].desired == 0
+
+
+def test_the_idle_time_begins_with_the_last_work_not_when_the_window_has_forgotten_it() -> None:
+    samples: list[EngineSample] = []
+    memory, found = Memory(), []
+    for tick in range(0, 70, 5):
+        tokens = 9.0 if tick else 0.0
+        samples.append(EngineSample(NOW + tick, waiting=0.0, running=0.0, generation_tokens=tokens))
+        known = GroupSignals(samples[-1], tuple(samples), Rates(60.0, generation_tokens=9.0))
+        load = RoleLoad(1, (GroupLoad(1.0, in_service=True, signals=known),))
+        scaling, memory = recommend(ZERO, None, load, memory, NOW + tick)
+        found.append(scaling.desired)
+    assert found == [1] * 13 + [0], "the tokens came by the look at 5 s"
