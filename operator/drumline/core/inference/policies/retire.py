@@ -2,6 +2,8 @@
 
 What is left of a failed attempt serves nobody: without a part of itself a group answers nothing, so its pods get
 `BROKEN_SECONDS` to end, whatever grace a server that has work would need. The next attempt waits for their nodes.
+A leader that somebody else deletes, as an eviction does, is still to answer what it has in flight, and cannot without
+its workers: they stay until it has ended, or its grace is over.
 
 Everything here follows from what is on record: a plan that was cut off is made up for by the next one.
 """
@@ -21,7 +23,8 @@ BROKEN_SECONDS: Final = 5
 def retire(view: View) -> View:
     """Delete every pod that is of no running attempt; drop the groups that are gone."""
     attempts = {(role, group.id): group.attempt for role, group in every(view) if live(group)}
-    doomed = {a.uid for stage in view.actions for a in stage if isinstance(a, Delete)}
+    view, needed = _needed(view)
+    doomed = needed | {a.uid for stage in view.actions for a in stage if isinstance(a, Delete)}
     old = [
         pod
         for key, pods in view.obs.pods.items()
@@ -35,6 +38,20 @@ def retire(view: View) -> View:
         if finished(group) and not view.pods_of_any_attempt(role, group.id):
             view = view.drop(role, group.id)
     return view
+
+
+def _needed(view: View) -> tuple[View, set[str]]:
+    """Uids of pods whose leader is ending, and a look at when its grace is over."""
+    needed: set[str] = set()
+    for pods in view.obs.pods.values():
+        for leader in pods:
+            member, left = leader.member, leader.deleting_until - view.now
+            if member is None or member.worker or not leader.deleting or leader.terminal or left <= 0:
+                continue
+            others = {p.uid for p in pods if p.member is not None and p.member.attempt == member.attempt}
+            needed |= others - {leader.uid}
+            view = view.again_in(left) if len(others) > 1 else view
+    return view, needed
 
 
 def _group(member: Member) -> tuple[str, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from drumline.api.inference_status import GroupPhase
+from drumline.core.gang.types import PodPhase
 from drumline.core.inference import groups
 from drumline.core.inference.policies.retire import BROKEN_SECONDS, retire
 from tests.unit.core.inference import services
@@ -26,6 +29,22 @@ def test_a_failed_attempt_gets_no_time_to_finish_requests_and_a_drained_one_does
     graces = {a.name: a.grace_seconds for stage in retire(services.view(observation)).actions for a in stage}
     assert {graces["chat-serve-1-0-0"], graces["chat-serve-1-0-1"]} == {BROKEN_SECONDS}
     assert {graces["chat-serve-1-1-0"], graces["chat-serve-1-1-1"]} == {None}
+
+
+def test_workers_of_a_leader_that_is_evicted_stay_until_it_has_ended() -> None:
+    backoff = services.group(phase=GroupPhase.BACKOFF, created=False)
+    observation = with_groups(services.serving(), "serve", backoff)
+    for until, gone in ((services.NOW + 40, []), (services.NOW, ["chat-serve-1-0-1"])):
+        evicted = services.with_pod(
+            observation, "serve", 0, 0, lambda p, until=until: replace(p, deleting=True, deleting_until=until)
+        )
+        view = retire(services.view(evicted))
+        assert deleted(view) == gone
+        assert view.requeue_after == (None if gone else 40)
+    ended = services.with_pod(
+        observation, "serve", 0, 0, lambda p: replace(p, deleting=True, phase=PodPhase.SUCCEEDED)
+    )
+    assert deleted(retire(services.view(ended))) == ["chat-serve-1-0-1"]
 
 
 def test_pods_of_an_earlier_attempt_go_while_a_later_one_runs() -> None:
