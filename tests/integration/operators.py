@@ -119,7 +119,7 @@ async def make_lab(cluster: Cluster) -> AsyncIterator[Lab]:
     async with await connect(str(cluster.kubeconfig)) as client:
         await client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
         lab = Lab(cluster, client, name, f"{name}-")
-        await _account(lab)
+        await accounted(lab)
         yield lab
         for resource in ("trainingjobs", "inferenceservices"):
             await client.request("DELETE", f"/apis/drumline.dev/v1alpha1/namespaces/{name}/{resource}")
@@ -136,7 +136,7 @@ async def lab(operator: Operator, api_cluster: Cluster) -> AsyncIterator[Lab]:
         yield made
 
 
-async def _account(lab: Lab) -> None:
+async def accounted(lab: Lab) -> None:
     """Pods are refused until the namespace has its service account."""
     for _ in range(2400):
         found = await lab.client.request("GET", f"/api/v1/namespaces/{lab.namespace}/serviceaccounts")

@@ -7,7 +7,8 @@ import pytest
 from e2e.cluster import nodes
 from tests.integration.inference.services import Services, groups, is_ready
 from tests.integration.inference.watching import watching
-from tests.integration.operator.lab import condition, node_of
+from tests.integration.operator.lab import Lab, condition, node_of
+from tests.integration.operators import accounted
 
 pytestmark = pytest.mark.cluster
 
@@ -75,6 +76,23 @@ async def test_a_canary_that_is_well_is_promoted(services: Services) -> None:
             "not promoted",
         )
     assert min(seen.ready) >= 3
+
+
+async def test_a_namespace_that_is_deleted_takes_its_services_along(services: Services) -> None:
+    """Its pods may go before the service does. The operator's fixture wants a log without a trace of it."""
+    lab = services.lab
+    await lab.nodes("1 hosts of h100 in blocks of 1")
+    name = f"{lab.namespace}-other"
+    await lab.client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
+    there = Services(Lab(lab.cluster, lab.client, name, lab.prefix))
+    await accounted(there.lab)
+    await there.apply(there.service("chat", there.role(replicas=3)))
+    await there.ready("chat")
+    await lab.client.request("DELETE", f"/api/v1/namespaces/{name}")
+    await there.until_no_pods("chat")
+    whole = services.role(accelerator=WHOLE_HOST)
+    await services.apply(services.service("next", whole))
+    await services.ready("next")
 
 
 async def test_on_the_edge_the_scheduler_places_and_the_kubelet_restarts(services: Services) -> None:
