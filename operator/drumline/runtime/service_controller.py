@@ -96,7 +96,7 @@ class ServiceController:
         if self._is_behind(record, memory):
             return STALE_SECONDS
         await recheck(self._client, record, memory, self._clocks.now())
-        record = self.world.judged(record)
+        record = self._judged(record, memory)
         observation = self._observe(record)
         self._hold(record, memory, observation)
         self.signals.follow(observation)
@@ -119,6 +119,15 @@ class ServiceController:
             "Warning", Reason.CREATE_REFUSED.value, f"the API server refuses {what}: {error.message}"
         )
         await self._shared.executor.apply(_owner(record), Plan(events=(event,)))
+
+    def _judged(self, record: ServiceRecord, memory: ServiceMemory) -> ServiceRecord:
+        """The service by the catalogue in force; what admission was asked, or said, by another one is void."""
+        judged = self.world.judged(record)
+        if judged is not record:
+            for gang in memory.asked:
+                self._give_back(memory, gang)
+            memory.asked.clear()
+        return judged
 
     def _is_behind(self, record: ServiceRecord, memory: ServiceMemory) -> bool:
         """Whether the mirror does not show yet what was written for this service."""
@@ -176,6 +185,7 @@ class ServiceController:
     def _hold(self, record: ServiceRecord, memory: ServiceMemory, observation: Observation) -> None:
         """Keep the capacity as the observed status has it, whatever became of the answers to our writes."""
         groups = groups_of(record)
+        memory.blocked = {gang: no for gang, no in memory.blocked.items() if gang in groups}
         for gang in [gang for gang in memory.held if gang not in groups]:
             self._let_go(memory, gang)
         for gang, group in groups.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import pytest
 
 from drumline.core.gang.plan import Create, Plan
@@ -11,6 +13,7 @@ from drumline.runtime.errors import Conflict, Forbidden, NameConflict, NotFound
 from drumline.runtime.executor import Outcome
 from drumline.runtime.service_gangs import placed_by, samples_of, status_after
 from drumline.runtime.service_memory import learn
+from drumline.runtime.service_records import _Parsed
 from drumline.runtime.workqueue import WorkQueue
 from tests.unit.core.inference import services
 from tests.unit.core.inference.services import NOW, UID
@@ -257,6 +260,19 @@ async def test_what_is_refused_for_good_is_said_and_tried_again(lab, monkeypatch
     (event,) = plans[-1].events
     assert (event.type, event.reason) == ("Warning", "CreateRefused")
     assert event.message == "the API server refuses services/chat: exceeded quota: services"
+
+
+async def test_what_was_granted_by_another_catalogue_is_given_back(lab):
+    """A host may have other chips by the new one, and the group another size."""
+    record = lab.sees(waiting())
+    lab.grant(waiting(), *NODES)
+    lab.world._reader._parsed[UID] = _Parsed(1, services.CATALOG, record.spec, record.spec, ())
+    assert lab.controller._judged(record, lab.memory) is record
+    assert lab.reserved()
+    lab.world.cluster_changed(copy(services.CATALOG))
+    assert lab.controller._judged(record, lab.memory) is not record
+    assert (lab.reserved(), lab.memory.asked) == (False, set())
+    assert lab.jobs.admitter.answer(GANG) is None
 
 
 async def test_a_name_that_is_taken_is_remembered(lab):
