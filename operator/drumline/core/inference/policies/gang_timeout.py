@@ -61,13 +61,17 @@ def _stuck(view: View, role: str, group: GroupStatus, pods: dict[int, Pod]) -> S
 
 
 def _graces(view: View, role: str, group: GroupStatus) -> dict[str, float]:
-    """Node → when the last pod of an earlier attempt there should have ended; 0 = not known yet."""
-    graces: dict[str, float] = {}
-    for pod in view.pods_of_any_attempt(role, group.id):
-        old = pod.member is not None and pod.member.attempt < group.attempt
-        if old and pod.node and not pod.terminal:
-            graces[pod.node] = max(graces.get(pod.node, 0.0), pod.deleting_until)
-    return graces
+    """Node → when the pods of earlier attempts there should have ended; 0 = not known yet.
+
+    That is when the last of them all should have: workers stay for a leader that is ending.
+    """
+    old = [
+        pod
+        for pod in view.pods_of_any_attempt(role, group.id)
+        if pod.member is not None and pod.member.attempt < group.attempt and not pod.terminal
+    ]
+    until = max((pod.deleting_until for pod in old), default=0.0)
+    return {pod.node: until for pod in old if pod.node}
 
 
 def _requeue(view: View, role: str, group: GroupStatus, stuck: dict[str, str]) -> View:

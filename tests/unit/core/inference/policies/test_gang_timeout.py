@@ -71,6 +71,16 @@ def test_an_old_pod_that_does_not_leave_its_node_has_its_grace_first() -> None:
     assert group_of(late.status).excluded == ("node-0-0",)
 
 
+def test_an_old_worker_has_the_grace_of_its_leader() -> None:
+    """It stays for a leader that is ending, see `retire`, and is no reason to shun its node."""
+    group = services.starting(attempt=2, started_at=services.ago(100))
+    leader, worker = (services.up(services.pod("serve", services.group(), n)) for n in range(2))
+    leader = replace(leader, deleting=True, deleting_until=NOW + 20)
+    observation = services.with_groups(services.service(RAW), "serve", group)
+    observation = with_pods(observation, "serve", 0, [leader, worker])
+    assert gang_timeout(services.view(observation)).requeue_after == pytest.approx(80)
+
+
 def test_a_group_that_is_to_go_ends_there() -> None:
     group = services.draining(started_at=services.ago(61), created=False)
     observation = rejected(stuck(61))
