@@ -20,6 +20,7 @@ from e2e.bench.floor import floor
 from e2e.bench.memory import PATIENT, RSS, measure_memory
 from e2e.bench.rig import rig
 from e2e.bench.scenarios import Row
+from e2e.bench.services import create_service
 from e2e.cluster.embedded import ClusterOptions
 
 TUNED = ClusterOptions(scheduler_qps=1000, scheduler_burst=1000, controller_qps=500, controller_burst=500)
@@ -39,7 +40,8 @@ COLUMNS = (
 )
 GROUPS = {"1x1000": (1, 1000), "50x20": (50, 20), "300x2": (300, 2)}
 FLOORS = ("300x2",)
-DEFAULTS = (*GROUPS, "restart-1x1000", "1x5000-default")
+SERVICE, SERVICE_GROUPS, SERVICE_SIZE = "service-100x8", 100, 8
+DEFAULTS = (*GROUPS, "restart-1x1000", SERVICE, "1x5000-default")
 
 
 async def tuned(wanted: set[str]) -> list[Row]:
@@ -62,6 +64,17 @@ async def tuned(wanted: set[str]) -> list[Row]:
         if "restart-1x1000" in wanted:
             rows.append(_against(await scenarios.restart_job(made, "restart-1x1000", 1000), again))
     return rows
+
+
+async def services(wanted: set[str]) -> list[Row]:
+    """An InferenceService of 100 groups of 8; its limit are as many pods that wait for no gate."""
+    if SERVICE not in wanted:
+        return []
+    async with rig(TUNED) as made:
+        limit = await scenarios.raw_create(made, SERVICE_GROUPS * SERVICE_SIZE)
+        await made.start_operator()
+        row = await create_service(made, SERVICE, SERVICE_GROUPS, SERVICE_SIZE)
+    return [_against(row, limit)]
 
 
 async def at_defaults(wanted: set[str]) -> list[Row]:
@@ -107,7 +120,12 @@ async def main(arguments: list[str]) -> list[Row]:
         raise SystemExit(
             f"no such scenario: {', '.join(sorted(unknown))}; known: {', '.join((*DEFAULTS, RSS))}"
         )
-    rows = [*await tuned(wanted), *await at_defaults(wanted), *await memory(wanted)]
+    rows = [
+        *await tuned(wanted),
+        *await services(wanted),
+        *await at_defaults(wanted),
+        *await memory(wanted),
+    ]
     print(_table(rows))
     return rows
 
