@@ -48,8 +48,8 @@ class RestartCount(StatusModel):
 class JobRestartCount(RestartCount):
     """Restarts of a job by cause."""
 
-    recent: tuple[int, ...] = Field(
-        default=(),
+    recent: tuple[int, ...] | None = Field(
+        default=None,
         max_length=MAX_RECENT,
         description="When the latest of them were, Unix seconds; for a cause whose budget has a window.",
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from drumline import __version__
-from drumline.cli import goodput, plan, rollout_back, rollout_list, rollout_promote
+from drumline.cli import goodput, plan, rollout_back, rollout_list, rollout_promote, why
 
 _COMMANDS: Final[Mapping[str, Any]] = {
     "goodput": goodput,
@@ -16,6 +16,7 @@ _COMMANDS: Final[Mapping[str, Any]] = {
     "promote": rollout_promote,
     "rollback": rollout_back,
     "rollouts": rollout_list,
+    "why": why,
 }
 
 

@@ -37,7 +37,7 @@ def observe(
         catalog=record.catalog,
         pods=pods,
         unhealthy=_unhealthy(world, placement),
-        nodes=_failed_nodes(world, pods),
+        nodes=_nodes(world, record, pods, placement),
         priority=priority,
         pod_priority_class=pod_class,
         blocked=memory.blocked,
@@ -73,9 +73,13 @@ def _placement(world: World, record: JobRecord, memory: JobMemory) -> Placement 
 
 
 def _pods(world: World, record: JobRecord, memory: JobMemory) -> dict[str, Pod]:
+    """The job's pods; while an attempt runs also those of it that are gone and that we saw end."""
     pods = {p.name: p for p in world.pods.store.by("job", record.meta.uid).values()}
-    for name, pod in memory.ended.items():
-        pods.setdefault(name, pod)
+    attempts = record.status.attempts
+    if memory.ended and attempts and attempts[-1].finished_at is None:
+        for name, pod in memory.ended.items():
+            if pod.member is not None and pod.member.attempt == record.status.attempt:
+                pods.setdefault(name, pod)
     return pods
 
 
@@ -90,10 +94,16 @@ def _unhealthy(world: World, placement: Placement | None) -> frozenset[str]:
     return frozenset(bad)
 
 
-def _failed_nodes(world: World, pods: Mapping[str, Pod]) -> dict[str, Node]:
-    """What may tell why pods failed: their nodes."""
-    names = {pod.node for pod in pods.values() if pod.node and (has_failed(pod) or pod.waiting)}
-    found = ((name, world.nodes.store.get("", name)) for name in names)
+def _nodes(
+    world: World, record: JobRecord, pods: Mapping[str, Pod], placement: Placement | None
+) -> dict[str, Node]:
+    """What may tell why pods failed, their nodes; and where an attempt may have to end or begin, all of its nodes."""
+    failed = {pod.node for pod in pods.values() if has_failed(pod)}
+    names = failed | {pod.node for pod in pods.values() if pod.waiting}
+    attempts = record.status.attempts
+    if placement is not None and (failed or not attempts or attempts[-1].finished_at is not None):
+        names |= set(placement.nodes)
+    found = ((name, world.nodes.store.get("", name)) for name in names - {""})
     return {name: node for name, node in found if node is not None}
 
 

@@ -54,7 +54,7 @@ class JobMemory:
     blocked: str = ""
     ended: dict[str, Pod] = field(
         default_factory=dict
-    )  # succeeded pods that were deleted before we recorded it
+    )  # how pods ended that were deleted, perhaps before we recorded it
     published: dict[str, Published] = field(default_factory=dict)  # slices written, not yet seen
     service: bool = False  # the Service was written, not yet seen
     last_published_at: float = 0.0
@@ -239,8 +239,10 @@ class World:
         uid = pod.member.job_uid if pod.member is not None else ""
         self.expectations.pod_changed(old, new)
         memory = self.memory.get(uid)
-        if memory is not None and new is None and pod.phase is PodPhase.SUCCEEDED:
-            memory.ended[pod.name] = replace(pod, deleting=True)
+        if memory is not None and new is None and (pod.terminal or pod.disruption):
+            # a pod that was evicted holds nothing any more: it is as good as failed
+            phase = pod.phase if pod.terminal else PodPhase.FAILED
+            memory.ended[pod.name] = replace(pod, deleting=True, phase=phase, ready=False)
         key = self.keys.get(uid)
         if key is not None:
             self._listener.job_changed(key, urgent=is_urgent(old, new))

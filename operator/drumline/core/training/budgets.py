@@ -20,9 +20,9 @@ def count_restart(
     counts = {r.cause: r for r in status.restarts}
     known = counts.get(cause.value) or JobRestartCount(cause=cause.value, count=0)
     budget = policy.budget_of(cause)
-    recent: tuple[int, ...] = ()
+    recent: tuple[int, ...] | None = None
     if budget is not None and budget.window_seconds is not None:
-        recent = (*known.recent, int(now))[-MAX_RECENT:]
+        recent = (*(known.recent or ()), int(now))[-MAX_RECENT:]
     counts[cause.value] = JobRestartCount(cause=cause.value, count=known.count + 1, recent=recent)
     rows = tuple(counts[c] for c in sorted(counts))
     return status.model_copy(
@@ -60,4 +60,4 @@ def spent(status: TrainingJobStatus, cause: Cause, window: int | None, now: floa
     known = next((r for r in status.restarts if r.cause == cause.value), None)
     if known is None:
         return 0
-    return known.count if window is None else sum(1 for at in known.recent if at > now - window)
+    return known.count if window is None else sum(1 for at in known.recent or () if at > now - window)

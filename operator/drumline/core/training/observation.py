@@ -53,7 +53,7 @@ class Observation:
     unhealthy: frozenset[str] = frozenset()  # nodes of the placement that are gone, not ready or cordoned
     nodes: Mapping[str, Node] = field(
         default_factory=dict
-    )  # by name: those of pods that failed, where they are
+    )  # by name, where they are: of pods that failed, and of all when an attempt may begin
     priority: int | None = 0  # of the job's priority class; None = there is no such class
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
     blocked: str = ""  # the API server's last word on creating this attempt's pods, when it was a final no

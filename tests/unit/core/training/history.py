@@ -28,9 +28,18 @@ HELPERS = [
 
 
 def spec(initial_seconds: int) -> dict[str, Any]:
-    """Two slices of one worker, a helper, and a helper that waits for the workers."""
+    """Two slices of one worker, a helper, and a helper that waits for the workers; a rule for each exit code."""
     backoff = {"initialSeconds": initial_seconds, "maxSeconds": 60}
-    policy = {"maxRestarts": 30, "backoff": backoff}
+    rules = [
+        {"name": n.lower(), "action": n, "onExitCodes": {"operator": "In", "values": [c]}, **roles}
+        for c, n, roles in (
+            (3, "Requeue", {}),
+            (4, "ReplaceNode", {"cause": "DeviceFault"}),
+            (5, "Ignore", {"onRoles": ["loader", "eval"]}),
+        )
+    ]
+    budgets = [{"cause": "DeviceFault", "maxRestarts": 20, "windowSeconds": 4000}]
+    policy = {"maxRestarts": 30, "backoff": backoff, "rules": rules, "budgets": budgets}
     return jobs.spec(workersPerSlice=1, helpers=HELPERS, failurePolicy=policy)
 
 

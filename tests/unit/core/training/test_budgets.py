@@ -34,7 +34,7 @@ def test_counters_never_fall_and_are_bounded(budgets, history):
         times.setdefault(cause, []).append(int(now))
         after = {r.cause: r.count for r in status.restarts}
         assert after == {**before, cause.value: before.get(cause.value, 0) + 1}
-        assert all(len(r.recent) <= MAX_RECENT for r in status.restarts)
+        assert all(len(r.recent or ()) <= MAX_RECENT for r in status.restarts)
         assert status.restart_count == _counted(times, policy)
         assert (overspent(status, cause, policy, now) is not None) is _expected(times, cause, policy, now)
     assert [r.cause for r in status.restarts] == sorted(c.value for c in times)

@@ -1,6 +1,6 @@
 """From the queue to a placement: an attempt begins only when all of its gang has nodes.
 
-A restart keeps its nodes: while they are all well and not avoided, the next attempt begins on them with no
+A restart keeps its nodes: while they are all well, not avoided and would take the pods as before, the next attempt begins on them with no
 new admission. Else the gang asks again and keeps what it holds, for `gangTimeoutSeconds` at most; after that
 its nodes are free for others while it waits.
 """
@@ -8,9 +8,11 @@ its nodes are free for others while it waits.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, repeat
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import PlacementStatus
+from drumline.core.gang.feasibility import standing_obstacle
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.revision import encode
 from drumline.core.gang.types import GangRequest, Placement, Refusal
@@ -97,7 +99,18 @@ def _kept_placement(view: View) -> Placement | None:
     if view.status.placement is None or placement is None or len(placement.nodes) != view.roster.size:
         return None
     avoided = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes}
-    return None if avoided.intersection(placement.nodes) else placement
+    return None if avoided.intersection(placement.nodes) or _forbidden(view, placement) else placement
+
+
+def _forbidden(view: View, placement: Placement) -> bool:
+    """Whether a node came not to take the pod that it had: a taint or another label since."""
+    request = request_of(view)
+    shapes = [(request.worker, request.workers), *((h.shape, h.count) for h in request.helpers)]
+    wanted = chain.from_iterable(repeat(shape, count) for shape, count in shapes)
+    places = {
+        (node, shape) for node, shape in zip(placement.nodes, wanted, strict=True) if node in view.obs.nodes
+    }
+    return any(standing_obstacle(view.obs.nodes[node], shape) for node, shape in places)
 
 
 def _begin(view: View, placement: Placement) -> View:

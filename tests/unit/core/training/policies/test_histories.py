@@ -57,7 +57,7 @@ class Histories(RuleBasedStateMachine):
             self.world.let_go()
             self.start_pods()
 
-    @rule(pick=PICK, code=st.sampled_from([1, 137]))
+    @rule(pick=PICK, code=st.sampled_from([1, 3, 4, 5, 127, 137]))
     def fail_pod(self, pick, code):
         self._change(pick, lambda p: jobs.failed(p, code, at=self.world.now))
 
