@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drumline.api.inference import InferenceServiceSpec
+from drumline.api.inference import InferenceServiceSpec, Profile
 from drumline.api.inference_rollout import Canary, Rollout
 from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import DrainReason
 from drumline.core.gang.clock import unix
+from drumline.core.gang.types import Pod
 from drumline.core.inference import scale
+from drumline.core.inference.groups import live
 from drumline.core.inference.rollout import Side, Standing, Task, Unit
 from drumline.core.inference.view import View, in_service, is_going
 
@@ -102,10 +104,21 @@ def _load(view: View, role: str, group: GroupStatus) -> float:
 
 
 def _standing(view: View, role: str, group: GroupStatus) -> Standing:
-    if not in_service(group):
-        return Standing.OUT
     leader = view.pods(role, group).get(0)
+    if not in_service(group):
+        return Standing.SHAKY if _may_come_back(view, group, leader) else Standing.OUT
     return Standing.SERVING if leader is not None and leader.ready else Standing.SHAKY
+
+
+def _may_come_back(view: View, group: GroupStatus, leader: Pod | None) -> bool:
+    """Whether a group served until its node was not heard of any more.
+
+    All nodes may be so for a moment, and none of their groups has failed: whoever lets go of them then has none left.
+    A node that stays away loses its pods soon, but for those of the edge, which are not waited for.
+    """
+    if leader is None or leader.terminal or leader.deleting or view.spec.profile is Profile.EDGE:
+        return False
+    return live(group) and group.ready_at is not None and leader.node in view.obs.lost
 
 
 def _side(view: View, path: Way, role: str, *, gone: bool) -> Side:

@@ -19,8 +19,8 @@ from drumline.core.gang.clock import rfc3339, rfc3339_millis, unix
 from drumline.core.inference import canary_analysis
 from drumline.core.inference.canary_analysis import Measured
 from drumline.core.inference.rollout import Standing
-from drumline.core.inference.rollout_goals import canary_of, task, unit, way
-from drumline.core.inference.view import View, is_going
+from drumline.core.inference.rollout_goals import canary_of, task, way
+from drumline.core.inference.view import View, in_service, is_going
 
 LOOK_SECONDS = 10.0  # between two looks at the measurements
 
@@ -55,7 +55,7 @@ def _stand(view: View) -> _Stand:
     failed = next((f"group {g.id} of role {r} failed: {g.cause}" for r, g in found if _failed(g)), "")
     up = dict.fromkeys(goals, 0)
     for role, group in found:
-        up[role] += unit(view, role, group).standing is not Standing.OUT
+        up[role] += in_service(group)
     return _Stand(
         missing=sum(max(0, n - len(_groups(view, role))) for role, n in goals.items()),
         unplaced=sum(1 for _, g in found if g.attempt == 0),

@@ -103,3 +103,18 @@ def test_a_lost_current_revision_is_not_made_up() -> None:
     status = observation.status.model_copy(update={"current_revision": OLD})
     view = scaled(replace(observation, status=status))
     assert [g.revision for g in view.groups("serve")] == [NEW, NEW]
+
+
+def test_a_rollout_lets_go_of_no_group_because_all_nodes_are_silent_for_a_moment() -> None:
+    """As when the control plane is cut off from them: every leader is not ready, and none has failed."""
+    groups = [services.group(n, revision=OLD, phase=GroupPhase.STARTING) for n in range(3)]
+    observation = services.serving(services.service(services.spec(services.role(replicas=3))), count=3)
+    observation = services.with_groups(services.old_revision(observation), "serve", *groups)
+    for number in range(3):
+        observation = services.with_pod(
+            observation, "serve", number, 0, lambda p: replace(p, ready=False, able=False)
+        )
+    silent = replace(observation, lost=frozenset(n for g in groups for n in g.nodes))
+    assert [g.phase for g in scaled(silent).groups("serve")[:3]] == [GroupPhase.STARTING] * 3
+    broken = [g.phase for g in scaled(observation).groups("serve")[:3]]
+    assert broken == [GroupPhase.DRAINING] * 3, "what fails on nodes that are well is replaced at once"
