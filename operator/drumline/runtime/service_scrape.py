@@ -21,7 +21,10 @@ from drumline.runtime.metrics import read_series
 from drumline.runtime.progress_scrape import page
 
 WINDOW_SECONDS: Final = 60.0
-MAX_NAMED: Final = 1 << 17  # characters of the lines that are parsed, which takes the loop some 80 ms
+MAX_NAMED: Final = 1 << 17  # characters of the lines that are parsed, which takes some 80 ms
+MAX_AT_ONCE: Final = (
+    1 << 16
+)  # characters of a page that the loop reads by itself, some ms; longer ones a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,11 @@ async def look(session: aiohttp.ClientSession, leader: Leader, now: Callable[[],
     target = leader.target
     try:
         text = await page(session, target.address, target.port, target.path)
-        sample = sampled(text, target.metrics, now())
+        at = now()
+        if len(text) > MAX_AT_ONCE:
+            sample = await asyncio.to_thread(sampled, text, target.metrics, at)
+        else:
+            sample = sampled(text, target.metrics, at)
     except (aiohttp.ClientError, TimeoutError, ValueError, OSError, asyncio.IncompleteReadError):
         leader.failing_since = now() if leader.failing_since is None else leader.failing_since
         return

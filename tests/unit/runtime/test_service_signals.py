@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from drumline.api.engines import preset
 from drumline.api.inference_model import Engine
 from drumline.api.inference_status import RolloutPhase
 from drumline.core.inference.signals import Scaling
+from drumline.runtime import service_scrape
 from drumline.runtime.service_scrape import MAX_NAMED, Leader, Target, look, sampled
 from drumline.runtime.service_signals import (
     DECIDING_SECONDS,
@@ -241,6 +243,25 @@ def test_only_the_named_metrics_are_parsed_and_not_too_many_of_them():
         sampled("vllm:num_requests_waiting 1\n" * (MAX_NAMED // 20), METRICS, NOW)
     with pytest.raises(ValueError):
         sampled("vllm:num_requests_waiting{ 1\n", METRICS, NOW)
+
+
+async def test_a_long_page_is_read_beside_the_loop(engines, monkeypatch):
+    """Whoever has many leaders that say much keeps nobody else waiting."""
+    where = []
+
+    def noted(*args):
+        where.append(threading.get_ident())
+        return sampled(*args)
+
+    monkeypatch.setattr(service_scrape, "sampled", noted)
+    leader = Leader(1, Target("127.0.0.1", engines.port, "/metrics", METRICS), 5.0, True, False)
+    moments = iter(range(1, 9))
+    async with aiohttp.ClientSession() as session:
+        for page in (text(), text() + "other 1\n" * 10_000):
+            engines.page = page
+            await look(session, leader, lambda: float(next(moments)))
+    assert [ident == threading.get_ident() for ident in where] == [True, False]
+    assert len(leader.track.samples) == 2
 
 
 async def test_a_leader_that_does_not_listen_fails_and_keeps_what_it_said():
