@@ -116,9 +116,12 @@ def read_samples(text: str) -> Iterator[tuple[str, float]]:
 
 def read_series(text: str) -> Iterator[tuple[str, Mapping[str, str], float]]:
     """(name, labels, value) of every sample of a text that somebody else exports. ValueError: malformed."""
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            yield sample.name, sample.labels, sample.value
+    try:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                yield sample.name, sample.labels, sample.value
+    except (LookupError, TypeError) as error:  # the parser runs off the end of some lines
+        raise ValueError(f"malformed: {error}") from error
 
 
 class _Jobs(Collector):

@@ -236,6 +236,14 @@ async def test_it_runs_until_it_is_cancelled(hall, engines):
     assert hall.signals.of(UID).groups == {}
 
 
+@pytest.mark.parametrize(
+    "line", ["vllm:num_requests_waitingxl \t \tN=5{, =e} 1", "vllm:num_requests_waiting{"]
+)
+def test_whatever_a_pod_answers_is_a_value_error_at_most(line):
+    with pytest.raises(ValueError, match=r".+"):
+        sampled(line, METRICS, NOW)
+
+
 def test_only_the_named_metrics_are_parsed_and_not_too_many_of_them():
     sample = sampled(text(1, 2, 3), METRICS, NOW)
     assert (sample.waiting, sample.running, sample.requests) == (1, 2, 3)
