@@ -16,6 +16,7 @@ from drumline.api.inference_status import GroupStatus
 from drumline.core.inference.autoscale import GroupLoad, RoleLoad, recommend
 from drumline.core.inference.autoscale_limits import Memory, proportioned
 from drumline.core.inference.observation import Observation
+from drumline.core.inference.scale import beginning
 from drumline.core.inference.signals import Scaling
 from drumline.core.inference.variants import by_cost
 from drumline.core.inference.view import View, in_service, is_going
@@ -41,7 +42,7 @@ def recommend_all(
     roles = {role.name: role for role in scaled_by_us(spec)}
     found: dict[str, Scaling] = {}
     kept: dict[str, Memory] = {}
-    current: dict[str, int] = {role.name: _current(obs, role) for role in spec.roles}
+    current: dict[str, int] = {role.name: _current(view, role) for role in spec.roles}
     for name, role in roles.items():
         load = RoleLoad(
             current=current[name],
@@ -54,9 +55,9 @@ def recommend_all(
     return {name: replace(word, seen=current[name]) for name, word in whole.items()}, kept
 
 
-def _current(obs: Observation, role: InferenceRoleSpec) -> int:
-    child = obs.role_children.get(role.name)
-    return child.replicas if child is not None else role.replicas
+def _current(view: View, role: InferenceRoleSpec) -> int:
+    child = view.obs.role_children.get(role.name)
+    return child.replicas if child is not None else beginning(view, role)
 
 
 def _load(view: View, role: InferenceRoleSpec, group: GroupStatus) -> GroupLoad:

@@ -11,7 +11,7 @@ from drumline.api.inference_scaling import ScalingMode
 from drumline.core.gang.plan import Action, Create, Delete, Patch
 from drumline.core.inference import names
 from drumline.core.inference.children import leader_selector, role_manifest
-from drumline.core.inference.scale import bounded, desired
+from drumline.core.inference.scale import beginning, bounded, desired
 from drumline.core.inference.view import View, in_service, is_going
 
 
@@ -32,7 +32,7 @@ def kept(view: View) -> View:
 def _of(view: View, role: InferenceRoleSpec) -> list[Action]:
     child = view.obs.role_children.get(role.name)
     if child is None:
-        return [Create("inferenceroles", role_manifest(view.owner, role.name, _first(role)))]
+        return [Create("inferenceroles", role_manifest(view.owner, role.name, _first(view, role)))]
     namespace, name = view.obs.service.namespace, names.base(view.obs.service.name, role.name)
     actions: list[Action] = []
     external = role.autoscaling is not None and role.autoscaling.mode is ScalingMode.EXTERNAL
@@ -45,12 +45,13 @@ def _of(view: View, role: InferenceRoleSpec) -> list[Action]:
     return actions
 
 
-def _first(role: InferenceRoleSpec) -> int:
+def _first(view: View, role: InferenceRoleSpec) -> int:
     """The number to begin with."""
     scaling = role.autoscaling
-    if scaling is None or scaling.mode is ScalingMode.EXTERNAL:
+    if scaling is None:
         return role.replicas
-    return bounded(role.replicas, scaling)
+    begin = beginning(view, role)
+    return begin if scaling.mode is ScalingMode.EXTERNAL else bounded(begin, scaling)
 
 
 def _status(view: View, role: str) -> dict[str, object]:

@@ -8,7 +8,7 @@
                                                what the InferenceRole has
 
 The InferenceRole keeps the number over a restart of the operator. Before there is one, `replicas` of the spec is
-the number to begin with.
+the number to begin with; where somebody deleted it, the number is the one that the status has.
 """
 
 from __future__ import annotations
@@ -31,13 +31,19 @@ def desired(view: View, role: str) -> int:
     if found.autoscaling is None:
         return found.replicas
     child = view.obs.role_children.get(role)
-    begin = child.replicas if child is not None else found.replicas
+    begin = child.replicas if child is not None else beginning(view, found)
     if found.autoscaling.mode is ScalingMode.EXTERNAL:
         return min(begin, found.autoscaling.max_replicas)
     word = view.obs.signals.scaling.get(role)
     if word is None or (word.seen is not None and begin not in (word.seen, word.desired)):
         return bounded(begin, found.autoscaling)  # nobody has spoken since the number was set from outside
     return bounded(word.desired, found.autoscaling)
+
+
+def beginning(view: View, role: InferenceRoleSpec) -> int:
+    """The number of a role that has no InferenceRole; one that has groups has had one."""
+    known = next((r for r in view.obs.status.roles if r.name == role.name), None)
+    return known.desired if known is not None and known.groups and known.desired else role.replicas
 
 
 def bounded(replicas: int, rules: Autoscaling) -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from drumline.core.gang.plan import Create
 from drumline.core.inference.observation import RoleChild
+from drumline.core.inference.role_objects import kept
 from drumline.core.inference.scale import desired
 from drumline.core.inference.signals import Scaling, Signals
 from tests.unit.core.inference import services
@@ -49,3 +53,16 @@ def test_the_number_of_groups(autoscaling, child, word, expected) -> None:
 def test_a_suspended_service_and_an_unknown_role_should_have_none() -> None:
     assert wanted(suspend=True) == 0
     assert desired(services.view(services.service()), "other") == 0
+
+
+@pytest.mark.parametrize("autoscaling", [EXTERNAL, BUILTIN])
+def test_a_role_whose_inference_role_was_deleted_keeps_its_groups(autoscaling) -> None:
+    """Else whoever deletes it takes out of service what an autoscaler had asked for."""
+    raw = services.spec(services.role(replicas=3, autoscaling=autoscaling))
+    observation = services.serving(services.service(raw), count=5)
+    (known,) = observation.status.roles
+    status = observation.status.model_copy(update={"roles": (known.model_copy(update={"desired": 5}),)})
+    view = services.view(replace(observation, status=status, role_children={}))
+    assert desired(view, "serve") == 5
+    (create,) = [a for a in services.actions(kept(view)) if isinstance(a, Create)]
+    assert create.manifest["spec"]["replicas"] == 5
