@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
+from drumline.core.gang.types import Granted, Node, Placement, Pod, PodPhase, Refusal
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.failure import has_failed
 from drumline.runtime.records import JobRecord
@@ -98,10 +98,18 @@ def _nodes(
     world: World, record: JobRecord, pods: Mapping[str, Pod], placement: Placement | None
 ) -> dict[str, Node]:
     """What may tell why pods failed, their nodes; and where an attempt may have to end or begin, all of its nodes."""
-    failed = {pod.node for pod in pods.values() if has_failed(pod)}
-    names = failed | {pod.node for pod in pods.values() if pod.waiting}
-    attempts = record.status.attempts
-    if placement is not None and (failed or not attempts or attempts[-1].finished_at is not None):
+    attempts, number = record.status.attempts, record.status.attempt
+    # this runs at every decision, over pods that are nearly all well: what is rare is asked first
+    troubled = [
+        pod
+        for pod in pods.values()
+        if (pod.deleting or pod.waiting or pod.phase is PodPhase.FAILED)
+        and pod.member is not None
+        and pod.member.attempt == number
+    ]
+    names = {pod.node for pod in troubled}
+    begins = not attempts or attempts[-1].finished_at is not None
+    if placement is not None and (begins or any(has_failed(pod) for pod in troubled)):
         names |= set(placement.nodes)
     found = ((name, world.nodes.store.get("", name)) for name in names - {""})
     return {name: node for name, node in found if node is not None}

@@ -1,0 +1,60 @@
+"""`kubectl drumline why` about jobs that an operator runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sysconfig
+
+import pytest
+
+from e2e.cluster import build
+from tests.integration.operator.lab import Lab
+
+pytestmark = pytest.mark.cluster
+
+
+async def _why(lab: Lab, *arguments: str) -> str:
+    """What kubectl's plugin prints."""
+    environment = {
+        "PATH": f"{sysconfig.get_path('scripts')}:/usr/bin:/bin",
+        "HOME": "/nonexistent",
+        "KUBECONFIG": str(lab.cluster.kubeconfig),
+    }
+    command = [str(build.binary("kubectl")), "drumline", "why", *arguments, "-n", lab.namespace]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_a_job_that_failed_for_good(lab: Lab) -> None:
+    await lab.nodes("1 hosts of h100 in blocks of 1")
+    await lab.apply(lab.job("hungry", {"run-seconds": "1", "oom": "true", "only-ranks": "1"}))
+    await lab.phase("hungry", "Failed")
+    text = " ".join((await _why(lab, "hungry")).split())
+    assert (
+        f"{lab.namespace}/hungry: Failed, attempt 2 OutOfMemoryRepeated: OutOfMemory: container train" in text
+    )
+    assert "Next: nothing: the job has failed" in text
+    assert "OutOfMemory RestartGang 1 137" in text
+    assert "OutOfMemory Fail 1 137" in text
+    assert "maxRestarts 2 3 1" in text
+    assert "Warning OutOfMemoryRepeated: OutOfMemory: container train" in text
+
+
+async def test_a_job_that_waits_for_its_next_attempt(lab: Lab) -> None:
+    await lab.nodes("1 hosts of h100 in blocks of 1")
+    policy = {"backoff": {"initialSeconds": 600}}
+    await lab.apply(lab.job("patient", {"run-seconds": "1", "exit-code": "9"}, failurePolicy=policy))
+    await lab.phase("patient", "Restarting")
+    body = json.loads(await _why(lab, "patient", "-o", "json"))
+    (attempt,) = body["attempts"]
+    assert (attempt["cause"], attempt["exitCode"], attempt["action"]) == ("ApplicationExit", 9, "RestartGang")
+    assert body["next"].startswith(f"attempt 2 at {body['nextAttemptAt']}")
+    assert body["budgets"] == [
+        {"name": "maxRestarts", "used": 1, "allowed": 10, "windowSeconds": None, "left": 9}
+    ]
+    assert [e["reason"] for e in body["events"]][-1] == "GangRestarting"
