@@ -26,7 +26,7 @@ from typing import IO, Any
 CALL_SECONDS = 60.0
 TOKEN_SECONDS = 0.01
 QUEUED_SECONDS = 0.3  # a request is in the queue for so long before prefill is asked
-_BOUNDS = (0.1, 0.5, 1.0)
+_BOUNDS = (0.5, 1.0, 5.0)
 _ENV = os.environ
 
 

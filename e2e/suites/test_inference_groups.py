@@ -26,7 +26,7 @@ def pair(site: Site) -> Iterator[Served]:
     """Prefill groups of one pod, decode groups of two, ready."""
     prefill = role("prefill", _container(**_PROBE), port=PORT)
     decode = role("decode", _container(), port=PORT, groupSize=2, leaderTemplate=_template(**_PROBE))
-    slo = {"ttftSeconds": 1.0}
+    slo = {"ttftSeconds": 5.0}
     with running(site, service("pair", prefill, decode, engine="custom", slo=slo)) as made:
         made.ready()
         yield made
