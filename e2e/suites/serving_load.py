@@ -12,7 +12,7 @@ from e2e.suites import serving_client
 from e2e.suites.kubectl import until
 from e2e.suites.pods import python_pod
 
-_SECONDS = 300  # so that a forgotten one ends by itself
+SECONDS = 300  # so that a forgotten one ends by itself
 _STOP_SECONDS = 90.0
 
 
@@ -52,11 +52,19 @@ class Load:
 
 
 @contextmanager
-def load(site: Site, target: str, *, threads: int, tokens: int, expected: str = "klmno") -> Iterator[Load]:
+def load(
+    site: Site,
+    target: str,
+    *,
+    threads: int,
+    tokens: int,
+    expected: str = "klmno",
+    seconds: int = SECONDS,
+) -> Iterator[Load]:
     """A pod that asks ``target`` with so many threads until the block ends."""
     name = f"client-of-{target}"
     given = {"TARGET": f"{target}:80", "THREADS": threads, "TOKENS": tokens, "EXPECTED": expected}
-    env = {key: str(value) for key, value in {**given, "SECONDS": _SECONDS}.items()}
+    env = {key: str(value) for key, value in {**given, "SECONDS": seconds}.items()}
     code = inspect.getsource(serving_client)
     limits = {"resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "128Mi"}}}
     site.kubectl.apply(python_pod(name, code, env, container=limits))

@@ -2,8 +2,8 @@
 
 What is left of a failed attempt serves nobody: without a part of itself a group answers nothing, so its pods get
 `BROKEN_SECONDS` to end, whatever grace a server that has work would need. The next attempt waits for their nodes.
-A leader that somebody else deletes, as an eviction does, is still to answer what it has in flight, and cannot without
-its workers: they stay until it has ended, or its grace is over.
+A leader that is deleted, at the end of a drain or by an eviction, may still have to answer what it has in flight, and
+cannot without its workers: they stay until it has ended, or its grace is over.
 
 Everything here follows from what is on record: a plan that was cut off is made up for by the next one.
 """
@@ -41,16 +41,19 @@ def retire(view: View) -> View:
 
 
 def _needed(view: View) -> tuple[View, set[str]]:
-    """Uids of pods whose leader is ending, and a look at when its grace is over."""
+    """Uids of pods whose leader is ending, or is to be told to, and a look at when its grace is over."""
     needed: set[str] = set()
+    over = {(role, group.id) for role, group in every(view) if finished(group)}
     for pods in view.obs.pods.values():
         for leader in pods:
             member, left = leader.member, leader.deleting_until - view.now
-            if member is None or member.worker or not leader.deleting or leader.terminal or left <= 0:
+            if member is None or member.worker or leader.terminal:
+                continue
+            if left <= 0 if leader.deleting else _group(member) not in over:
                 continue
             others = {p.uid for p in pods if p.member is not None and p.member.attempt == member.attempt}
             needed |= others - {leader.uid}
-            view = view.again_in(left) if len(others) > 1 else view
+            view = view.again_in(left) if leader.deleting and len(others) > 1 else view
     return view, needed
 
 
