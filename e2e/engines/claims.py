@@ -1,6 +1,7 @@
 """The engines' host directories as claims, for templates that must not know the host's paths.
 
-``apply(*objects(vllm.trees()))``, then a pod template with ``volumes(...)`` and a container with ``mounts(...)``.
+``apply(*objects(vllm.trees()))``, then a pod template with ``volumes(...)`` and a container with ``mounts(...)``. A
+pod that no preset gives shared memory has ``SHARED_MEMORY`` and its mount too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,18 +25,16 @@ def objects(trees: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def volumes(places: Iterable[str]) -> list[dict[str, Any]]:
-    """A pod's volumes: the claims of these mount points, and shared memory."""
-    claims = [
+    """A pod's volumes: the claims of these mount points."""
+    return [
         {"name": _name(place), "persistentVolumeClaim": {"claimName": _name(place), "readOnly": True}}
         for place in places
     ]
-    return [*claims, SHARED_MEMORY]
 
 
 def mounts(places: Iterable[str]) -> list[dict[str, Any]]:
     """A container's mounts of ``volumes``."""
-    trees = [{"name": _name(place), "mountPath": place, "readOnly": True} for place in places]
-    return [*trees, SHARED_MEMORY_MOUNT]
+    return [{"name": _name(place), "mountPath": place, "readOnly": True} for place in places]
 
 
 def _name(place: str) -> str:

@@ -23,13 +23,13 @@ def engine_pod(
     """A pod on the real node that runs an engine's image, with host directories mounted read-only."""
     hosted = [
         {"name": volume["name"], "hostPath": {"path": str(path), "type": "Directory"}}
-        for volume, path in zip(claims.volumes(trees), trees.values(), strict=False)
+        for volume, path in zip(claims.volumes(trees), trees.values(), strict=True)
     ]
     container = {
         "args": list(arguments),
         "ports": [{"containerPort": port}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 1},
-        "volumeMounts": claims.mounts(trees),
+        "volumeMounts": [*claims.mounts(trees), claims.SHARED_MEMORY_MOUNT],
         "securityContext": RESTRICTED,
     }
     return pod(name, image, [], container=container, volumes=[*hosted, claims.SHARED_MEMORY], **spec)

@@ -34,6 +34,14 @@ IMAGE = "drumline/engine-vllm:0.32.0"
 PORT = 8000
 TRANSFER_PORT = 5600
 MOUNT, TORCH_MOUNT = "/opt/vllm", "/opt/torch"
+# Compiling would take minutes. The KV cache, 4096 tokens of the tiny model, is full soon enough.
+SMALL = (
+    "--enforce-eager",
+    "--dtype=float32",
+    "--max-model-len=2048",
+    "--max-num-seqs=4",
+    "--kv-cache-memory-bytes=16777216",
+)
 _REQUIREMENTS = Path(__file__).with_name("requirements-vllm.txt")
 # Its processes import this program again, so it must only start what it is called to start.
 _PROGRAM = """#!/usr/bin/python3
@@ -63,9 +71,7 @@ def image() -> Image:
 def arguments(*more: str) -> list[str]:
     """Arguments with which a container of the image serves the tiny model on ``PORT``, and ``more``."""
     model = [models.CHECKPOINT, "--served-model-name", "tiny"]
-    # Compiling would take minutes. The KV cache, 4096 tokens of the tiny model, is full soon enough.
-    small = ["--enforce-eager", "--dtype=float32", "--max-model-len=2048", "--max-num-seqs=4"]
-    return [*model, "--port", str(PORT), *small, "--kv-cache-memory-bytes=16777216", *more]
+    return [*model, "--port", str(PORT), *SMALL, *more]
 
 
 def with_draft(tokens: int) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from e2e.cluster import build, images
 from e2e.cluster.realnode import why_not
 from e2e.demo_site import Site, real_site
-from e2e.engines import llamacpp
+from e2e.engines import llamacpp, vllm
 
 _TEST_SECONDS = 900
 
@@ -37,6 +37,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         images.torch_tree()
         if any(item.path.stem.startswith("test_inference") for item in session.items):
             llamacpp.image()
+        if any("vllm" in item.path.stem for item in session.items):
+            vllm.image()
+            vllm.trees()
 
 
 @pytest.fixture(scope="session")
