@@ -135,7 +135,7 @@ async def test_leads_is_ready_and_gives_the_lease_back(start, client, request) -
     operator = await start()
     await operator.until_ready()
     text = await operator.until_leader()
-    assert 'drumline_build_info{' in text
+    assert "drumline_build_info{" in text
     assert 'drumline_jobs{phase="Running"} 0.0' in text
     assert 'drumline_api_requests_total{code="200",resource="pods",verb="list"}' in text
     assert await operator.end() == 0

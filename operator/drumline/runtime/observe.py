@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
@@ -10,8 +11,11 @@ from drumline.core.gang.revision import decode
 from drumline.core.gang.types import Granted, Node, Placement, Pod, PodPhase, Refusal
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.failure import has_failed
-from drumline.runtime.records import JobRecord
+from drumline.runtime.records import JobRecord, OwnedRecord, SliceRecord
+from drumline.runtime.store import Store
 from drumline.runtime.world import JobMemory, World
+
+Owned = TypeVar("Owned", OwnedRecord, SliceRecord)
 
 
 def observe(
@@ -44,7 +48,7 @@ def observe(
         created_attempt=memory.created_attempt,
         foreign=memory.foreign | _foreign_service(world, record),
         placement=placement,
-        revisions={r.name: r.uid for r in world.revisions.store.by("owner", record.meta.uid).values()},
+        revisions={r.name: r.uid for r in _own(world.revisions.store, record)},
         discovery=_discovery(world, record, memory),
         admission=answer,
         settings=settings,
@@ -62,7 +66,7 @@ def _placement(world: World, record: JobRecord, memory: JobMemory) -> Placement 
         return memory.placement[1]
     found = [
         r.document
-        for r in world.revisions.store.by("owner", record.meta.uid).values()
+        for r in _own(world.revisions.store, record)
         if r.document is not None and (r.name == name or r.name.startswith(f"{name}-c"))
     ]
     if len(found) < written.chunks:
@@ -72,9 +76,16 @@ def _placement(world: World, record: JobRecord, memory: JobMemory) -> Placement 
     return placement
 
 
+def _own(store: Store[Owned], record: JobRecord) -> list[Owned]:
+    """What the job owns. An owner reference reaches no further than its namespace, whoever wrote it."""
+    mine = store.by("owner", record.meta.uid).values()
+    return [found for found in mine if found.namespace == record.meta.namespace]
+
+
 def _pods(world: World, record: JobRecord, memory: JobMemory) -> dict[str, Pod]:
     """The job's pods; while an attempt runs also those of it that are gone and that we saw end."""
-    pods = {p.name: p for p in world.pods.store.by("job", record.meta.uid).values()}
+    space = record.meta.namespace
+    pods = {p.name: p for p in world.pods.store.by("job", record.meta.uid).values() if p.namespace == space}
     attempts = record.status.attempts
     if memory.ended and attempts and attempts[-1].finished_at is None:
         for name, pod in memory.ended.items():
@@ -134,8 +145,8 @@ def _discovery(world: World, record: JobRecord, memory: JobMemory) -> ObservedDi
     seen = ObservedService(ours=True, uid=service.uid) if service is not None and ours else None
     if seen is None and memory.service:
         seen = ObservedService(ours=True)
-    slices: dict[str, Published] = {s.name: s.published for s in world.slices.store.by("owner", uid).values()}
-    endpoints = [s.published for s in world.endpoints.store.by("owner", uid).values()]
+    slices: dict[str, Published] = {s.name: s.published for s in _own(world.slices.store, record)}
+    endpoints = [s.published for s in _own(world.endpoints.store, record)]
     return ObservedDiscovery(
         service=seen,
         slices={**slices, **memory.published},

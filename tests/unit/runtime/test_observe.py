@@ -78,3 +78,14 @@ def test_nodes_of_pods_that_run_are_not_looked_up(world: World) -> None:
     pod = job.pods["job-1-0-1"]
     gone(world, jobs.failed(pod, at=NOW))
     assert sorted(seen(world, job).nodes) == [f"node-{i}" for i in range(4)]
+
+
+def test_pods_of_other_namespaces_are_nobodys_whatever_their_owner_reference_says(world: World) -> None:
+    job = jobs.running()
+    pod = job.pods["job-1-0-1"]
+    world.pods.store.put(("ns", pod.name), pod)
+    world.pods.store.put(("elsewhere", pod.name), jobs.failed(replace(pod, namespace="elsewhere"), at=NOW))
+    found = seen(world, job).pods
+    assert found[pod.name].namespace == "ns"
+    world.pods.store.put(("elsewhere", "stray"), replace(pod, namespace="elsewhere", name="stray"))
+    assert list(seen(world, job).pods) == [pod.name]
