@@ -20,6 +20,7 @@ _GRACE_SECONDS = 20
 _PYTHON = sys.executable
 _BIN = Path(sys.executable).parent
 _EXAMPLES = ("tpu-v5p", "gpu-h100", "inference-disaggregated", "inference-tpu", "inference-edge")
+_SERVICES = "tests/integration/inference"
 _SERVING = tuple(sorted(str(path) for path in (Path(__file__).parent / "suites").glob("test_inference*.py")))
 _PYTEST = (_PYTHON, "-m", "pytest", "-q", "-ra", "--durations=5")
 
@@ -69,8 +70,14 @@ def tests() -> list[Stage]:
         Stage("unit", (*_PYTEST, "tests/unit", "-n", "2"), 300),
         Stage(
             "control plane",
-            (*_PYTEST, "tests/integration", "-n", "2", "--dist", "worksteal"),
+            (*_PYTEST, "tests/integration", f"--ignore={_SERVICES}", "-n", "2", "--dist", "worksteal"),
             1200,
+            needs="build",
+        ),
+        Stage(
+            "services on it",
+            (*_PYTEST, _SERVICES, "-n", "2", "--dist", "worksteal"),
+            900,
             needs="build",
         ),
         Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build engine"),
