@@ -11,6 +11,7 @@ from __future__ import annotations
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis
+from drumline.core.gang.plan import Patch
 from drumline.core.gang.types import Pod
 from drumline.core.inference.groups import every, gate, live
 from drumline.core.inference.view import View, is_going
@@ -20,27 +21,40 @@ _EARLY = frozenset({"ContainerCreating", "PodInitializing"})
 
 
 def in_service(view: View) -> View:
-    """Open and close gates, and say which groups serve."""
+    """Open and close gates, all at once, and say which groups serve."""
+    gates: list[Patch] = []
     for role, group in every(view):
         if live(group) and not is_going(group):
-            view = _judged(view, role, group, view.pods(role, group))
-    return view
+            pods = view.pods(role, group)
+            moved = _moved(group, pods, view.now)
+            gates += [moved] if moved is not None else []
+            serves = moved is None and _answers(group, pods)
+            view = _serving(view, role, group) if serves else _not_serving(view, role, group, pods)
+    return view.act(*gates)
 
 
-def _judged(view: View, role: str, group: GroupStatus, pods: dict[int, Pod]) -> View:
+def _moved(group: GroupStatus, pods: dict[int, Pod], now: float) -> Patch | None:
+    """The leader's gate where it is to be opened or closed."""
     leader = pods.get(LEADER)
-    workers_ready = all(_up(pods.get(w)) for w in range(1, len(group.nodes)))
     if leader is None or leader.deleting or leader.terminal:
-        return _not_serving(view, role, group, pods)
-    if not workers_ready and leader.in_service:
-        text = "a worker of the group is not ready"
-        return _not_serving(view.act(gate(leader, False, view.now, text)), role, group, pods)
-    if not (workers_ready and leader.able):
-        return _not_serving(view, role, group, pods)
-    if not leader.in_service:
-        text = "all pods of the group are ready"
-        return _not_serving(view.act(gate(leader, True, view.now, text)), role, group, pods)
-    return _serving(view, role, group) if leader.ready else _not_serving(view, role, group, pods)
+        return None
+    workers = _workers_ready(group, pods)
+    if not workers and leader.in_service:
+        return gate(leader, False, now, "a worker of the group is not ready")
+    if workers and leader.able and not leader.in_service:
+        return gate(leader, True, now, "all pods of the group are ready")
+    return None
+
+
+def _answers(group: GroupStatus, pods: dict[int, Pod]) -> bool:
+    leader = pods.get(LEADER)
+    if leader is None or leader.deleting or leader.terminal:
+        return False
+    return bool(_workers_ready(group, pods) and leader.able and leader.in_service and leader.ready)
+
+
+def _workers_ready(group: GroupStatus, pods: dict[int, Pod]) -> bool:
+    return all(_up(pods.get(w)) for w in range(1, len(group.nodes)))
 
 
 def _up(pod: Pod | None) -> bool:
