@@ -12,6 +12,8 @@ A group that never was in service goes at once. What follows the end of a drain 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis, unix
@@ -29,11 +31,13 @@ _SAME_LOOK = 0.01  # times of status have milliseconds
 
 
 def drain(view: View) -> View:
-    """Take every group that goes one step further."""
+    """Take every group that goes one step further; gates are closed all at once."""
+    before = view.actions
     for role, group in groups.every(view):
         if is_going(group) and not groups.finished(group):
             view = _drain(view, role, group)
-    return view
+    closing = [action for stage in view.actions[len(before) :] for action in stage]
+    return replace(view, actions=before).act(*closing)
 
 
 def _drain(view: View, role: str, group: GroupStatus) -> View:
