@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.integration.inference.services import Services, groups, is_pod_ready, is_ready, roles
 from tests.integration.operator.lab import condition, node_of
 
 pytestmark = pytest.mark.cluster
+
+
+async def _named(services: Services, wanted: set[str]) -> None:
+    """Until these hosts have names, and no others; names are published at most once a second."""
+    hosts: set[str] = set()
+    for _ in range(50):
+        slices = await services.lab.list("endpointslices")
+        ours = [s for s in slices if s["metadata"]["labels"]["kubernetes.io/service-name"] == "chat-peers"]
+        hosts = {e["hostname"] for s in ours for e in s["endpoints"]}
+        if hosts == wanted:
+            return
+        await asyncio.sleep(0.1)
+    assert hosts == wanted
 
 
 async def test_two_roles_become_ready_group_by_group(services: Services) -> None:
@@ -25,20 +40,16 @@ async def test_two_roles_become_ready_group_by_group(services: Services) -> None
     for group in groups(found, "decode"):
         members = await services.pods("chat", role="decode", group=str(group["id"]))
         assert [node_of(p) for p in members] == list(group["nodes"])
-    slices = await services.lab.list("endpointslices")
-    hosts = {
-        e["hostname"]
-        for s in slices
-        if s["metadata"]["labels"]["kubernetes.io/service-name"] == "chat-peers"
-        for e in s["endpoints"]
-    }
-    assert hosts == {
-        "chat-prefill-0-0",
-        "chat-decode-0-0",
-        "chat-decode-0-1",
-        "chat-decode-1-0",
-        "chat-decode-1-1",
-    }
+    await _named(
+        services,
+        {
+            "chat-prefill-0-0",
+            "chat-decode-0-0",
+            "chat-decode-0-1",
+            "chat-decode-1-0",
+            "chat-decode-1-1",
+        },
+    )
     role = await services.get("chat-decode", "inferenceroles")
     assert (role["status"]["replicas"], role["status"]["readyReplicas"]) == (2, 2)
 

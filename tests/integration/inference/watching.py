@@ -22,7 +22,8 @@ class Seen:
 
 @asynccontextmanager
 async def watching(services: Services, name: str, pause: float = 0.05) -> AsyncIterator[Seen]:
-    """Look while the block runs."""
+    """Look while the block runs, from when its Service has heard of what is in service now."""
+    await _settled(services, name)
     seen = Seen()
     task = asyncio.create_task(_look(services, name, seen, pause))
     try:
@@ -31,6 +32,17 @@ async def watching(services: Services, name: str, pause: float = 0.05) -> AsyncI
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert len(seen.ready) > 1
+
+
+async def _settled(services: Services, name: str, seconds: float = 1.0) -> None:
+    """Until the endpoints have been the same for a while: Kubernetes writes them after the pods are ready."""
+    known, since = -1, 0.0
+    while True:
+        found, now = await _endpoints(services, name), asyncio.get_running_loop().time()
+        known, since = (known, since) if found == known else (found, now)
+        if now - since >= seconds:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _look(services: Services, name: str, seen: Seen, pause: float) -> None:

@@ -21,7 +21,7 @@ from drumline.core.gang.plan import Apply, Delete, Resource
 from drumline.core.inference import role_objects
 from drumline.core.inference.children import Found, Split, budgets, entry_role, key_of, needs, services
 from drumline.core.inference.children_routes import pools, routes
-from drumline.core.inference.groups import every
+from drumline.core.inference.groups import every, live
 from drumline.core.inference.names import base
 from drumline.core.inference.render import group_shape
 from drumline.core.inference.rollout_goals import canary_of, wanted_groups, way
@@ -107,8 +107,8 @@ def _of_gone_roles(view: View, specs: Specs) -> tuple[Found, ...]:
 def _pods(view: View) -> dict[str, int]:
     """Pods that are to be available, by role: all of the groups in service, and of those that should be.
 
-    Those of a group that drains, or that comes beside the others, count while they are ready, else their readiness
-    would pass for room to evict others.
+    Those of a group that drains count while they are ready, and those of one that comes beside the others from before
+    they are created, else their readiness would pass for room to evict others.
     """
     named = {r.name for r in view.spec.roles}
     roles = [*named, *(r.name for r in view.status.roles if r.groups and r.name not in named)]
@@ -118,7 +118,7 @@ def _pods(view: View) -> dict[str, int]:
 def _pods_of(view: View, role: str) -> int:
     staying = [g for g in view.groups(role) if in_service(g) and not is_going(g)]
     leaving = sum(_ready(view, role, g) for g in view.groups(role) if is_going(g))
-    coming = sum(_ready(view, role, g) for g in view.groups(role) if not (is_going(g) or in_service(g)))
+    coming = sum(len(g.nodes) for g in view.groups(role) if live(g) and not (is_going(g) or in_service(g)))
     known = next((r for r in view.spec.roles if r.name == role), None)
     size = group_shape(view.spec, role, view.obs.catalog).size if known is not None else 0
     missing = max(0, wanted_groups(view, role) - len(staying)) * size

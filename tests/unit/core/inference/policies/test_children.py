@@ -121,12 +121,14 @@ def test_a_group_that_drains_makes_no_room_for_evictions() -> None:
     assert min_available(run(closed)) == 3
 
 
-def test_ready_workers_of_a_group_that_starts_make_no_room_for_evictions() -> None:
+def test_pods_of_a_group_that_starts_make_no_room_for_evictions() -> None:
     observation = services.serving(services.service(services.spec(services.role(replicas=1))), count=2)
     starting = services.group(1, phase=GroupPhase.STARTING, ready_at=None)
     observation = services.with_groups(observation, "serve", services.group(0), starting)
     loading = services.with_pod(observation, "serve", 1, 0, lambda p: replace(p, ready=False))
-    assert min_available(run(loading)) == 3
+    assert min_available(run(loading)) == 4, (
+        "whether they are ready yet or not: the budget must be there before"
+    )
     first = services.with_groups(loading, "serve", starting)
     assert min_available(run(first)) == 2, "one that is to be there counts as a whole"
 
