@@ -59,7 +59,7 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
         revisions=_revisions(world, record, memory),
         children=_children(world, record),
         role_children={
-            r.role: RoleChild(r.uid, r.replicas, r.status)
+            r.role: RoleChild(r.uid, r.replicas, r.status, r.generation)
             for r in world.roles.store.by("owner", uid).values()
             if r.namespace == record.meta.namespace
         },

@@ -52,6 +52,7 @@ class RoleRecord:
     role: str
     replicas: int
     status: Mapping[str, object] = field(default_factory=dict)
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +144,5 @@ def read_role(document: Document) -> RoleRecord:
         role=str(spec.get("role", "")),
         replicas=int(spec.get("replicas", 1)),
         status=document.get("status") or {},
+        generation=int(metadata.get("generation", 0)),
     )

@@ -52,12 +52,21 @@ def recommend_all(
         )
         found[name], kept[name] = recommend(role, spec.slo, load, memories.get(name, Memory()), now)
     whole = proportioned(roles, found, current)
-    return {name: replace(word, seen=current[name]) for name, word in whole.items()}, kept
+    said = {
+        name: replace(word, seen=current[name], generation=_generation(view, name))
+        for name, word in whole.items()
+    }
+    return said, kept
 
 
 def _current(view: View, role: InferenceRoleSpec) -> int:
     child = view.obs.role_children.get(role.name)
     return child.replicas if child is not None else beginning(view, role)
+
+
+def _generation(view: View, role: str) -> int:
+    child = view.obs.role_children.get(role)
+    return child.generation if child is not None else 0
 
 
 def _load(view: View, role: InferenceRoleSpec, group: GroupStatus) -> GroupLoad:

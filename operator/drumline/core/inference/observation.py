@@ -56,6 +56,7 @@ class RoleChild:
     uid: str
     replicas: int  # spec.replicas, which an autoscaler or a person may have set
     status: Mapping[str, object] = field(default_factory=dict)  # as it stands (wire names)
+    generation: int = 0  # grows with each change of its spec
 
 
 @dataclass(frozen=True, slots=True)

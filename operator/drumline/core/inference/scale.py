@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from drumline.api.inference import InferenceRoleSpec
 from drumline.api.inference_scaling import Autoscaling, ScalingMode
+from drumline.core.inference.observation import RoleChild
+from drumline.core.inference.signals import Scaling
 from drumline.core.inference.view import View
 
 
@@ -35,9 +37,16 @@ def desired(view: View, role: str) -> int:
     if found.autoscaling.mode is ScalingMode.EXTERNAL:
         return min(begin, found.autoscaling.max_replicas)
     word = view.obs.signals.scaling.get(role)
-    if word is None or (word.seen is not None and begin not in (word.seen, word.desired)):
-        return bounded(begin, found.autoscaling)  # nobody has spoken since the number was set from outside
+    if word is None or _overruled(word, child):
+        return bounded(begin, found.autoscaling)
     return bounded(word.desired, found.autoscaling)
+
+
+def _overruled(word: Scaling, child: RoleChild | None) -> bool:
+    """Whether the number was set from outside since the autoscaler spoke, be it to the one that it found."""
+    if child is None or word.seen is None or child.replicas == word.desired:
+        return False
+    return (child.replicas, child.generation) != (word.seen, word.generation)
 
 
 def beginning(view: View, role: InferenceRoleSpec) -> int:

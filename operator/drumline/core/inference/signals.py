@@ -75,6 +75,7 @@ class Scaling:
     message: str = ""
     metrics: tuple[tuple[str, float, float], ...] = ()  # (name, value, target)
     seen: int | None = None  # the number that the role had when this was said
+    generation: int = 0  # of the InferenceRole then
 
 
 NO_SIGNALS: Mapping[tuple[str, int], GroupSignals] = {}

@@ -85,6 +85,20 @@ def test_a_number_set_from_outside_holds_until_the_autoscaler_speaks_again() -> 
     assert desired(View(by_hand, NOW, by_hand.status), "serve") == 7
 
 
+def test_a_number_set_from_outside_counts_though_it_is_the_one_that_the_autoscaler_found() -> None:
+    """Scaled 1 -> 0 and, before the autoscaler's next word, back to 1 by hand."""
+    word = Scaling(0, seen=1, generation=4)
+    role_of = role(minReplicas=0, scaleToZero={"idleSeconds": 60})
+    obs = replace(observed(role_of, 1, {}), signals=Signals(scaling={"serve": word}))
+    for child, number in (
+        (RoleChild("u", 1, generation=4), 0),
+        (RoleChild("u", 0, generation=5), 0),
+        (RoleChild("u", 1, generation=6), 1),
+    ):
+        seen = replace(obs, role_children={"serve": child})
+        assert desired(View(seen, NOW, seen.status), "serve") == number
+
+
 def test_kubectl_scale_wakes_a_role_at_zero_and_it_stays_for_the_idle_time() -> None:
     zero = role(minReplicas=0, scaleToZero={"idleSeconds": 60})
     autoscaler, asleep = Autoscaler(), observed(zero, 0, {})
