@@ -12,6 +12,7 @@ from pydantic import Field
 from drumline.api.base import StatusModel
 from drumline.api.failure import MAX_RECENT
 from drumline.api.goodput import GoodputStatus
+from drumline.api.orders import OrderKind
 
 MAX_NAME: Final = 253
 MAX_MESSAGE: Final = 32768
@@ -84,7 +85,8 @@ class AttemptStatus(StatusModel):
     """One past or current attempt."""
 
     attempt: int = Field(description="Number, from 1.")
-    started_at: Time = Field(description="When it was admitted.")
+    epoch: int = Field(default=0, description="Generation of processes within the attempt, from 0.")
+    started_at: Time = Field(description="When it was admitted, or this epoch of it began.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
     ready_at: Time | None = Field(default=None, description="When all of its pods were first ready.")
     cause: str | None = Field(
@@ -107,6 +109,16 @@ class AttemptStatus(StatusModel):
         max_length=16,
         description="From the failure before it to its first step: wall time by state of the ledger, and in all.",
     )
+
+
+class OrderStatus(StatusModel):
+    """Something that the launchers of the running attempt were asked to do once."""
+
+    number: int = Field(description="Grows with each.")
+    kind: OrderKind = Field(description="Stacks or Checkpoint.")
+    at: Time = Field(description="When.")
+    message: str = Field(default="", max_length=1024, description="Why, for people.")
+    node: str | None = Field(default=None, max_length=MAX_NAME, description="The node that is about to go.")
 
 
 class ExcludedNode(StatusModel):
@@ -151,6 +163,9 @@ class TrainingJobStatus(StatusModel):
         default=None,
         description="Since when a pod of the attempt waits for an image or a configuration that is missing.",
     )
+    order: OrderStatus | None = Field(
+        default=None, description="What the launchers of the attempt were last asked to do."
+    )
     requeues: int = Field(default=0, description="Gang timeouts since all pods were last ready.")
     restart_count: int = Field(default=0, description="Restarts counted against failurePolicy.maxRestarts.")
     restarts: tuple[JobRestartCount, ...] = Field(
@@ -175,8 +190,12 @@ class TrainingJobStatus(StatusModel):
     attempts: tuple[AttemptStatus, ...] = Field(
         default=(),
         max_length=MAX_ATTEMPTS,
-        description="The latest attempts, oldest first.",
-        json_schema_extra=_keyed_by("attempt"),
+        description="The latest attempts, oldest first; an attempt whose processes were restarted in place has an "
+        "entry for each epoch.",
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["attempt", "epoch"],
+        },
     )
     goodput: GoodputStatus | None = Field(
         default=None, description="Where the accelerator time went; absent before the first account."

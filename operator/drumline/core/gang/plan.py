@@ -9,7 +9,8 @@ Order in which a plan is applied:
    placement, or the end of one with its cause, since the side effects remove the evidence;
 3. `actions`, stage by stage: the stages follow each other, what is in one stage runs concurrently;
 4. `status`, the observed status, written once and only if it changed;
-5. `events`, only if the status write succeeded.
+5. `events`, only if the status write succeeded;
+6. `orders` to the gang's launchers, once what they rest on is written.
 
 A conflict or a lost lease ends the plan where it stands; the next decision starts from what is there.
 """
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from drumline.api.orders import Orders
 from drumline.core.gang.types import GangRequest
 
 Manifest = Mapping[str, Any]
@@ -109,6 +111,7 @@ class Plan:
     delete_self: bool = False  # TTL after finished: delete the object itself (background)
     waiting: GangRequest | None = None  # put this gang in the admission queue; None = take it out
     queue: tuple[GangRequest, ...] = ()  # the same for an owner of many gangs: these wait, its others don't
+    orders: Orders | None = None  # what the launchers of the running attempt are told; None = as before
     metadata: Mapping[str, str] = field(default_factory=dict)  # for logs: policy that decided, …
 
     @property

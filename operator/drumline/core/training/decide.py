@@ -76,6 +76,7 @@ def _plan(view: View) -> Plan:
         requeue_after=view.requeue_after,
         delete_self=view.delete_self,
         waiting=view.waiting,
+        orders=view.orders,
         metadata={"policy": view.ended} if view.ended else {},
     )
 

@@ -11,6 +11,7 @@ from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.crew import Process
 from drumline.core.gang.discovery import ObservedDiscovery
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
@@ -61,6 +62,9 @@ class Observation:
     foreign: frozenset[str] = (
         frozenset()
     )  # names we would use that are somebody else's ("service/x", "pod/y")
+    crew: Mapping[int, Process] = field(
+        default_factory=dict
+    )  # by pod index: what the launchers of this attempt say of their processes; none of theirs is here else
     placement: Placement | None = None  # decoded from the revision that status.placement names
     revisions: Mapping[str, str] = field(default_factory=dict)  # name → uid of this job's ControllerRevisions
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB
+from drumline.api.orders import Orders
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
@@ -39,6 +40,7 @@ class View:
     requeue_after: float | None = None
     waiting: GangRequest | None = None
     delete_self: bool = False
+    orders: Orders | None = None  # for the launchers
     ended: str = ""  # name of the policy that ended the decision
 
     def with_status(self, **changes: Any) -> View:
