@@ -46,6 +46,10 @@ class GroupStatus(StatusModel):
     queued_at: Time | None = Field(default=None, description="When it last began to wait for a place.")
     started_at: Time | None = Field(default=None, description="When the attempt was placed.")
     ready_at: Time | None = Field(default=None, description="When the attempt first came into service.")
+    unready_since: Time | None = Field(
+        default=None,
+        description="When the attempt, once in service, was found not to answer any more; absent while it does.",
+    )
     draining_since: Time | None = Field(
         default=None, description="When it was taken out of service for good."
     )

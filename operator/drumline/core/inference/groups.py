@@ -19,13 +19,14 @@ from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.meta import IN_SERVICE
 from drumline.api.reasons import Cause, DrainReason
 from drumline.api.status import RestartCount
-from drumline.core.gang.clock import rfc3339, rfc3339_millis
+from drumline.core.gang.clock import rfc3339, rfc3339_millis, unix
 from drumline.core.gang.plan import Delete, Patch
 from drumline.core.gang.types import Pod
 from drumline.core.inference.view import View
 
 _LIVE: Final = frozenset({GroupPhase.STARTING, GroupPhase.SERVING, GroupPhase.DRAINING})
 MAX_EXCLUDED: Final = 16
+BLIP_SECONDS: Final = 30.0  # three failures of a probe of ten seconds
 
 
 def every(view: View) -> list[tuple[str, GroupStatus]]:
@@ -36,6 +37,13 @@ def every(view: View) -> list[tuple[str, GroupStatus]]:
 def live(group: GroupStatus) -> bool:
     """Whether an attempt is under way: begun, and neither ended nor given up."""
     return bool(group.nodes) and group.phase in _LIVE and group.started_at is not None
+
+
+def blip_left(group: GroupStatus, now: float) -> float:
+    """Seconds that a group which does not answer any more may still take to come back; 0 = none, or it never did."""
+    if group.unready_since is None:
+        return 0.0
+    return max(0.0, BLIP_SECONDS - (now - unix(group.unready_since, now)))
 
 
 def finished(group: GroupStatus) -> bool:
@@ -54,6 +62,7 @@ def begun(group: GroupStatus, nodes: tuple[str, ...], now: float) -> GroupStatus
             "queued_at": None,
             "started_at": rfc3339_millis(now),
             "ready_at": None,
+            "unready_since": None,
             "next_attempt_at": None,
             "message": None,
         }
@@ -62,7 +71,14 @@ def begun(group: GroupStatus, nodes: tuple[str, ...], now: float) -> GroupStatus
 
 def ended(group: GroupStatus, cause: Cause, message: str, **changes: object) -> GroupStatus:
     """The group with its attempt over; `changes` say what follows."""
-    over = {"created": False, "started_at": None, "ready_at": None, "cause": cause.value, "message": message}
+    over = {
+        "created": False,
+        "started_at": None,
+        "ready_at": None,
+        "unready_since": None,
+        "cause": cause.value,
+        "message": message,
+    }
     return group.model_copy(update={**over, **changes})
 
 
@@ -72,6 +88,7 @@ def finish(view: View, role: str, group: GroupStatus, reason: DrainReason = Drai
         "phase": GroupPhase.DRAINING,
         "nodes": (),
         "created": False,
+        "unready_since": None,
         "draining_since": group.draining_since or rfc3339_millis(view.now),
         "drain_reason": group.drain_reason or reason.value,
     }

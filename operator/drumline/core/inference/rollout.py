@@ -32,7 +32,7 @@ class Standing(IntEnum):
     """How a group is, worst first."""
 
     OUT = 0  # not in service: waits, starts, backs off, failed
-    SHAKY = 1  # in service by its status, though its leader is not ready now; or its node is not heard of
+    SHAKY = 1  # in service by its status, though its leader is not ready now; or it was a moment ago; or its node is not heard of
     SERVING = 2
 
 

@@ -20,7 +20,7 @@ from drumline.api.reasons import DrainReason
 from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Pod
 from drumline.core.inference import scale
-from drumline.core.inference.groups import live
+from drumline.core.inference.groups import blip_left, live
 from drumline.core.inference.rollout import Side, Standing, Task, Unit
 from drumline.core.inference.view import View, in_service, is_going
 
@@ -111,14 +111,16 @@ def _standing(view: View, role: str, group: GroupStatus) -> Standing:
 
 
 def _may_come_back(view: View, group: GroupStatus, leader: Pod | None) -> bool:
-    """Whether a group served until its node was not heard of any more.
+    """Whether a group served until a moment ago, or until its node was not heard of any more.
 
-    All nodes may be so for a moment, and none of their groups has failed: whoever lets go of them then has none left.
-    A node that stays away loses its pods soon, but for those of the edge, which are not waited for.
+    All of them may be so for a moment, and none has failed: whoever lets go of them then has none left. A node that
+    stays away loses its pods soon, but for those of the edge, which are not waited for.
     """
-    if leader is None or leader.terminal or leader.deleting or view.spec.profile is Profile.EDGE:
+    if leader is None or leader.terminal or leader.deleting or not live(group) or group.ready_at is None:
         return False
-    return live(group) and group.ready_at is not None and leader.node in view.obs.lost
+    if blip_left(group, view.now):
+        return True
+    return leader.node in view.obs.lost and view.spec.profile is not Profile.EDGE
 
 
 def _side(view: View, path: Way, role: str, *, gone: bool) -> Side:

@@ -105,6 +105,37 @@ def test_a_change_rolls_out_without_a_moment_below_the_number_of_groups() -> Non
     assert world.status.current_revision == world.status.update_revision
 
 
+def test_an_old_group_that_is_not_ready_for_a_moment_is_not_replaced_for_it() -> None:
+    world = started()
+    template = {"spec": {"containers": [{"name": "engine", "image": "example.org/engine:2"}]}}
+    world.edit(roles=(world.service.spec.roles[0].model_copy(update={"template": template}),))
+    world.reconcile()
+    world.change("chat-serve-1-0-0", ready=False)
+    world.reconcile()
+    assert (phases(world)[:2], world.groups()[0].draining_since) == (["Starting", "Serving"], None)
+    world.now += 20
+    assert world.decide().requeue_after is not None
+    world.reconcile()
+    assert world.groups()[0].draining_since is None
+    world.change("chat-serve-1-0-0", ready=True)
+    world.reconcile()
+    assert (phases(world)[:2], world.groups()[0].unready_since) == (["Serving", "Serving"], None)
+
+
+def test_an_old_group_that_stays_unready_makes_room_for_a_new_one() -> None:
+    world = started()
+    template = {"spec": {"containers": [{"name": "engine", "image": "example.org/engine:2"}]}}
+    world.edit(roles=(world.service.spec.roles[0].model_copy(update={"template": template}),))
+    world.change("chat-serve-1-0-0", ready=False)
+    world.reconcile()
+    due = world.decide().requeue_after
+    assert due is not None
+    assert due <= 30
+    world.now += 30
+    world.reconcile()
+    assert 0 not in world.groups() or world.groups()[0].draining_since is not None
+
+
 def test_a_suspended_service_keeps_nothing_and_comes_back_with_new_groups() -> None:
     world = started()
     world.edit(suspend=True)

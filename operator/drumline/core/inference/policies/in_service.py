@@ -2,7 +2,8 @@
 
 The leader's readiness gate is opened when the leader's containers are ready and every worker is. The group counts as
 Serving once the leader's pod is Ready with its gate open: then Services have it, and an old group may go for it. When
-a worker is not ready any more the gate is closed. A leader that is not ready needs no closing: its pod is out of
+a worker is not ready any more the gate is closed, and since when the group does not answer is on record: the planner
+gives it `BLIP_SECONDS` to come back before it counts as out. A leader that is not ready needs no closing: its pod is out of
 every Service by itself.
 """
 
@@ -13,7 +14,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.plan import Patch
 from drumline.core.gang.types import Pod
-from drumline.core.inference.groups import every, gate, live
+from drumline.core.inference.groups import blip_left, every, gate, live
 from drumline.core.inference.view import View, is_going
 
 LEADER = 0
@@ -69,6 +70,7 @@ def _serving(view: View, role: str, group: GroupStatus) -> View:
         "phase": GroupPhase.SERVING,
         "ready_at": group.ready_at or rfc3339_millis(view.now),
         "requeues": 0,
+        "unready_since": None,
         "message": None,
     }
     view = view.put(role, group.model_copy(update=now_serving))
@@ -79,10 +81,15 @@ def _serving(view: View, role: str, group: GroupStatus) -> View:
 
 
 def _not_serving(view: View, role: str, group: GroupStatus, pods: dict[int, Pod]) -> View:
-    changed = group.model_copy(
-        update={"phase": GroupPhase.STARTING, "message": _blocker(pods) or group.message}
-    )
-    return view if changed == group else view.put(role, changed)
+    changes: dict[str, object] = {
+        "phase": GroupPhase.STARTING,
+        "message": _blocker(pods) or group.message,
+    }
+    if group.ready_at is not None and group.unready_since is None:
+        changes["unready_since"] = rfc3339_millis(view.now)
+    changed = group.model_copy(update=changes)
+    view = view if changed == group else view.put(role, changed)
+    return view.again_in(blip_left(changed, view.now) or None)
 
 
 def _blocker(pods: dict[int, Pod]) -> str:

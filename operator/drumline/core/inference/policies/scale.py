@@ -48,6 +48,7 @@ def _out(view: View, group: GroupStatus, removal: Removal) -> GroupStatus:
             "draining_since": rfc3339_millis(view.now),
             "drain_reason": why.value,
             "queued_at": None,
+            "unready_since": None,
             "next_attempt_at": None,
         }
     )
