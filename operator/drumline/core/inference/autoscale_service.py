@@ -18,7 +18,7 @@ from drumline.core.inference.autoscale_limits import Memory, proportioned
 from drumline.core.inference.observation import Observation
 from drumline.core.inference.scale import beginning
 from drumline.core.inference.signals import Scaling
-from drumline.core.inference.variants import by_cost
+from drumline.core.inference.variants import of_next_group
 from drumline.core.inference.view import View, in_service, is_going
 
 Memories = Mapping[str, Memory]  # by role
@@ -48,7 +48,7 @@ def recommend_all(
             current=current[name],
             groups=tuple(_load(view, role, g) for g in view.groups(name) if not is_going(g)),
             held=held,
-            new_capacity=_capacity(role, by_cost(spec, role, obs.catalog)[0]),
+            new_capacity=_capacity(role, of_next_group(view, role)),
         )
         found[name], kept[name] = recommend(role, spec.slo, load, memories.get(name, Memory()), now)
     whole = proportioned(roles, found, current)

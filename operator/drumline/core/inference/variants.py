@@ -44,6 +44,12 @@ def turn(view: View, role: InferenceRoleSpec, group: GroupStatus, waited: float)
     return open_[int(max(0.0, waited) // TURN_SECONDS) % len(open_)] if open_ else group.variant
 
 
+def of_next_group(view: View, role: InferenceRoleSpec) -> int:
+    """The variant that one group more would ask for first."""
+    group = GroupStatus(id=view.role(role.name).next_group, revision=view.status.update_revision or "")
+    return turn(view, role, group, 0.0)
+
+
 def next_turn(waited: float) -> float:
     """Seconds until it is another variant's turn."""
     return TURN_SECONDS - max(0.0, waited) % TURN_SECONDS

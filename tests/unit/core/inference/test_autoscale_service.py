@@ -66,6 +66,15 @@ def test_a_stronger_variant_takes_more() -> None:
     assert recommend_all(gone, {}, NOW)[0]["serve"].desired == 2
 
 
+def test_a_variant_that_is_full_is_no_measure_of_the_groups_to_come() -> None:
+    """Beside one cheap group of capacity 0.25, of which there may be no other, two of capacity 1 take the rest."""
+    cheap = {"accelerator": {"type": "nvidia-l4", "chipsPerWorker": 1}, "capacity": 0.25, "maxReplicas": 1}
+    raw = {**role(), "accelerator": {"type": "nvidia-a100-80gb", "chipsPerWorker": 1}, "variants": [cheap]}
+    obs = observed(raw, 1, {0: 4.0})
+    obs = services.with_groups(obs, "serve", services.group(0, variant=1))
+    assert recommend_all(obs, {}, NOW)[0]["serve"].desired == 3
+
+
 def test_prefill_keeps_its_proportion_to_decode() -> None:
     prefill = role("prefill", ratio={"role": "decode", "min": 1, "max": 2})
     obs = services.service(services.spec(prefill, services.role("decode", replicas=3)))
