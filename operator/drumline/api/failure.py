@@ -32,6 +32,20 @@ class FailureAction(StrEnum):
     IGNORE = "Ignore"
 
 
+class ForceDelete(StrEnum):
+    """Which pods that do not end are deleted by force."""
+
+    NODE_GONE = "NodeGone"
+    ALWAYS = "Always"
+
+
+class RestartStrategy(StrEnum):
+    """How a gang starts again after a failure of its program."""
+
+    RECREATE = "Recreate"
+    IN_PLACE = "InPlace"
+
+
 class ExitCodeOperator(StrEnum):
     """How exit codes are compared."""
 
@@ -85,7 +99,8 @@ class FailureRule(ApiModel):
     action: FailureAction = Field(
         description="`RestartGang`: start the next attempt. `ReplaceNode`: the same, and avoid the node from now "
         "on. `Requeue`: give all nodes back and queue again. `Fail`: end the job. `Ignore`: go on, the "
-        "pod counts as ended; only with `onRoles` of helpers. `RestartInPlace` is reserved and refused."
+        "pod counts as ended; only with `onRoles` of helpers. `RestartInPlace`: pods stay and their processes "
+        "start again, where that can be (see `restartStrategy`); else as `RestartGang`."
     )
     cause: Cause | None = Field(
         default=None, description="What such a failure counts as. Default: what the pod and its node show."
@@ -166,6 +181,39 @@ class JobBackoff(Backoff):
     )
 
 
+class HangAction(StrEnum):
+    """What is done about a gang that makes no steps any more."""
+
+    RESTART = "Restart"
+    REPORT = "Report"
+    IGNORE = "Ignore"
+
+
+class HangPolicy(ApiModel):
+    """When no step for how long is a hang: for longer than max(floorSeconds, factor · median step)."""
+
+    floor_seconds: int = Field(
+        default=300,
+        ge=30,
+        le=86400,
+        description="No shorter silence is a hang, seconds. Phases that are reported (checkpoint_save, eval, …) and "
+        "the time before the first step are none at all.",
+        examples=[300],
+    )
+    factor: int = Field(
+        default=10,
+        ge=2,
+        le=1000,
+        description="Nor a silence shorter than so many median steps.",
+        examples=[10],
+    )
+    action: HangAction = Field(
+        default=HangAction.RESTART,
+        description="`Restart`: the attempt ends with cause Hang, and rules and budgets say what follows. `Report`: "
+        "stacks are collected and an event tells them. `Ignore`: neither.",
+    )
+
+
 class FailurePolicy(ApiModel):
     """When to stop trying."""
 
@@ -177,6 +225,14 @@ class FailurePolicy(ApiModel):
         "infrastructure and those with a budget of their own do not count.",
         examples=[10],
     )
+    restart_strategy: RestartStrategy = Field(
+        default=RestartStrategy.RECREATE,
+        description="How the gang starts again when its program failed (ApplicationExit, OutOfMemory, Hang). "
+        "`Recreate`: with new pods. `InPlace`: pods, nodes and volumes stay, and all processes start again, which needs "
+        "the launcher (`progress.source` auto or launcher, and a command that it takes), all pods running and no worker "
+        "that has succeeded; else, and after three such restarts in a row that did not last, with new pods.",
+        examples=["InPlace"],
+    )
     backoff: JobBackoff = Field(default=JobBackoff(), description="Delay before a restart.")
     image_pull_grace_seconds: int = Field(
         default=600,
@@ -184,6 +240,24 @@ class FailurePolicy(ApiModel):
         le=86400,
         description="Seconds that an image may be missing before the job fails.",
         examples=[600],
+    )
+    termination_deadline_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86400,
+        description="Seconds after the end of its grace until a pod of an attempt that is over counts as one that does "
+        "not end: its node is left for another, and it may be deleted by force.",
+        examples=[60],
+    )
+    force_delete: ForceDelete = Field(
+        default=ForceDelete.NODE_GONE,
+        description="Which pods that do not end are deleted by force. `NodeGone`: those whose node is gone. `Always`: "
+        "those of nodes that are there as well; its processes may then still run, and hold devices and files.",
+    )
+    hang: HangPolicy = Field(
+        default=HangPolicy(),
+        description="What a hang is, and what is done about it. It takes a source of steps: with progress.source none "
+        "nothing is known of hangs.",
     )
     rules: tuple[FailureRule, ...] = Field(
         default=(),

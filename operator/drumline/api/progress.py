@@ -95,6 +95,32 @@ class Progress(ApiModel):
     )
 
 
+class RequestSignal(StrEnum):
+    """Signals that ask a program for a checkpoint."""
+
+    SIGUSR1 = "SIGUSR1"
+    SIGUSR2 = "SIGUSR2"
+    SIGHUP = "SIGHUP"
+
+
+class OnRequest(ApiModel):
+    """How the program is asked for a checkpoint."""
+
+    signal: RequestSignal = Field(
+        default=RequestSignal.SIGUSR1,
+        description="What the launcher sends to the command of every worker. A program that does not handle it is "
+        "ended by it.",
+    )
+    grace_seconds: int = Field(
+        default=120,
+        ge=1,
+        le=3600,
+        description="Seconds that a checkpoint may take to become durable before the gang moves without it; less "
+        "where the node goes sooner.",
+        examples=[120],
+    )
+
+
 class CheckpointSpec(ApiModel):
     """What is known of the job's checkpoints."""
 
@@ -110,6 +136,11 @@ class CheckpointSpec(ApiModel):
         le=2**31 - 1,
         description="Seconds between two; what a failure costs is estimated from it where nothing is reported.",
         examples=[600],
+    )
+    on_request: OnRequest | None = Field(
+        default=None,
+        description="The program saves a checkpoint when it is asked to, which it is when a node of its is about to "
+        "go. Default: it is not asked; the gang moves after its next checkpoint, if one comes in time.",
     )
 
 

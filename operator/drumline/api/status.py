@@ -5,6 +5,7 @@ Bounds are loose: a status must never be refused for its own sake.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -89,6 +90,10 @@ class AttemptStatus(StatusModel):
     started_at: Time = Field(description="When it was admitted, or this epoch of it began.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
     ready_at: Time | None = Field(default=None, description="When all of its pods were first ready.")
+    slices: int | None = Field(default=None, description="Slices it began with; only of an elastic job.")
+    wanted_slices: int | None = Field(
+        default=None, description="Slices that were asked for when it began; only of an elastic job."
+    )
     cause: str | None = Field(
         default=None, max_length=64, description="Why it ended; absent while it runs or when it succeeded."
     )
@@ -104,21 +109,52 @@ class AttemptStatus(StatusModel):
     )
     action: str | None = Field(default=None, max_length=64, description="What was done about it.")
     lost_steps: int | None = Field(default=None, description="Steps that were run again because it ended.")
+    slow_nodes: tuple[Annotated[str, Field(max_length=MAX_NAME)], ...] = Field(
+        default=(),
+        max_length=16,
+        description="Nodes whose workers had held up the others for long when it ended.",
+    )
     recovery: tuple[PhaseTime, ...] = Field(
         default=(),
         max_length=16,
         description="From the failure before it to its first step: wall time by state of the ledger, and in all.",
     )
 
+    @property
+    def label(self) -> str:
+        """What people call it: 3, and 3.1 once its processes were restarted in place."""
+        return f"{self.attempt}.{self.epoch}" if self.epoch else str(self.attempt)
+
+
+class Avoidance(StrEnum):
+    """How strictly a node is avoided."""
+
+    IF_POSSIBLE = "IfPossible"  # while the gang fits elsewhere now
+    IF_EVER_POSSIBLE = "IfEverPossible"  # while it would fit elsewhere if all other gangs ended
+    ALWAYS = "Always"
+
 
 class OrderStatus(StatusModel):
     """Something that the launchers of the running attempt were asked to do once."""
 
     number: int = Field(description="Grows with each.")
-    kind: OrderKind = Field(description="Stacks or Checkpoint.")
+    kind: OrderKind = Field(
+        description="Stacks or Checkpoint; empty: nothing is asked of them, the next checkpoint is waited for."
+    )
     at: Time = Field(description="When.")
     message: str = Field(default="", max_length=1024, description="Why, for people.")
     node: str | None = Field(default=None, max_length=MAX_NAME, description="The node that is about to go.")
+    ended_at: Time | None = Field(
+        default=None,
+        description="When it was carried out or needed no more; absent while an answer is awaited.",
+    )
+
+
+class ResizeStatus(StatusModel):
+    """Another number of slices that the running attempt is to make way for."""
+
+    slices: int = Field(description="How many the next attempt is to have.")
+    since: Time = Field(description="Since when; a checkpoint that became durable later ends the attempt.")
 
 
 class ExcludedNode(StatusModel):
@@ -126,6 +162,12 @@ class ExcludedNode(StatusModel):
 
     name: str = Field(max_length=MAX_NAME, description="Node.")
     until: Time = Field(description="When it may be used again.")
+    cause: str | None = Field(default=None, max_length=64, description="Why the job failed there last.")
+    avoid: Avoidance = Field(
+        default=Avoidance.IF_EVER_POSSIBLE,
+        description="`IfPossible`: while the gang fits elsewhere now. `IfEverPossible`: while it would fit elsewhere if "
+        "all other gangs ended. `Always`: until then, whatever comes.",
+    )
 
 
 class TrainingJobStatus(StatusModel):
@@ -167,6 +209,15 @@ class TrainingJobStatus(StatusModel):
         default=None, description="What the launchers of the attempt were last asked to do."
     )
     requeues: int = Field(default=0, description="Gang timeouts since all pods were last ready.")
+    slices: int | None = Field(
+        default=None, description="Slices of the attempt that holds nodes; absent while none does."
+    )
+    selector: str | None = Field(
+        default=None, max_length=MAX_NAME, description="Label selector of the worker pods, for `scale`."
+    )
+    resize: ResizeStatus | None = Field(
+        default=None, description="The resize that waits for a checkpoint; only of an elastic job."
+    )
     restart_count: int = Field(default=0, description="Restarts counted against failurePolicy.maxRestarts.")
     restarts: tuple[JobRestartCount, ...] = Field(
         default=(), description="Restarts by cause.", json_schema_extra=_keyed_by("cause")

@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
     "framework": "jax",
     "accelerator": {"type": "tpu-v5p", "topology": "4x4x4", "chipsPerWorker": 4},
     "slices": 2,
+    "elastic": {"minSlices": 1, "maxSlices": 3, "waitSeconds": 30, "regrowSeconds": 300},
     "workersPerSlice": 16,
     "processesPerWorker": 1,
     "template": {
@@ -66,8 +67,16 @@ FULL: dict[str, Any] = {
     "ttlSecondsAfterFinished": 60,
     "managedBy": "drumline.dev/operator",
     "successPolicy": {"type": "Rank0"},
-    "failurePolicy": {"maxRestarts": 3, "backoff": {"initialSeconds": 1, "maxSeconds": 60}},
-    "checkpoint": {"path": "/ckpt", "intervalSeconds": 600},
+    "failurePolicy": {
+        "maxRestarts": 3,
+        "backoff": {"initialSeconds": 1, "maxSeconds": 60},
+        "hang": {"floorSeconds": 60, "factor": 5, "action": "Report"},
+    },
+    "checkpoint": {
+        "path": "/ckpt",
+        "intervalSeconds": 600,
+        "onRequest": {"signal": "SIGUSR2", "graceSeconds": 60},
+    },
     "progress": {
         "source": "scrape",
         "preset": "maxtext",

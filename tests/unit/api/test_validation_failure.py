@@ -21,7 +21,6 @@ def _budget(**fields):
 _RULES = "spec.failurePolicy.rules[0]"
 REFUSED = [
     (_rule(), _RULES, "given no condition; allowed: one at least of onRoles"),
-    (_rule(action="RestartInPlace", **_ON), f"{_RULES}.action", "reserved and not built yet"),
     (_rule(action="Ignore", **_ON), f"{_RULES}.onRoles", "given nothing with action Ignore"),
     (_rule(action="Ignore", onRoles=["loader", "workers"]), f"{_RULES}.onRoles", "names of helpers"),
     (_rule(onRoles=["ghost"]), f"{_RULES}.onRoles", "given 'ghost'; allowed: workers, loader"),
@@ -34,6 +33,8 @@ REFUSED = [
     (_rule(onExitCodes={"operator": "In", "values": [0]}), f"{_RULES}.onExitCodes.values[0]", "at least 1"),
     (_rule(onExitCodes={"operator": "In", "values": []}), f"{_RULES}.onExitCodes.values", "given"),
     (_rule(action="Explode", **_ON), f"{_RULES}.action", "Fail"),
+    ({"failurePolicy": {"hang": {"floorSeconds": 0}}}, "spec.failurePolicy.hang.floorSeconds", "at least 30"),
+    ({"failurePolicy": {"hang": {"action": "Off"}}}, "spec.failurePolicy.hang.action", "Ignore"),
     (_budget(cause="GangTimeout"), "spec.failurePolicy.budgets[0].cause", "no restart"),
     (_budget(maxRestarts=32, windowSeconds=9), "spec.failurePolicy.budgets[0].maxRestarts", "at most 31"),
     (
@@ -56,6 +57,8 @@ ACCEPTED = [
     _rule(onNodeCondition={"type": "X", "status": "Unknown", "reason": "^NvidiaXID"}),
     _budget(maxRestarts=31, windowSeconds=3600),
     _budget(maxRestarts=10000),
+    _budget(cause="Hang"),
+    {"failurePolicy": {"hang": {"floorSeconds": 30, "factor": 2, "action": "Ignore"}}},
     {"failurePolicy": {"rules": [{"name": f"r{i}", "action": "Requeue", **_ON} for i in range(MAX_RULES)]}},
 ]
 
@@ -78,3 +81,4 @@ def test_defaults():
     assert (policy.max_restarts, policy.backoff.initial_seconds, policy.backoff.max_seconds) == (10, 10, 600)
     assert (policy.backoff.reset_after_seconds, policy.image_pull_grace_seconds) == (600, 600)
     assert policy.budget_of(Cause.UNKNOWN) is None
+    assert (policy.hang.floor_seconds, policy.hang.factor, policy.hang.action) == (300, 10, "Restart")

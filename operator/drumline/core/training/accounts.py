@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from drumline.api.failure import FailureAction
 from drumline.api.goodput import NOT_HELD, GoodputStatus
 from drumline.api.progress import ProgressSource
 from drumline.api.reasons import Cause, ConditionType
@@ -54,6 +55,8 @@ def settings_of(spec: TrainingJobSpec) -> LedgerSettings:
     return LedgerSettings(
         checkpoint_interval_ms=interval * 1000 if interval is not None else None,
         expects_reports=spec.progress.source is not ProgressSource.NONE,
+        hang_floor_ms=spec.failure_policy.hang.floor_seconds * 1000,
+        hang_factor=spec.failure_policy.hang.factor,
     )
 
 
@@ -81,24 +84,28 @@ def lane_news(
     return changes.events, KnownLanes(changes.lanes, seen)
 
 
-def attempt_events(status: TrainingJobStatus, ledger: Ledger, ended: int, now: float) -> list[Event]:
-    """What `ledger` has not heard of attempts. `ended`: the last attempt whose end it was told of."""
+def attempt_events(
+    status: TrainingJobStatus, ledger: Ledger, ended: tuple[int, int], now: float
+) -> list[Event]:
+    """What `ledger` has not heard of attempts and their epochs. `ended`: the last one whose end it was told of."""
     events: list[Event] = []
     earlier: list[AttemptStatus] = []
+    known = ledger.attempt, ledger.epoch
     for attempt in status.attempts:
-        number = attempt.attempt
-        if number > ledger.attempt:
-            epoch = 0 if attempt is not status.attempts[-1] else status.epoch
+        which = attempt.attempt, attempt.epoch
+        if which > known:
             began = millis(unix(attempt.started_at, now))
-            events.append(AttemptBegan(began, number, epoch, restart=_follows_failure(earlier)))
-        if attempt.finished_at is not None and number >= max(ledger.attempt, ended + 1):
-            events.append(
-                AttemptEnded(millis(unix(attempt.finished_at, now)), number, failed=has_failed(attempt))
-            )
+            events.append(AttemptBegan(began, *which, restart=_follows_failure(earlier)))
+        if attempt.finished_at is not None and which >= known and which > ended:
+            over = millis(unix(attempt.finished_at, now))
+            events.append(AttemptEnded(over, which[0], failed=has_failed(attempt), epoch=which[1]))
         earlier.append(attempt)
-    if status.attempt == ledger.attempt and status.epoch > ledger.epoch:
-        events.append(AttemptBegan(millis(now), status.attempt, status.epoch, restart=True))
     return events
+
+
+def last_ended(status: TrainingJobStatus) -> tuple[int, int]:
+    """The last attempt, and epoch of it, that has ended; (0, 0) when none has."""
+    return max(((a.attempt, a.epoch) for a in status.attempts if a.finished_at), default=(0, 0))
 
 
 def closing(status: TrainingJobStatus, now: float) -> list[Event]:
@@ -138,9 +145,9 @@ def told(
     `exits`: by pod, how its process ended, in its own words. Those of the pod that failed first say why; others were
     ended for it.
     """
-    by_number = {f.attempt: f for f in figures}
+    known = {(f.attempt, f.epoch): f for f in figures}
     attempts = tuple(
-        _with_exit(_with_figures(a, by_number.get(a.attempt)), exits.get(a.pod or "", ""))
+        _with_exit(_with_figures(a, known.get((a.attempt, a.epoch))), exits.get(a.pod or "", ""))
         for a in status.attempts
     )
     status = status.model_copy(update={"attempts": attempts, "goodput": goodput})
@@ -164,6 +171,7 @@ def _with_exit(attempt: AttemptStatus, text: str) -> AttemptStatus:
     """Of a failure its last words are kept, once."""
     said = attempt.message or ""
     words = text.strip()[-MAX_EXIT:]
-    if not words or not has_failed(attempt) or LAST_WORDS in said:
+    in_place = attempt.action == FailureAction.RESTART_IN_PLACE  # the pod lived on, and may speak of a later end
+    if not words or not has_failed(attempt) or LAST_WORDS in said or in_place:
         return attempt
     return attempt.model_copy(update={"message": f"{said}{LAST_WORDS}{words}"})
