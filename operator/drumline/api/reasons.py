@@ -92,6 +92,7 @@ class Reason(StrEnum):
     RESTARTING_IN_PLACE = "RestartingInPlace"
     REQUEUED = "Requeued"
     FAILURE_IGNORED = "FailureIgnored"
+    FORCE_DELETED = "PodForceDeleted"
     RECOVERED = "Recovered"
     HANG_DETECTED = "HangDetected"
     HANG_OVER = "HangOver"

@@ -23,7 +23,6 @@ FAILURE_RULE: Final[Rules] = (
         "a rule needs onRoles, onExitCodes, onReason, onMessage, onNodeCondition or onCause",
         "",
     ),
-    ("self.action != 'RestartInPlace'", "RestartInPlace is reserved and not built yet", ".action"),
     (
         "self.action != 'Ignore' || (has(self.onRoles) && size(self.onRoles) > 0 && !('workers' in self.onRoles))",
         "action Ignore needs onRoles with names of helpers alone: a gang does not go on without a worker",

@@ -70,12 +70,6 @@ def _rule_errors(path: str, rule: FailureRule, helpers: set[str]) -> Iterator[Fi
 
 
 def _action_errors(path: str, rule: FailureRule) -> Iterator[FieldError]:
-    if rule.action is FailureAction.RESTART_IN_PLACE:
-        yield FieldError(
-            f"{path}.action",
-            "given RestartInPlace, which is reserved and not built yet; allowed: RestartGang, ReplaceNode, "
-            "Requeue, Fail, Ignore",
-        )
     if rule.action is FailureAction.IGNORE and (not rule.on_roles or WORKERS in rule.on_roles):
         yield FieldError(
             f"{path}.onRoles",

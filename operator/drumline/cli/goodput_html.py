@@ -129,12 +129,12 @@ def _attempts(view: JobView) -> Iterator[str]:
     yield _table(header, rows, numbers=(0, 5, 6))
     for attempt in view.attempts:
         if attempt.message:
-            yield f'<p class="faint">Attempt {attempt.attempt}: {escape(attempt.message)}</p>'
+            yield f'<p class="faint">Attempt {attempt.label}: {escape(attempt.message)}</p>'
 
 
 def _attempt(attempt: AttemptStatus, view: JobView) -> _Cells:
     return (
-        str(attempt.attempt),
+        attempt.label,
         attempt.started_at,
         attempt.finished_at or "",
         words.outcome(attempt, view.status),

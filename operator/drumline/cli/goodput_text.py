@@ -148,12 +148,12 @@ def _attempts(view: JobView) -> Iterator[str]:
     yield from table(header, rows, right=(0, 5, 6))
     for attempt in view.attempts:
         if attempt.recovery:
-            yield f"{_INDENT}way back to attempt {attempt.attempt}: {words.recovery(attempt)}"
+            yield f"{_INDENT}way back to attempt {attempt.label}: {words.recovery(attempt)}"
 
 
 def _attempt_cells(attempt: AttemptStatus, view: JobView) -> list[str]:
     return [
-        str(attempt.attempt),
+        attempt.label,
         attempt.started_at,
         attempt.finished_at or "-",
         words.outcome(attempt, view.status),

@@ -73,7 +73,7 @@ def outcome(attempt: AttemptStatus, status: TrainingJobStatus) -> str:
         return attempt.cause
     if not attempt.finished_at:
         return "running"
-    last = attempt.attempt == max(a.attempt for a in status.attempts)
+    last = attempt is status.attempts[-1]
     return status.phase if last and status.phase in ("Succeeded", "Suspended") else "ended"
 
 

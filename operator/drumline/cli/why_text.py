@@ -33,7 +33,8 @@ def screen(view: WhyView, terminal: Terminal) -> str:
 
 def _head(view: WhyView, terminal: Terminal) -> Iterator[str]:
     status = view.status
-    yield f"{view.namespace}/{view.name}: {status.phase or 'no phase'}, attempt {status.attempt}"
+    running = status.attempts[-1].label if status.attempts else str(status.attempt)
+    yield f"{view.namespace}/{view.name}: {status.phase or 'no phase'}, attempt {running}"
     if view.verdict is not None:
         yield from _wrapped(f"{view.verdict.reason}: {view.verdict.message}", terminal)
     yield from _wrapped(f"Next: {view.next}", terminal)
@@ -48,7 +49,7 @@ def _attempts(view: WhyView) -> Iterator[str]:
 
 def _cells(view: WhyView, attempt: AttemptStatus) -> list[str]:
     return [
-        str(attempt.attempt),
+        attempt.label,
         attempt.started_at,
         words.duration(1000 * ran_seconds(attempt, view.now)),
         words.outcome(attempt, view.status),
@@ -64,9 +65,9 @@ def _stories(view: WhyView, terminal: Terminal) -> Iterator[str]:
     """The latest attempts: what ended each, its last words, and how long the way to it was."""
     for attempt in view.status.attempts[-_TOLD:]:
         if attempt.recovery:
-            yield f"Way back to attempt {attempt.attempt}: {words.recovery(attempt)}"
+            yield f"Way back to attempt {attempt.label}: {words.recovery(attempt)}"
         if attempt.message:
-            yield from _wrapped(f"Attempt {attempt.attempt}: {summary(attempt)}", terminal)
+            yield from _wrapped(f"Attempt {attempt.label}: {summary(attempt)}", terminal)
             yield from (f"{_INDENT}| {_cut(line, terminal)}" for line in last_lines(attempt)[-_LINES:])
 
 
@@ -128,6 +129,7 @@ def raw(view: WhyView) -> dict[str, Any]:
         "name": view.name,
         "phase": status.phase,
         "attempt": status.attempt,
+        "epoch": status.epoch,
         "reason": view.verdict.reason if view.verdict else None,
         "message": view.verdict.message if view.verdict else None,
         "next": view.next,

@@ -132,15 +132,21 @@ def _next(status: TrainingJobStatus, now: float) -> str:
         if conditions.is_true(status, kind):
             return text
     wait = unix(status.next_attempt_at) - now
+    live = status.attempts and status.attempts[-1].finished_at is None and status.placement is not None
+    if live:
+        return _next_of_running(status, wait)
     attempt = f"attempt {status.attempt + 1}"
     if status.next_attempt_at is not None and wait > 0:
         held = "on the nodes it holds" if status.placement is not None else "once it has nodes"
         return f"{attempt} at {status.next_attempt_at}, in {wait:.0f} s, {held}"
-    live = status.attempts and status.attempts[-1].finished_at is None and status.placement is not None
-    return _next_of_running(status) if live else f"{attempt} as soon as there are nodes for all of its pods"
+    return f"{attempt} as soon as there are nodes for all of its pods"
 
 
-def _next_of_running(status: TrainingJobStatus) -> str:
+def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
+    last = status.attempts[-1]
+    if last.epoch and last.ready_at is None:
+        when = f"at {status.next_attempt_at}, in {wait:.0f} s, " if wait > 0 else ""
+        return f"processes of {last.label} start in their pods {when}once all launchers hold"
     if conditions.is_true(status, ConditionType.PODS_READY):
         return "nothing is due: it runs"
     if status.stalled_since is not None:

@@ -54,7 +54,7 @@ class Entry:
     written_at: float  # when that was, or when this replica first saw the job
     since: float  # when it did
     lanes: KnownLanes = NO_LANES  # as the ledger was last told
-    ended: int = 0  # the last attempt whose end it was told
+    ended: tuple[int, int] = (0, 0)  # the last attempt, and epoch, whose end it was told
     early: float = 0.0  # by what part of a period figures are due sooner, this time
     speaker: Speaker | None = None
     hello: Hello | None = None
@@ -98,7 +98,7 @@ class Draft:
     entry: Entry | None = None  # None: nothing of the ledger is in the plan
     ledger: Ledger | None = None
     lanes: KnownLanes = NO_LANES
-    ended: int = 0
+    ended: tuple[int, int] = (0, 0)
     before: TrainingJobStatus | None = None
     after: TrainingJobStatus | None = None
     early: float = 0.0  # of the status after this one

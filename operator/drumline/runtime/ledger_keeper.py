@@ -119,7 +119,7 @@ class LedgerKeeper:
             self.flush(obs.job.uid)
         events = accounts.in_time([*attempts, *news])
         ledger = fold_all(entry.ledger, events) if events else entry.ledger
-        ended = max((a.attempt for a in after.attempts if a.finished_at), default=0)
+        ended = accounts.last_ended(after)
         silent = self._silence(obs, after, entry)
         plan = _again(plan, silent.due)
         draft = Draft(plan, entry, ledger, lanes, ended, obs.status, early=_early(obs.job.uid))
@@ -218,7 +218,8 @@ class LedgerKeeper:
         if conditions.is_finished(record.status):
             return Stale("the job is over")
         entry = self._entries.get(record.meta.uid)
-        if entry is None or report.attempt > entry.ledger.attempt:
+        known = (entry.ledger.attempt, entry.ledger.epoch) if entry is not None else (0, 0)
+        if entry is None or (report.attempt, report.epoch) > known:
             return Unavailable("the operator has not looked at this attempt yet", NOT_YET_SECONDS)
         if is_stale(entry.ledger, report):
             return Stale(f"epoch {report.epoch} of attempt {report.attempt} is over")

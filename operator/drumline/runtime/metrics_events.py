@@ -120,10 +120,10 @@ class EventMetrics:
 
 def _recoveries(before: Sequence[AttemptStatus], after: Sequence[AttemptStatus]) -> Iterator[tuple[str, int]]:
     """(cause of the failure, milliseconds) of recoveries that have become known."""
-    known = {a.attempt for a in before if a.recovery}
+    known = {a.label for a in before if a.recovery}
     cause = ""
     for attempt in after:
         total = next((p.ms for p in attempt.recovery if p.phase == "total"), None)
-        if total is not None and attempt.attempt not in known:
+        if total is not None and attempt.label not in known:
             yield cause or "Unknown", total
         cause = attempt.cause or cause

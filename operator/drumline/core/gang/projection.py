@@ -71,15 +71,18 @@ def project_pod(raw: Raw) -> Pod:
         in_service=facts.in_service,
         deleting=bool(metadata.get("deletionTimestamp")),
         deleting_until=timestamp(metadata.get("deletionTimestamp")),
+        forced=metadata.get("deletionGracePeriodSeconds") == 0,
         created_at=timestamp(metadata.get("creationTimestamp")),
         bound_at=facts.bound_at,
         rejected=facts.rejected,
         waiting=waiting,
         waiting_message=waiting_message,
+        unprepared=bool(node) and facts.unprepared,
         reason=intern(status.get("reason") or ""),
         message=_cut(status.get("message")),
         disruption=facts.disruption,
         termination=_termination(spec, status),
+        restarted=_restarted(status),
         ips=tuple(ip["ip"] for ip in status.get("podIPs") or ()),
         member=member,
         times=NO_TIMES if member is None else pod_times(metadata, status),
@@ -99,13 +102,23 @@ def _daemon_node(metadata: Raw, spec: Raw) -> str:
 class _Facts:
     """What the pod's conditions say."""
 
-    __slots__ = ("able", "bound_at", "disruption", "in_service", "ready", "rejected", "resizing")
+    __slots__ = (
+        "able",
+        "bound_at",
+        "disruption",
+        "in_service",
+        "ready",
+        "rejected",
+        "resizing",
+        "unprepared",
+    )
 
     def __init__(self) -> None:
         self.ready = False
         self.able = False
         self.in_service: bool | None = None
         self.resizing = False
+        self.unprepared = False
         self.bound_at = 0.0
         self.rejected = ""
         self.disruption = ""
@@ -127,6 +140,8 @@ def _conditions(conditions: Iterable[Raw]) -> _Facts:
             facts.rejected = _cut(condition.get("message")) or "Unschedulable"
         elif kind == "DisruptionTarget" and true:
             facts.disruption = intern(condition.get("reason") or "")
+        elif kind == "PodReadyToStartContainers":
+            facts.unprepared = not true
         elif kind in ("PodResizePending", "PodResizeInProgress"):
             facts.resizing = true
     return facts
@@ -154,6 +169,17 @@ def _termination(spec: Raw, status: Raw) -> Termination | None:
     if not ended:
         return None
     container, how = min(ended, key=lambda e: (not e[1].get("exitCode"), timestamp(e[1].get("finishedAt"))))
+    return _ended(container, how)
+
+
+def _restarted(status: Raw) -> Termination | None:
+    """The last end of a main container that was started again."""
+    again = [c for c in status.get("containerStatuses") or () if c.get("restartCount")]
+    ended = [(c, t) for c in again if (t := (c.get("lastState") or {}).get("terminated"))]
+    return _ended(*max(ended, key=lambda e: timestamp(e[1].get("finishedAt")))) if ended else None
+
+
+def _ended(container: Raw, how: Raw) -> Termination:
     return Termination(
         container=intern(container.get("name", "")),
         exit_code=how.get("exitCode", 0),

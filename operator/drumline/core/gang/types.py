@@ -163,15 +163,18 @@ class Pod:
     in_service: bool | None = None  # condition of the gate drumline.dev/in-service; None = never set
     deleting: bool = False  # deletionTimestamp is set
     deleting_until: float = 0.0  # when its termination grace is over; 0 when not deleting
+    forced: bool = False  # its deletion has no grace left: only a finalizer still keeps it
     created_at: float = 0.0
     bound_at: float = 0.0  # PodScheduled=True transition, 0 when not bound
     rejected: str = ""  # message of PodScheduled=False/Unschedulable, "" when the scheduler has not said no
     waiting: str = ""  # waiting reason of a container: ImagePullBackOff, CreateContainerConfigError, …
     waiting_message: str = ""
+    unprepared: bool = False  # bound, and the kubelet has no sandbox for it yet
     reason: str = ""  # status.reason: Evicted, NodeLost, OutOfcpu, UnexpectedAdmissionError, …
     message: str = ""
     disruption: str = ""  # reason of condition DisruptionTarget=True
     termination: Termination | None = None
+    restarted: Termination | None = None  # how a container had ended that was then started again in its pod
     ips: tuple[str, ...] = ()
     member: Member | None = None  # None: not a pod of ours
     times: PodTimes = NO_TIMES  # of our pods only
@@ -219,11 +222,14 @@ class GangRequest:
     chips_per_worker: int = 0
     atomic_pool: bool = False  # TPU multi-host: a slice takes exactly one whole node pool
     excluded: frozenset[str] = frozenset()  # nodes not to use, since they failed it
+    if_possible: tuple[str, ...] = ()  # of these, those it may use when nothing else is free; see `leniency`
+    if_ever_possible: tuple[str, ...] = ()  # … when nothing else could ever hold it; the first ones first
     repelled: frozenset[str] = frozenset()  # nodes not to use, since pods there keep it off
     labels: tuple[Mapping[str, str], ...] = ()  # of each role's pods, workers first
     preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
     near: tuple[str, ...] = ()  # nodes of others that it would like to share a domain with …
     near_level: str = ""  # … of this level
+    spares: int = 0  # workers' places, of an atomic_pool gang pools, to hold beside it as far as there is room
 
     @property
     def workers(self) -> int:
@@ -245,8 +251,9 @@ class GangRequest:
 class Placement:
     """Where each pod of a gang goes.
 
-    Index ``slice * workers_per_slice + worker`` for workers, then the helpers in their order. A worker's
-    index is its global rank of pod: ranks follow the topology (neighbours in rank are near each other).
+    Index ``slice * workers_per_slice + worker`` for workers, then the helpers in their order, then spare places
+    (see `spares`). A worker's index is its global rank of pod: ranks follow the topology (neighbours in rank are
+    near each other).
     """
 
     nodes: tuple[str, ...]

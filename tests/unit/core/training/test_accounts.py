@@ -39,20 +39,20 @@ def ledger(attempt=0, epoch=0):
 
 def test_all_that_was_missed_is_told():
     seen = status((1, 5, "ApplicationExit"), (7, None, None))
-    assert accounts.attempt_events(seen, ledger(), 0, NOW + 9) == [
+    assert accounts.attempt_events(seen, ledger(), (0, 0), NOW + 9) == [
         AttemptBegan(START + 1000, 1, 0, restart=False),
         AttemptEnded(START + 5000, 1, failed=True),
         AttemptBegan(START + 7000, 2, 0, restart=True),
     ]
-    assert accounts.attempt_events(seen, ledger(2), 1, NOW + 9) == []
+    assert accounts.attempt_events(seen, ledger(2), (1, 0), NOW + 9) == []
 
 
 def test_an_end_is_told_once():
     seen = status((1, 5, "NodeLost"))
-    assert accounts.attempt_events(seen, ledger(1), 0, NOW + 9) == [
+    assert accounts.attempt_events(seen, ledger(1), (0, 0), NOW + 9) == [
         AttemptEnded(START + 5000, 1, failed=True)
     ]
-    assert accounts.attempt_events(seen, ledger(1), 1, NOW + 9) == []
+    assert accounts.attempt_events(seen, ledger(1), (1, 0), NOW + 9) == []
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,41 @@ def test_an_end_is_told_once():
 def test_what_follows_a_failure_is_a_restart(causes, restart):
     over = [(i, i + 1, cause) for i, cause in enumerate(causes)]
     seen = status(*over, (10, None, None))
-    (event,) = accounts.attempt_events(seen, ledger(len(over)), len(over), NOW + 11)
+    (event,) = accounts.attempt_events(seen, ledger(len(over)), (len(over), 0), NOW + 11)
     assert event == AttemptBegan(START + 10_000, len(over) + 1, 0, restart=restart)
 
 
-def test_an_epoch_is_a_restart_within_an_attempt():
-    seen = status((1, None, None), epoch=2)
-    assert accounts.attempt_events(seen, ledger(1), 0, NOW + 9) == [
-        AttemptBegan(START + 9000, 1, 2, restart=True)
+def epochs(*ends, attempt=1):
+    """Epochs of one attempt that each began when the one before it ended; None: it runs."""
+    times = [1, *ends]
+    rows = [
+        {
+            "attempt": attempt,
+            "epoch": number,
+            "startedAt": rfc3339_millis(NOW + times[number]),
+            **({"finishedAt": rfc3339_millis(NOW + end), "cause": "ApplicationExit"} if end else {}),
+        }
+        for number, end in enumerate(ends)
     ]
+    return TrainingJobStatus.model_validate({"attempt": attempt, "epoch": len(ends) - 1, "attempts": rows})
+
+
+def test_an_epoch_ends_and_begins_within_an_attempt():
+    seen = epochs(4, 6, None)
+    ends = [AttemptEnded(START + at, 1, failed=True, epoch=e) for e, at in enumerate((4000, 6000))]
+    begins = [AttemptBegan(START + at, 1, e, restart=e > 0) for e, at in enumerate((1000, 4000, 6000))]
+    told = [begins[0], ends[0], begins[1], ends[1], begins[2]]
+    assert accounts.attempt_events(seen, ledger(), (0, 0), NOW + 9) == told
+    assert accounts.attempt_events(seen, ledger(1, 0), (0, 0), NOW + 9) == told[1:]
+    assert accounts.attempt_events(seen, ledger(1, 1), (1, 0), NOW + 9) == told[3:]
+    assert accounts.attempt_events(seen, ledger(1, 2), (1, 1), NOW + 9) == []
+    assert accounts.last_ended(seen) == (1, 1)
+
+
+def test_figures_of_an_epoch_are_its_own():
+    figures = [AttemptFigures(1, 3, ()), AttemptFigures(1, 5, (("draining", 4), ("total", 4)), epoch=1)]
+    told = accounts.told(epochs(4, None), GOODPUT, figures, None, {}, NOW)
+    assert [(a.label, a.lost_steps, len(a.recovery)) for a in told.attempts] == [("1", 3, 0), ("1.1", 5, 2)]
 
 
 def test_the_job_is_closed_when_its_status_says_so():

@@ -128,26 +128,28 @@ def see(ledger: Ledger, piece: Piece) -> None:
     ledger.saves += piece.save > 0
     ledger.seen_tokens += piece.tokens
     ledger.seen_flops += piece.flops
-    ledger.step, ledger.step_attempt = piece.step, ledger.attempt
+    ledger.step, ledger.step_attempt, ledger.step_epoch = piece.step, ledger.attempt, ledger.epoch
     ledger.progress_at = max(ledger.progress_at, piece.end)
 
 
 def record_lost(ledger: Ledger, steps: int) -> None:
-    """So many steps of the attempt that made the latest step are run again."""
+    """So many steps of the epoch that made the latest step are run again."""
     ledger.lost_steps += steps
     if not ledger.step_attempt:
         return
-    old = ledger.records.get(ledger.step_attempt, Record())
-    _record(ledger, ledger.step_attempt, old._replace(lost_steps=max(old.lost_steps, 0) + steps))
+    made = ledger.step_attempt, ledger.step_epoch
+    old = ledger.records.get(made, Record())
+    _record(ledger, made, old._replace(lost_steps=max(old.lost_steps, 0) + steps))
 
 
 def record_recovery(ledger: Ledger, phases: Phases) -> None:
-    """The running attempt has recovered."""
-    old = ledger.records.get(ledger.attempt, Record())
-    _record(ledger, ledger.attempt, old._replace(recovery=tuple(sorted(phases.items()))))
+    """The running epoch has recovered."""
+    running = ledger.attempt, ledger.epoch
+    old = ledger.records.get(running, Record())
+    _record(ledger, running, old._replace(recovery=tuple(sorted(phases.items()))))
 
 
-def _record(ledger: Ledger, attempt: int, record: Record) -> None:
-    ledger.records[attempt] = record
+def _record(ledger: Ledger, epoch: tuple[int, int], record: Record) -> None:
+    ledger.records[epoch] = record
     while len(ledger.records) > MAX_ATTEMPTS:
         del ledger.records[min(ledger.records)]

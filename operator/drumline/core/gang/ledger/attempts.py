@@ -63,7 +63,7 @@ def new_segment(ledger: Ledger) -> None:
 
 def ended(ledger: Ledger, event: AttemptEnded) -> None:
     """The attempt is over."""
-    if not ledger.running or event.attempt != ledger.attempt:
+    if not ledger.running or (event.attempt, event.epoch) != (ledger.attempt, ledger.epoch):
         return
     _end(ledger, failed=event.failed)
     hopeless = event.failed and not ledger.reported and not ledger.settings.expects_reports

@@ -53,6 +53,7 @@ class AttemptEnded:
     at: int
     attempt: int
     failed: bool
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

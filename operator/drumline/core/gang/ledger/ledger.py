@@ -37,7 +37,7 @@ class First(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What is kept of an attempt."""
+    """What is kept of an attempt's epoch."""
 
     lost_steps: int = -1  # -1 = not known
     recovery: tuple[tuple[int, int], ...] = ()
@@ -75,7 +75,7 @@ class Ledger:
     recovering: bool = False  # time is the price of a restart
     was_recovering: bool = False  # … and so was the ended attempt's
     phases: Phases | None = None  # of the recovery under way
-    records: dict[int, Record] = field(default_factory=dict)  # by attempt
+    records: dict[tuple[int, int], Record] = field(default_factory=dict)  # by attempt and epoch
     reported: bool = False  # a report ever came
     told: bool = False  # … in this epoch
     stepped: bool = False  # this segment has a step
@@ -84,7 +84,8 @@ class Ledger:
     awake_at: int = 0  # since then time passed in small steps
 
     step: int = -1
-    step_attempt: int = 0  # which attempt made it
+    step_attempt: int = 0  # which attempt made it …
+    step_epoch: int = 0  # … and which epoch of it
     committed: int = -1
     lost_steps: int = 0
     tokens: int = 0

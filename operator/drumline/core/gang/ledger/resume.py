@@ -35,7 +35,7 @@ INTEGERS: Final = (
     *("at", "attempt", "epoch", "started_at", "closed_at", "weight", "elapsed_ms", "ready_ms", "frontier"),
     *("ended_at", "step", "step_attempt", "committed", "lost_steps", "tokens", "flops", "seen_tokens"),
     *("seen_flops", "seen_step_ms", "progress_at", "checkpoint_at", "epoch_commit_at", "saves", "restores"),
-    *("commits", "awake_at", "gap_ms", "gaps", "failures", "hangs"),
+    *("commits", "awake_at", "gap_ms", "gaps", "failures", "hangs", "step_epoch"),
 )
 FLAGS: Final = (
     *("running", "recovering", "was_recovering", "reported", "told", "stepped", "resumed", "hanging"),
@@ -86,7 +86,7 @@ def _text(ledger: Ledger) -> str:
         [[getattr(r, name) for name in REPORTER] for r in ledger.reporters],
         ledger.stragglers,
         None if ledger.phases is None else list(ledger.phases.items()),
-        [(attempt, *record) for attempt, record in ledger.records.items()],
+        [(*epoch, *record) for epoch, record in ledger.records.items()],
         ledger.buckets.tail,
     ]
     text = json.dumps(parts, separators=(",", ":"))
@@ -131,7 +131,9 @@ def _ledger(parts: list[Any], settings: LedgerSettings) -> Ledger:
         reporters=[Reporter(*fields) for fields in reporters],
         stragglers={str(lane): int(ms) for lane, ms in stragglers.items()},
         phases=None if phases is None else dict(phases),
-        records={attempt: Record(lost, _pairs(recovery)) for attempt, lost, recovery in records},
+        records={
+            (attempt, epoch): Record(lost, _pairs(recovery)) for attempt, epoch, lost, recovery in records
+        },
     )
 
 

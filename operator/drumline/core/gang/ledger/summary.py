@@ -41,11 +41,12 @@ class RecentSteps:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFigures:
-    """What the ledger knows of one attempt, for `AttemptStatus`."""
+    """What the ledger knows of one epoch of an attempt, for `AttemptStatus`."""
 
     attempt: int
     lost_steps: int | None  # run again because it ended; None = not known (yet)
     recovery: tuple[tuple[str, int], ...]  # (state or "total", wall ms); empty: no recovery, or not over yet
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def summary(ledger: Ledger, at: int) -> Summary:
         recent=_recent(ledger.steps),
         stragglers=tuple(Straggler(lane=lane, median_ms=ms) for lane, ms in ledger.stragglers.items()),
         timeline=ledger.chart.texts(),
-        attempts=tuple(_figures(attempt, ledger.records[attempt]) for attempt in sorted(ledger.records)),
+        attempts=tuple(_figures(*epoch, ledger.records[epoch]) for epoch in sorted(ledger.records)),
     )
 
 
@@ -195,7 +196,7 @@ def _recent(steps: Steps) -> RecentSteps:
     return RecentSteps(len(steps.recent), wall, tokens, flops)
 
 
-def _figures(attempt: int, record: Record) -> AttemptFigures:
+def _figures(attempt: int, epoch: int, record: Record) -> AttemptFigures:
     """Longest phase first. Of more than `AttemptStatus` holds the shortest are `unknown` together."""
     longest = sorted(record.recovery, key=lambda phase: -phase[1])
     phases: dict[str, int] = {}
@@ -205,4 +206,4 @@ def _figures(attempt: int, record: Record) -> AttemptFigures:
     if phases:
         phases["total"] = sum(phases.values())
     lost = record.lost_steps if record.lost_steps >= 0 else None
-    return AttemptFigures(attempt, lost, tuple(phases.items()))
+    return AttemptFigures(attempt, lost, tuple(phases.items()), epoch)

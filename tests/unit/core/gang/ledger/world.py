@@ -179,7 +179,28 @@ class World:
         self.tell(LanesChanged(self.clock, dict.fromkeys(range(6))))
 
     def end(self, n: int) -> None:
-        self.tell(AttemptEnded(self.clock, self.attempt, failed=n % 4 != 0))
+        self.tell(AttemptEnded(self.clock, self.attempt, failed=n % 4 != 0, epoch=self.epoch))
+
+    def in_place(self, n: int) -> None:
+        """An epoch fails and the next one begins, both told at once; its pods go through the barrier."""
+        if not self.attempt:
+            return
+        at = self.clock
+        self.tell(AttemptEnded(at, self.attempt, failed=True, epoch=self.epoch))
+        self.epoch, self.lives = self.epoch + 1, 0
+        self._new_worker(n)
+        self.tell(AttemptBegan(at, self.attempt, self.epoch, restart=True))
+        self.tell(LanesChanged(at, dict.fromkeys(range(6), State.DRAINING)))
+        self.time += n % 3000
+        self.tell(LanesChanged(self.clock, dict.fromkeys(range(6))))
+
+    def told_again(self, n: int) -> None:
+        """The end of an epoch that is over, once more: time passes and nothing else."""
+        self.tell(Ticked(self.clock))
+        before = self.story.figures
+        if self.epoch:
+            self.tell(AttemptEnded(self.clock, self.attempt, failed=True, epoch=self.epoch - 1))
+        assert self.story.figures == before
 
     # the operator
 
@@ -204,5 +225,5 @@ class World:
 ACTIONS = [
     *("step", "step", "step", "step", "row", "phase", "idle", "commit", "back", "life"),
     *("send", "send", "send", "arrive", "again", "forget", "merge", "compare"),
-    *("lanes", "all_up", "resize", "begin", "end", "tick", "clock_set", "restart", "close"),
+    *("lanes", "all_up", "resize", "begin", "end", "in_place", "told_again", "tick", "clock_set", "restart", "close"),
 ]
