@@ -166,3 +166,23 @@ def test_steps_are_scraped(real: Real, operator: Path) -> None:
     assert found["tokens"] == STEPS * TOKENS
     reported = next(c for c in status["conditions"] if c["type"] == "ProgressReported")
     assert (reported["status"], reported["reason"]) == ("True", "Scraped")
+
+
+def test_a_volume_that_cannot_be_mounted_ends_the_job_with_the_kubelets_words(
+    real: Real, operator: Path
+) -> None:
+    whole = job("unmounted", "pass", {"source": "none"})
+    whole["spec"]["failurePolicy"] = {"imagePullGraceSeconds": 3}
+    pod = whole["spec"]["template"]["spec"]
+    pod["volumes"] = [{"name": "data", "secret": {"secretName": "no-such-secret"}}]
+    pod["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    real.kubectl.apply(whole)
+
+    def failed() -> dict[str, Any]:
+        found = real.kubectl.get("trainingjob", "unmounted").get("status", {}).get("conditions", [])
+        return next((c for c in found if c["type"] == "Failed"), {})
+
+    until(lambda: bool(failed()), "the job to fail", 60)
+    assert failed()["reason"] == "VolumeUnavailable"
+    assert 'FailedMount: MountVolume.SetUp failed for volume "data"' in failed()["message"]
+    assert 'secret "no-such-secret" not found' in failed()["message"]

@@ -95,6 +95,10 @@ Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+# why a pod does not start: a volume, a sandbox
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, list, watch]
 # preflight of a gang
 - apiGroups: [""]
   resources: [resourcequotas]

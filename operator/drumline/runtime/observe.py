@@ -85,7 +85,8 @@ def _own(store: Store[Owned], record: JobRecord) -> list[Owned]:
 def _pods(world: World, record: JobRecord, memory: JobMemory) -> dict[str, Pod]:
     """The job's pods; while an attempt runs also those of it that are gone and that we saw end."""
     space = record.meta.namespace
-    pods = {p.name: p for p in world.pods.store.by("job", record.meta.uid).values() if p.namespace == space}
+    mine = world.pods.store.by("job", record.meta.uid).values()
+    pods = {p.name: world.pod_events.seen_on(p) for p in mine if p.namespace == space}
     attempts = record.status.attempts
     if memory.ended and attempts and attempts[-1].finished_at is None:
         for name, pod in memory.ended.items():
@@ -119,6 +120,7 @@ def _nodes(
         and pod.member.attempt == number
     ]
     names = {pod.node for pod in troubled}
+    names |= {pod.node for pod in pods.values() if pod.deleting}  # of any attempt: whether it is gone
     begins = not attempts or attempts[-1].finished_at is not None
     if placement is not None and (begins or any(has_failed(pod) for pod in troubled)):
         names |= set(placement.nodes)

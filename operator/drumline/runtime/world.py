@@ -21,6 +21,7 @@ from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.pod_events import PodEvents
 from drumline.runtime.records import (
     Document,
     JobReader,
@@ -135,6 +136,7 @@ class World:
         self.services = ours(client, "services", namespace, read_owned, self._on_service)
         self.revisions = ours(client, "controllerrevisions", namespace, read_owned, self._on_revision)
         self.slices = ours(client, "endpointslices", namespace, read_slice, self._on_slice, OUR_SLICES)
+        self.pod_events = PodEvents(client, namespace, self._on_pod_event)
         self.endpoints = ours(client, "endpoints", namespace, read_endpoints, self._on_slice, OUR_ENDPOINTS)
 
     @property
@@ -248,6 +250,15 @@ class World:
             self._listener.job_changed(key, urgent=is_urgent(old, new))
         else:
             self.neighbour.pod_changed(uid, old, new)
+
+    def _on_pod_event(self, namespace: str, name: str) -> None:
+        pod = self.pods.store.get(namespace, name)
+        if pod is None or pod.member is None or not pod.unprepared:
+            return
+        if (key := self.keys.get(pod.member.job_uid)) is not None:
+            self._listener.job_changed(key, urgent=False)
+        else:
+            self.neighbour.pod_changed(pod.member.job_uid, pod, pod)
 
     def _on_revision(self, old: OwnedRecord | None, new: OwnedRecord | None) -> None:
         self.neighbour.object_changed("controllerrevisions", new or old, new)

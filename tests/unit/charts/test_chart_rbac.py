@@ -33,7 +33,7 @@ WRITE = {
     "endpointslices.discovery.k8s.io": {"get", "list", "watch", "create", "patch"},
     "configmaps": {"get", "create", "patch"},
     "controllerrevisions.apps": {"get", "list", "watch", "create", "patch", "delete"},
-    "events": {"create"},
+    "events": {"create", "get", "list", "watch"},
     "resourcequotas": {"list"},
     "persistentvolumeclaims": {"get"},
 }

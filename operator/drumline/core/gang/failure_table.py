@@ -29,6 +29,8 @@ _REMOVALS: Final = ("EvictionByEvictionAPI", "DeletionByTaintManager", "Terminat
 IMAGE_WAITS: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 CONFIG_MISSING: Final = "CreateContainerConfigError"  # a Secret, a ConfigMap or a key of one
 CONFIG_WAITS: Final = (CONFIG_MISSING, "CreateContainerError", "RunContainerError")
+VOLUME_WAITS: Final = ("FailedMount", "FailedAttachVolume")  # events: the status of the pod has nothing
+SANDBOX_WAITS: Final = ("FailedCreatePodSandBox",)  # an event of the kubelet
 COMMAND_NOT_FOUND: Final = 127  # a shell's exit code
 
 
@@ -42,7 +44,7 @@ class Row:
     ended: tuple[str, ...] = ()  # reason of the container that failed first
     codes: tuple[int, ...] = ()  # its exit code
     failed: bool = False  # whether it is not 0
-    waiting: tuple[str, ...] = ()  # waiting reason of a container
+    waiting: tuple[str, ...] = ()  # waiting reason of a container, or of an event (`hindrances`)
     taints: tuple[str, ...] = ()  # key of a taint of the node
     labels: tuple[str, ...] = ()  # label of the node that is there and is not "false"
     conditions: tuple[tuple[str, str, str], ...] = ()  # type, status, reason of a condition of the node
@@ -76,6 +78,8 @@ TABLE: Final = (
     Row(Cause.APPLICATION_EXIT, failed=True),
     Row(Cause.IMAGE_ERROR, waiting=IMAGE_WAITS),
     Row(Cause.CONFIG_ERROR, waiting=CONFIG_WAITS),
+    Row(Cause.CONFIG_ERROR, waiting=VOLUME_WAITS),
+    Row(Cause.PLACEMENT_RACE, waiting=SANDBOX_WAITS),
     Row(Cause.MAINTENANCE, going=True, taints=_TAKEN_SOON),
     Row(Cause.NODE_LOST, going=True, ready=False),
 )

@@ -14,7 +14,7 @@ from typing import Any, Final
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, Reason
 from drumline.api.status import AttemptStatus
-from drumline.core.gang.failure_table import COMMAND_NOT_FOUND, CONFIG_MISSING, IMAGE_WAITS
+from drumline.core.gang.failure_table import COMMAND_NOT_FOUND, CONFIG_MISSING, IMAGE_WAITS, VOLUME_WAITS
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training.attempts import ran_stably
 from drumline.core.training.clock import unix
@@ -41,7 +41,7 @@ def hopeless(view: View, index: int, cause: Cause, pod: Pod | None) -> Hopeless 
         case Cause.IMAGE_ERROR:
             return _image(view, index, pod)
         case Cause.CONFIG_ERROR:
-            return None if _has_run(view) else _config(pod)
+            return None if _has_run(view) else _volume(view, index, pod) or _config(pod)
         case _:
             return None
 
@@ -118,6 +118,15 @@ def others_have_it(view: View, index: int, pod: Pod) -> bool:
         for i, other in view.current().items()
         if i != index and other.member is not None and pod.member is not None
         if other.member.role == pod.member.role
+    )
+
+
+def _volume(view: View, index: int, pod: Pod) -> Hopeless | None:
+    if pod.waiting not in VOLUME_WAITS or others_have_it(view, index, pod):
+        return None
+    return Hopeless(
+        Reason.VOLUME_UNAVAILABLE,
+        "Check that what the volume names is there: a Secret, a ConfigMap, a claim, a path, a file server",
     )
 
 

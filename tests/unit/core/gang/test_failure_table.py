@@ -47,6 +47,8 @@ CASES = [
     ({"termination": _end(1)}, _WELL, Cause.APPLICATION_EXIT),
     ({"waiting": "ErrImageNeverPull"}, None, Cause.IMAGE_ERROR),
     ({"waiting": "RunContainerError"}, None, Cause.CONFIG_ERROR),
+    ({"waiting": "FailedMount"}, None, Cause.CONFIG_ERROR),
+    ({"waiting": "FailedCreatePodSandBox"}, None, Cause.PLACEMENT_RACE),
     (_GOING, _LEAVING, Cause.MAINTENANCE),
     (_GOING, replace(_WELL, ready=False), Cause.NODE_LOST),
 ]

@@ -1,4 +1,4 @@
-"""A pod that can't start for want of an image or a configuration ends the attempt after a grace.
+"""A pod that can't start for want of an image, a volume, a sandbox or a configuration ends the attempt after a grace.
 
 The kubelet goes on trying by itself, so nothing is done at first: an image may be on its way to the registry, a
 Secret may be created a moment after the job. The grace begins when the operator first sees a pod wait so, and
@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from drumline.core.gang.failure_table import CONFIG_MISSING, CONFIG_WAITS, IMAGE_WAITS
+from drumline.core.gang.failure_table import (
+    CONFIG_MISSING,
+    CONFIG_WAITS,
+    IMAGE_WAITS,
+    SANDBOX_WAITS,
+    VOLUME_WAITS,
+)
 from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod
 from drumline.core.training.clock import rfc3339_millis, unix
@@ -19,6 +25,8 @@ from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.view import View
 
 CONFIG_GRACE: Final = 30.0  # seconds; a Secret that is applied with the job may come after it
+SANDBOX_GRACE: Final = 120.0  # seconds; a node's network may still be coming up
+_WAITS: Final = frozenset({*IMAGE_WAITS, *CONFIG_WAITS, *VOLUME_WAITS, *SANDBOX_WAITS})
 _HOPELESS: Final = frozenset({"InvalidImageName"})
 
 
@@ -41,7 +49,7 @@ def stall(view: View) -> View:
 
 
 def _waits(pod: Pod) -> bool:
-    return not pod.terminal and not pod.deleting and pod.waiting in (*IMAGE_WAITS, *CONFIG_WAITS)
+    return not pod.terminal and not pod.deleting and pod.waiting in _WAITS
 
 
 def _grace(view: View, pod: Pod) -> float:
@@ -50,4 +58,6 @@ def _grace(view: View, pod: Pod) -> float:
         return 0.0
     if pod.waiting == CONFIG_MISSING:
         return CONFIG_GRACE
+    if pod.waiting in SANDBOX_WAITS:
+        return SANDBOX_GRACE
     return float(view.spec.failure_policy.image_pull_grace_seconds)

@@ -120,6 +120,8 @@ def _starting(reason="ImagePullBackOff", **policy):
         ("ImagePullBackOff", 600, "ImageUnavailable"),
         ("ErrImageNeverPull", 600, "ImageUnavailable"),
         ("CreateContainerConfigError", 30, "ConfigurationMissing"),
+        ("FailedMount", 600, "VolumeUnavailable"),
+        ("FailedAttachVolume", 600, "VolumeUnavailable"),
     ],
 )
 def test_what_is_missing_has_a_grace(reason, grace, verdict):
@@ -149,13 +151,22 @@ def test_the_grace_starts_over_when_nothing_waits():
     assert _verdict(_after(again, NOW + 35)[1]) == "ImageUnavailable"
 
 
-def test_an_image_that_others_have_replaces_the_node():
-    observation = _starting(imagePullGraceSeconds=20)
+@pytest.mark.parametrize("waiting", ["ImagePullBackOff", "FailedMount"])
+def test_what_others_have_replaces_the_node(waiting):
+    observation = _starting(waiting, imagePullGraceSeconds=20)
     observation = jobs.with_pod(observation, 1, lambda p: replace(p, waiting="", phase=PodPhase.RUNNING))
     _, status = _after(observation, NOW + 20)
     assert (_verdict(status), status.attempts[-1].action) == ("", "ReplaceNode")
     assert [n.name for n in status.excluded_nodes] == ["node-0"]
     assert status.stalled_since is None
+
+
+def test_a_node_that_makes_no_sandbox_is_replaced():
+    observation = _starting("FailedCreatePodSandBox")
+    assert _after(observation, NOW + 119)[1].attempts[-1].cause is None
+    _, status = _after(observation, NOW + 120)
+    assert (_verdict(status), status.attempts[-1].action) == ("", "ReplaceNode")
+    assert status.attempts[-1].cause == "PlacementRace"
 
 
 def test_a_rule_may_requeue_what_stalls():
