@@ -316,12 +316,12 @@ def _pod_charge(requests: Requests, host_ports: tuple[tuple[str, str, int], ...]
 
 
 def gang_charges(request: GangRequest, nodes: Iterable[str]) -> dict[str, dict[str, int]]:
-    """What a gang whose pods stand on these nodes, in index order, takes from each of them."""
+    """What a gang whose pods stand on these nodes, in index order, takes from each of them; "" is none."""
     names = iter(nodes)
     charges: dict[str, dict[str, int]] = {}
     groups = [(request.workers, request.worker), *((h.count, h.shape) for h in request.helpers)]
-    for count, shape in groups:
-        places = Counter(islice(names, count))
+    for count, shape in (*groups, (None, request.worker)):
+        places = Counter(filter(None, islice(names, count)))
         for node, copies in places.items():
             total = charges.setdefault(node, {})
             for name, amount in charge_of(shape.requests, shape.host_ports, copies).items():

@@ -9,6 +9,7 @@
    topology, slices that of their first nodes: neighbours in rank are near each other.
 4. Slices that need a whole node pool take one each (`placement_pools`) instead of 2 and 3.
 5. Helpers follow with the workers' capacity gone: near the gang if there is room, else anywhere.
+6. Spares follow as far as there is room (`spares`).
 
 Nothing is changed: reserving what was found is the caller's business. What the gang itself still holds counts
 as free.
@@ -33,6 +34,7 @@ from drumline.core.gang.placement_refusal import (
     unknown_level,
 )
 from drumline.core.gang.placement_reuse import place_again
+from drumline.core.gang.spares import with_spares
 from drumline.core.gang.topology import Hierarchy
 from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, PodGroupRequest, Refusal
 
@@ -43,7 +45,10 @@ def place(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
     if hierarchy is None:
         return unknown_level(request.level or POOL_LEVEL, capacity.topology.level_names())
     with capacity.without(request.uid):
-        return _place(request, capacity.now, hierarchy)
+        placed = _place(request, capacity.now, hierarchy)
+        return (
+            placed if isinstance(placed, Refusal) else with_spares(request, placed, capacity.now, hierarchy)
+        )
 
 
 def place_later(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
