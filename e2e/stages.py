@@ -20,9 +20,13 @@ _GRACE_SECONDS = 20
 _PYTHON = sys.executable
 _BIN = Path(sys.executable).parent
 _EXAMPLES = ("tpu-v5p", "gpu-h100", "inference-disaggregated", "inference-tpu", "inference-edge")
+_JOBS = "tests/integration/operator"
 _SERVICES = "tests/integration/inference"
 _SERVING = tuple(sorted(str(path) for path in (Path(__file__).parent / "suites").glob("test_inference*.py")))
 _PYTEST = (_PYTHON, "-m", "pytest", "-q", "-ra", "--durations=5")
+
+
+_TWO = ("-n", "2", "--dist", "worksteal")
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,14 @@ def tests() -> list[Stage]:
         Stage("unit", (*_PYTEST, "tests/unit", "-n", "2"), 300),
         Stage(
             "control plane",
-            (*_PYTEST, "tests/integration", f"--ignore={_SERVICES}", "-n", "2", "--dist", "worksteal"),
+            (*_PYTEST, "tests/integration", f"--ignore={_JOBS}", f"--ignore={_SERVICES}", *_TWO),
             1200,
             needs="build",
         ),
+        Stage("jobs on it", (*_PYTEST, _JOBS, *_TWO), 1200, needs="build"),
         Stage(
             "services on it",
-            (*_PYTEST, _SERVICES, "-n", "2", "--dist", "worksteal"),
+            (*_PYTEST, _SERVICES, *_TWO),
             900,
             needs="build",
         ),
