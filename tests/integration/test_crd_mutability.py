@@ -21,12 +21,15 @@ ALWAYS: list[dict[str, Any]] = [
     {"ttlSecondsAfterFinished": 10},
     {"ttlSecondsAfterFinished": None},
     {"suspend": True},
+    {"slices": 3},
+    {"slices": 1},
 ]
 NEVER: list[tuple[dict[str, Any], str]] = [
     ({"framework": "torch"}, "spec.framework"),
     ({"accelerator": {"topology": "4x4x8"}}, "spec.accelerator"),
     ({"accelerator": {"chipsPerWorker": None}}, "spec.accelerator"),
-    ({"slices": 3}, "spec.slices"),
+    ({"elastic": None}, "spec.elastic"),
+    ({"elastic": {"maxSlices": 4}}, "spec.elastic"),
     ({"workersPerSlice": 32}, "spec.workersPerSlice"),
     ({"workersPerSlice": None}, "spec.workersPerSlice"),
     ({"processesPerWorker": 4}, "spec.processesPerWorker"),

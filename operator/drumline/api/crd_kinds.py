@@ -65,6 +65,7 @@ TRAINING_JOB: Final = Kind(
         _AGE,
     ),
     rules=rules,
+    scale=(".spec.slices", ".status.slices", ".status.selector"),
 )
 
 INFERENCE_SERVICE: Final = Kind(

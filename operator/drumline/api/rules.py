@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from drumline.api.elastic import RULES as ELASTIC
 from drumline.api.environment import BY_FRAMEWORK, SWITCHES, TPU
-from drumline.api.meta import ENV_PREFIX
+from drumline.api.meta import ENV_PREFIX, ROLE_SPARE
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
+from drumline.api.rules_elastic import BOUNDS, MOST, RESIZE
 from drumline.api.rules_failure import BUDGET, FAILURE_RULE, NODE_CONDITION
 from drumline.api.rules_progress import MODEL, PROGRESS
 from drumline.api.validation import MAX_PODS
@@ -35,10 +37,17 @@ FROZEN: Final = (  # always there: required, or with a static default
     "managedBy",
     "progress",
     "scheduling",
-    "slices",
+    "spares",
     "successPolicy",
 )
-FROZEN_OPTIONAL: Final = ("checkpoint", "helpers", "model", "processesPerWorker", "workersPerSlice")
+FROZEN_OPTIONAL: Final = (
+    "checkpoint",
+    "elastic",
+    "helpers",
+    "model",
+    "processesPerWorker",
+    "workersPerSlice",
+)
 FROZEN_WHILE_ACTIVE: Final = ("priorityClassName", "queue")
 FIXED_OF_POD: Final = tuple(n for n in POD_SPEC_FIELDS if n not in (*MUTABLE_SPEC, *OPERATOR_FIELDS))
 
@@ -72,11 +81,13 @@ def stays(path: str) -> str:
 def root_rules() -> list[Rule]:
     """Rules that need the name. A short one fits whatever else is in the pods' names."""
     size = "size(self.metadata.name)"
+    most = MOST.replace("self.", "self.spec.")
     worker = (
-        f"{size} + {_ATTEMPT} + size(string(self.spec.slices - 1))"
+        f"{size} + {_ATTEMPT} + size(string({most} - 1))"
         " + (has(self.spec.workersPerSlice) ? size(string(self.spec.workersPerSlice - 1)) : 1)"
     )
     helper = f"{size} + {_ATTEMPT} + size(h.name) + size(string(h.replicas - 1))"
+    spare = f"{size} + {_ATTEMPT + len(ROLE_SPARE)} + size(string(self.spec.spares - 1))"
     return [
         rule(
             f"{size} <= {MAX_LABEL - _ATTEMPT - 2 * _LONGEST_NUMBER} || {worker} <= {MAX_LABEL}",
@@ -86,6 +97,10 @@ def root_rules() -> list[Rule]:
             f"!has(self.spec.helpers) || self.spec.helpers.all(h, {helper} <= {MAX_LABEL})",
             "metadata.name and a helper's name are too long: pod names <name>-<attempt>-<helper>-<index> have at "
             "most 63 characters",
+        ),
+        rule(
+            f"self.spec.spares == 0 || {spare} <= {MAX_LABEL}",
+            "metadata.name is too long: pod names <name>-<attempt>-spare-<index> have at most 63 characters",
         ),
     ]
 
@@ -119,10 +134,11 @@ def accelerator_rules() -> list[Rule]:
 def _size_rules() -> list[Rule]:
     return [
         rule(
-            f"!has(self.workersPerSlice) || self.slices * self.workersPerSlice <= {MAX_PODS}",
+            f"!has(self.workersPerSlice) || {MOST} * self.workersPerSlice <= {MAX_PODS}",
             f"slices x workersPerSlice is at most {MAX_PODS}",
             ".slices",
-        )
+        ),
+        rule(*BOUNDS),
     ]
 
 
@@ -154,7 +170,7 @@ def _mutability_rules() -> list[Rule]:
     active = [
         rule(f"{same(name)} || {_SUSPENDED}", _IMMUTABLE_ACTIVE, f".{name}") for name in FROZEN_WHILE_ACTIVE
     ]
-    return [*optional, *active, _template_rule()]
+    return [rule(*RESIZE), *optional, *active, _template_rule()]
 
 
 def _template_rule() -> Rule:
@@ -185,7 +201,10 @@ def container_rules() -> list[Rule]:
 def helper_rules() -> list[Rule]:
     """Rules of `spec.helpers`, the list."""
     return [
-        rule("self.all(h, !(h.name in ['worker', 'workers']))", "names worker and workers are taken"),
+        rule(
+            "self.all(h, !(h.name in ['spare', 'worker', 'workers']))",
+            "names spare, worker and workers are taken",
+        ),
         rule(
             "self.all(h, !has(h.dependsOn) || h.dependsOn.all(d, d.name != h.name"
             " && (d.name == 'workers' || self.exists(g, g.name == d.name))))",
@@ -233,6 +252,7 @@ def rules() -> Mapping[str, list[Rule]]:
     }
     for name in FROZEN_OPTIONAL:
         by_path.setdefault(f"spec.{name}", []).append(rule("self == oldSelf", _IMMUTABLE))
+    by_path["spec.elastic"] += [rule(*parts) for parts in ELASTIC]
     by_path["spec.accelerator"] += accelerator_rules()
     by_path["spec.progress"] += [rule(*parts) for parts in PROGRESS]
     for pod in ("spec.template.spec", "spec.helpers[].template.spec"):

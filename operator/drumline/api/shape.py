@@ -46,6 +46,21 @@ def resolve_shape(spec: TrainingJobSpec, catalog: Catalog) -> GangShape:
     )
 
 
+def spare_size(spec: TrainingJobSpec, workers_per_slice: int) -> int:
+    """Pods of one spare: those of a slice where slices are whole node pools (TPU), else one."""
+    return workers_per_slice if spec.accelerator.topology is not None else 1
+
+
+def with_slices(spec: TrainingJobSpec, slices: int) -> TrainingJobSpec:
+    """The spec of a gang of so many slices; the very same where it has them."""
+    return spec if spec.slices == slices else spec.model_copy(update={"slices": slices})
+
+
+def largest(spec: TrainingJobSpec) -> TrainingJobSpec:
+    """The spec of the largest gang that it may ever ask for."""
+    return spec if spec.elastic is None else with_slices(spec, max(spec.slices, spec.elastic.max_slices))
+
+
 def _host_shape(spec: TrainingJobSpec, entry: AcceleratorType) -> tuple[int, int]:
     """Chips of a worker, workers of a slice."""
     wanted = spec.accelerator.chips_per_worker

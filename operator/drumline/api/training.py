@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, WithJsonSchema
 
 from drumline.api.base import ApiModel
+from drumline.api.elastic import Elastic
 from drumline.api.failure import Backoff as Backoff  # noqa: PLC0414 -- services take it from here
 from drumline.api.failure import FailurePolicy
 from drumline.api.meta import MANAGED_BY
@@ -159,7 +160,7 @@ class Helper(ApiModel):
     name: str = Field(
         max_length=40,
         pattern=DNS_1035,
-        description="Name within the job, part of its pods' names. `worker` and `workers` are taken.",
+        description="Name within the job, part of its pods' names. `spare`, `worker` and `workers` are taken.",
         examples=["loader"],
     )
     replicas: int = Field(default=1, ge=1, le=1000, description="Pods of the role.", examples=[4])
@@ -185,8 +186,14 @@ class TrainingJobSpec(ApiModel):
         default=1,
         ge=1,
         le=10000,
-        description="Slices of the gang: TPU slices, GPU scale-up domains or groups of nodes.",
+        description="Slices of the gang: TPU slices, GPU scale-up domains or groups of nodes. It can be changed, "
+        "also by `kubectl scale`, in a job with `elastic`.",
         examples=[2],
+    )
+    elastic: Elastic | None = Field(
+        default=None,
+        description="Lets the gang run with fewer slices than wanted, and `slices` change while it runs. Default: "
+        "neither.",
     )
     workers_per_slice: int | None = Field(
         default=None,
@@ -248,6 +255,15 @@ class TrainingJobSpec(ApiModel):
     checkpoint: CheckpointSpec | None = Field(default=None, description="What is known of its checkpoints.")
     progress: Progress = Field(default=Progress(), description="How the operator learns what the workers do.")
     model: ModelSpec | None = Field(default=None, description="The model, for MFU.")
+    spares: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Places held beside the gang, with the images pulled, that replace lost nodes at once: of one "
+        "worker each, on TPU of one slice where a slice has several workers. The job begins with as many as there "
+        "is room for.",
+        examples=[1],
+    )
     helpers: tuple[Helper, ...] = Field(
         default=(),
         max_length=MAX_HELPERS,

@@ -20,10 +20,11 @@ from drumline.api.catalog import Catalog
 from drumline.api.environment import MAX_BYTES, host_list_bytes
 from drumline.api.errors import FieldError
 from drumline.api.names import MAX_LABEL, longest_names
-from drumline.api.shape import GangShape, resolve_shape
+from drumline.api.shape import GangShape, largest, resolve_shape, spare_size
 from drumline.api.templates import template_errors
 from drumline.api.training import DNS_1035, PlacementPolicyType, TrainingJobSpec
 from drumline.api.validation_accelerator import accelerator_errors
+from drumline.api.validation_elastic import elastic_errors
 from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
 from drumline.api.validation_progress import progress_errors
@@ -51,6 +52,7 @@ def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[Fi
     rules = (
         *_name_errors(name),
         *accelerator,
+        *elastic_errors(spec),
         *failure_errors(spec),
         *_placement_errors(spec),
         *template_errors(spec, catalog),
@@ -71,11 +73,14 @@ def _name_errors(name: str) -> Iterator[FieldError]:
 
 
 def _size_errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldError]:
+    spec = largest(spec)
     shape = resolve_shape(spec, catalog)
     pods = shape.workers + sum(helper.replicas for helper in spec.helpers)
+    pods += spec.spares * spare_size(spec, shape.workers_per_slice)
     if pods > MAX_PODS:
         yield FieldError(
-            "spec.slices", f"given a gang of {pods} pods; allowed: at most {MAX_PODS} pods in all"
+            "spec.slices" if spec.elastic is None else "spec.elastic.maxSlices",
+            f"given a gang of {pods} pods; allowed: at most {MAX_PODS} pods in all",
         )
     if shape.workers_per_slice > 1 and catalog[spec.accelerator.type].is_tpu:
         yield from _host_list_errors(name, shape)

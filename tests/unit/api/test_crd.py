@@ -17,7 +17,7 @@ from drumline.api.rules import FROZEN, FROZEN_OPTIONAL, FROZEN_WHILE_ACTIVE, rul
 from drumline.api.yamltext import dump
 
 ROOT = Path(__file__).parents[3]
-MUTABLE = {"suspend", "activeDeadlineSeconds", "ttlSecondsAfterFinished"}
+MUTABLE = {"suspend", "activeDeadlineSeconds", "slices", "ttlSecondsAfterFinished"}
 SCHEMA = crd.schema()
 
 
@@ -52,7 +52,12 @@ def test_names() -> None:
     names = crd.crd()["spec"]["names"]
     assert (names["shortNames"], names["categories"]) == (["tj"], ["drumline"])
     (version,) = crd.crd()["spec"]["versions"]
-    assert version["subresources"] == {"status": {}}
+    assert version["subresources"]["status"] == {}
+    assert version["subresources"]["scale"] == {
+        "specReplicasPath": ".spec.slices",
+        "statusReplicasPath": ".status.slices",
+        "labelSelectorPath": ".status.selector",
+    }
     assert [c["name"] for c in version["additionalPrinterColumns"] if not c["priority"]] == [
         "Phase",
         "Ready",
