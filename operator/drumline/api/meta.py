@@ -35,6 +35,7 @@ LABEL_RANK: Final = "drumline.dev/rank"
 LABEL_REVISION: Final = "drumline.dev/revision"
 
 ROLE_WORKER: Final = "worker"
+ROLE_SPARE: Final = "spare"
 
 ANNOTATION_DIGEST: Final = "drumline.dev/digest"  # of what was last applied to a generated object
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"

@@ -1,6 +1,7 @@
 """How long the names of a job's pods can get.
 
-Pods are ``<job>-<attempt>-<slice>-<worker>`` and ``<job>-<attempt>-<helper>-<index>``; host names leave the
+Pods are ``<job>-<attempt>-<slice>-<worker>``, ``<job>-<attempt>-<helper>-<index>`` and
+``<job>-<attempt>-spare-<index>``; host names leave the
 attempt out, so the pod's name is always the longer. Both are DNS labels.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from drumline.api.meta import ROLE_SPARE
+from drumline.api.shape import spare_size
 from drumline.api.training import TrainingJobSpec
 
 MAX_LABEL: Final = 63
@@ -19,4 +22,5 @@ def longest_names(job: str, spec: TrainingJobSpec, workers_per_slice: int) -> li
     prefix = f"{job}-{LAST_ATTEMPT}"
     workers = f"{prefix}-{spec.slices - 1}-{workers_per_slice - 1}"
     helpers = (f"{prefix}-{helper.name}-{helper.replicas - 1}" for helper in spec.helpers)
-    return sorted((workers, *helpers), key=len, reverse=True)
+    spares = [f"{prefix}-{ROLE_SPARE}-{spec.spares * spare_size(spec, workers_per_slice) - 1}"]
+    return sorted((workers, *helpers, *(spares if spec.spares else ())), key=len, reverse=True)

@@ -73,6 +73,13 @@ class PlacementStatus(StatusModel):
     hash: str = Field(max_length=128, description="Hash of the placement and of the rendering.")
     pods: int = Field(description="Pods placed.")
     chunks: int = Field(default=1, description="ControllerRevisions it takes.")
+    spares: int | None = Field(
+        default=None, description="Spares placed beside them; absent for a job that asks for none."
+    )
+    lost_spares: tuple[int, ...] | None = Field(
+        default=None,
+        description="Numbers of those that were lost since, from 0; their places are free for others.",
+    )
 
 
 class PhaseTime(StatusModel):

@@ -11,7 +11,7 @@ from drumline.api.errors import FieldError
 from drumline.api.training import Helper, TrainingJobSpec
 
 WORKERS: Final = "workers"
-TAKEN: Final = ("worker", WORKERS)  # the workers' role, and their name in dependsOn
+TAKEN: Final = ("spare", "worker", WORKERS)  # roles of ours, and the workers' name in dependsOn
 
 
 def helper_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
@@ -21,7 +21,7 @@ def helper_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
         path = f"spec.helpers[{index}]"
         if helper.name in TAKEN:
             yield FieldError(
-                f"{path}.name", f"given {helper.name!r}; allowed: any name but {' and '.join(TAKEN)}"
+                f"{path}.name", f"given {helper.name!r}; allowed: any name but {', '.join(TAKEN)}"
             )
         if names[helper.name] > 1:
             yield FieldError(f"{path}.name", f"given {helper.name!r} twice; allowed: unique names")

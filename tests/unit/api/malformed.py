@@ -36,6 +36,7 @@ FULL: dict[str, Any] = {
     "elastic": {"minSlices": 1, "maxSlices": 3, "waitSeconds": 30, "regrowSeconds": 300},
     "workersPerSlice": 16,
     "processesPerWorker": 1,
+    "spares": 1,
     "template": {
         "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
         "spec": {
@@ -266,7 +267,9 @@ _MODELS = st.fixed_dictionaries(
 
 @st.composite
 def _helpers(draw: st.DrawFn) -> list[dict[str, Any]]:
-    names = draw(st.lists(_LABEL.filter(lambda n: n not in ("worker", "workers")), max_size=4, unique=True))
+    names = draw(
+        st.lists(_LABEL.filter(lambda n: n not in ("spare", "worker", "workers")), max_size=4, unique=True)
+    )
     helpers = []
     for index, name in enumerate(names):
         earlier = draw(st.lists(st.sampled_from([*names[:index], "workers"]), max_size=3, unique=True))
@@ -303,6 +306,7 @@ VALID: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             {}, optional={"maxRestarts": st.integers(0, 10000), "backoff": _BACKOFFS}
         ),
         "helpers": _helpers(),
+        "spares": st.integers(0, 3),
         "checkpoint": st.fixed_dictionaries({}, optional={"intervalSeconds": st.integers(1, 2**31 - 1)}),
         "progress": _PROGRESSES,
         "model": _MODELS,

@@ -166,8 +166,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "have no nvidia.com/gpu",
     ),
     # helpers
-    ({"helpers": [helper("workers")]}, "spec.helpers[0].name", "any name but worker and workers"),
-    ({"helpers": [helper("worker")]}, "spec.helpers[0].name", "any name but worker and workers"),
+    ({"helpers": [helper("workers")]}, "spec.helpers[0].name", "any name but spare, worker, workers"),
+    ({"helpers": [helper("spare")]}, "spec.helpers[0].name", "any name but spare, worker, workers"),
+    ({"spares": -1}, "spec.spares", "at least 0"),
+    ({"spares": 1001}, "spec.spares", "at most 1000"),
+    ({"slices": 10000, "workersPerSlice": 5, "spares": 1}, "spec.slices", "given a gang of 50001 pods"),
+    ({"helpers": [helper("worker")]}, "spec.helpers[0].name", "any name but spare, worker, workers"),
     ({"helpers": [helper("0")]}, "spec.helpers[0].name", "text that matches"),
     (
         {"helpers": [helper("a"), helper("a")]},
@@ -256,6 +260,8 @@ def test_the_overridden_catalogue_counts() -> None:
         ("a" * 52, {"accelerator": TPU}, 52),  # 16 workers a slice
         ("a" * 48, {"helpers": [helper("loader")]}, 48),
         ("a" * 46, {"helpers": [helper("loader", replicas=101)]}, 46),
+        ("a" * 49, {"spares": 10}, 49),
+        ("a" * 48, {"accelerator": TPU, "spares": 1}, 48),  # of 16 pods
     ],
 )
 def test_the_longest_name(name: str, fields: dict[str, Any], most: int) -> None:
