@@ -32,7 +32,7 @@ from drumline.core.gang.ledger.codes import (
 )
 from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed
 from drumline.core.gang.ledger.ledger import Ledger
-from drumline.core.gang.ledger.silence import gap, hung, limit_ms, under_way
+from drumline.core.gang.ledger.silence import gap, hung, silence_ms, under_way
 from drumline.core.gang.ledger.stepping import settle_first
 
 
@@ -116,7 +116,7 @@ def _tail(ledger: Ledger, *, success: bool) -> None:
         attribute(ledger, reporter.open_code, take(ledger, ledger.at))
         return
     amount = take(ledger, ledger.at)
-    if ledger.stepped and amount.wall > limit_ms(ledger):
+    if ledger.stepped and amount.wall > silence_ms(ledger):
         hung(ledger)
         attribute(ledger, HANG, amount)
     elif ledger.told and ledger.stepped and not success:

@@ -44,6 +44,7 @@ class Reporter:
     open_code: int = -1  # what is under way, -1 = no phase
     open_start: int = 0
     replaced: bool = False
+    row: int = 1  # steps that it tells of at once: the most of late
 
     def copy(self) -> Reporter:
         """One of its own, which may be changed. The library's way takes four times as long."""
@@ -88,6 +89,9 @@ class Reporter:
         if span.kind is SpanKind.STEP:
             self.mark = span.step
             self.step = max(self.step, piece.step) if piece.again else piece.step
+            self.row = max(
+                piece.steps, self.row // 2
+            )  # a row that was merged while nothing got through is soon forgotten
         return piece
 
     def _piece(self, span: Span, start: int, end: int, now: int) -> Piece:
