@@ -27,6 +27,7 @@ from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.counting import created, spare
+from drumline.runtime.crews import Crews
 from drumline.runtime.errors import Conflict, NameConflict, NotFound
 from drumline.runtime.executor import Executor, Outcome, Owner
 from drumline.runtime.expectations import Expectations
@@ -110,6 +111,7 @@ class Controller:
             self.world.capacity, self.preflight, self._answered, clocks.now, settings.head_wait_seconds
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
+        self.crews = Crews(self.world, self.job_changed, clocks.now)
         self._authority = authority
         self.beside: Beside | None = None
         self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = []  # what else the leader runs
@@ -165,6 +167,7 @@ class Controller:
             return None
         if outcome.error is None:
             created(whole, memory)
+            self._order(record, plan)
         self._learn(record, plan, outcome)
         return self._again(record, plan, outcome)
 
@@ -194,8 +197,16 @@ class Controller:
         return judged
 
     def _observe(self, record: JobRecord) -> Observation:
-        answer = self.admitter.answer(record.meta.uid)
-        return observe(self.world, record, answer, self._settings)
+        uid = record.meta.uid
+        self.crews.follow(record)
+        crew = self.crews.of(uid, record.status.attempt)
+        return observe(self.world, record, self.admitter.answer(uid), self._settings, crew)
+
+    def _order(self, record: JobRecord, plan: Plan) -> None:
+        """Tell launchers what a plan that was applied whole orders them."""
+        if plan.orders is not None:
+            written = plan.status or plan.intent or {}
+            self.crews.tell(record.meta.uid, written.get("attempt", record.status.attempt), plan.orders)
 
     def _decide(self, observation: Observation) -> Plan:
         """The plan; an error of ours costs this job a while, is said once, and harms no other."""
@@ -351,6 +362,7 @@ class Controller:
         """A job was deleted: nothing of it is remembered, queued or held."""
         self.admitter.drop(uid)
         self.keeper.forget(uid)
+        self.crews.forget(uid)
         self.world.forget(uid)
         self.capacity_changed()
 

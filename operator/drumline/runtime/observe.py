@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.core.gang.crew import Process
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.revision import decode
 from drumline.core.gang.types import Granted, Node, Placement, Pod, PodPhase, Refusal
@@ -17,14 +19,17 @@ from drumline.runtime.world import JobMemory, World
 
 Owned = TypeVar("Owned", OwnedRecord, SliceRecord)
 
+NOBODY: Mapping[int, Process] = MappingProxyType({})
+
 
 def observe(
     world: World,
     record: JobRecord,
     answer: Granted | Refusal | None,
     settings: Settings,
+    crew: Mapping[int, Process] = NOBODY,
 ) -> Observation:
-    """Everything a decision about this job may look at. Reads memory only."""
+    """Everything a decision about this job may look at. Reads memory only. `crew`: what launchers say."""
     memory = world.remember(record.meta.uid)
     placement = _placement(world, record, memory)
     priority, pod_class = priority_of(
@@ -46,6 +51,7 @@ def observe(
         pod_priority_class=pod_class,
         blocked=memory.blocked,
         created_attempt=memory.created_attempt,
+        crew=crew,
         foreign=memory.foreign | _foreign_service(world, record),
         placement=placement,
         revisions={r.name: r.uid for r in _own(world.revisions.store, record)},

@@ -141,7 +141,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
     lines = partial(_joined, series.lines, service_lines, events.lines)
-    return Built(controller, census, (lane,), lines, controller.keeper.deliver)
+    return Built(controller, census, (lane,), lines, controller.keeper.deliver, controller.crews)
 
 
 def _joined(*parts: Callable[[], Iterable[str]]) -> Iterable[str]:

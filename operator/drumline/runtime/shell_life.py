@@ -22,7 +22,7 @@ from drumline.api.meta import TRAINING_JOB, TRAINING_JOBS
 from drumline.runtime.config import Config
 from drumline.runtime.config_logging import about
 from drumline.runtime.health import HealthServer
-from drumline.runtime.ingest.bus import Deliver, ReportBus, not_leading
+from drumline.runtime.ingest.bus import Crews, Deliver, ReportBus, not_leading
 from drumline.runtime.kube import Client, connect
 from drumline.runtime.lease import Lease
 from drumline.runtime.limiter import Limiter
@@ -64,13 +64,14 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A controller, how to count its jobs, what else the leader exports of them, and who takes reports."""
+    """A controller, how to count its jobs, what else the leader exports of them, who takes reports and musters."""
 
     controller: Controller
     census: Callable[[], Census]
     lanes: tuple[Lane, ...] = ()
     lines: Callable[[], Iterable[str]] = tuple
     deliver: Deliver = not_leading
+    crews: Crews | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Replica:
                 logger.warning("some work was cut off after %.0f s", self.config.shutdown_grace)
         finally:
             self._mirrored = False
-            self._take_reports(not_leading)
+            self._take_reports(None)
             await self._stop_queues(0)
             for task in (life, stop):
                 task.cancel()
@@ -174,15 +175,21 @@ class Replica:
             for lane in lanes:
                 await lane.controller.start()
                 lane.queue.start(partial(self._reconcile, lane.controller, lane.kind), self.config.workers)
-            self._take_reports(built.deliver)
+            self._take_reports(built)
             await holding
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
 
-    def _take_reports(self, deliver: Deliver) -> None:
-        if self.bus is not None:
-            self.bus.deliver = deliver
+    def _take_reports(self, built: Built | None) -> None:
+        """Take reports and musters; None: no more."""
+        if self.bus is None:
+            return
+        self.bus.deliver = not_leading if built is None else built.deliver
+        if built is None or built.crews is None:
+            self.bus.ignore()
+        else:
+            self.bus.attend(built.crews)
 
     async def _reconcile(self, controller: Controller, kind: str, key: Key) -> float | None:
         began = self.process.monotonic()

@@ -262,6 +262,7 @@ class Bus:
     def __init__(self, story: Story) -> None:
         self.story = story
         self.deliver: Any = shell_life.not_leading
+        self.crews: Any = None
 
     async def start(self) -> None:
         self.story.note("hears")
@@ -269,11 +270,18 @@ class Bus:
     async def stop(self) -> None:
         self.story.note("deaf")
 
+    def attend(self, crews: Any) -> None:
+        self.crews = crews
+
+    def ignore(self) -> None:
+        self.crews = None
+
 
 async def test_reports_are_taken_while_it_leads_and_at_no_other_time(monkeypatch) -> None:
     story = Story(monkeypatch)
     bus = story.replica.bus = Bus(story)
-    built = Built(story, Census, deliver=lambda *_: None)
+    crews: Any = object()
+    built = Built(story, Census, deliver=lambda *_: None, crews=crews)
     story.replica._build = lambda *_: built
     story.build(Client(story), None, story.replica.config)
     story.work = 0
@@ -281,12 +289,12 @@ async def test_reports_are_taken_while_it_leads_and_at_no_other_time(monkeypatch
     task = asyncio.create_task(story.replica.run())
     await asyncio.sleep(1)
     assert story.order == ["serving", "hears"]
-    assert bus.deliver is shell_life.not_leading
+    assert (bus.deliver, bus.crews) == (shell_life.not_leading, None)
     await asyncio.sleep(2)
-    assert bus.deliver is built.deliver
+    assert (bus.deliver, bus.crews) == (built.deliver, crews)
     story.replica.stopping.set()
     await task
-    assert bus.deliver is shell_life.not_leading
+    assert (bus.deliver, bus.crews) == (shell_life.not_leading, None)
     assert story.order[-4:] == ["deaf", "not serving", "closed", "closed"]
 
 

@@ -1,14 +1,28 @@
-"""Whether a report is its pod's to send: the last word on who may say what of which job."""
+"""Whether a report, or a muster, is its pod's to send: the last word on who may say what of which job."""
 
 from __future__ import annotations
 
-from drumline.api.report import Report
+from typing import Protocol
+
+from drumline.api.report import JobRef
 from drumline.core.gang.types import Pod
 from drumline.runtime.ingest.verdicts import Forbidden, Reporter, Stale
 
 
+class Bound(Protocol):
+    """A report or a muster: what somebody says of a job's attempt."""
+
+    @property
+    def job(self) -> JobRef:
+        """Of which job."""
+
+    @property
+    def attempt(self) -> int:
+        """Of which attempt."""
+
+
 def judge_binding(
-    report: Report, reporter: Reporter, pod: Pod | None, attempt: int
+    report: Bound, reporter: Reporter, pod: Pod | None, attempt: int
 ) -> Forbidden | Stale | None:
     """None when `reporter` may send `report`.
 

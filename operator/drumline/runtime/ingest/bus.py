@@ -3,8 +3,9 @@
     bus = ReportBus(Path(config.report_socket), count=metrics.reported)
     await bus.start()            # every replica: until it leads, it says that it does not
     bus.deliver = keeper.deliver # the leader
+    bus.attend(crews)
 
-`deliver` is called in the operator's loop, one report after the other; between two reports the loop gets
+`deliver` and `hear` are called in the operator's loop, one report or muster after the other; between two of them the loop gets
 its turn, so that however many reports come, whatever else is ready runs after each of them.
 """
 
@@ -13,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
+from drumline.api.orders import Muster
 from drumline.api.report import Report
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import (
@@ -25,12 +28,16 @@ from drumline.runtime.ingest.verdicts import (
     Count,
     Deliver,
     Forbidden,
+    Hear,
+    MusterVerdict,
     NotLeader,
     Outcome,
     Reporter,
     Stale,
+    Told,
     Unavailable,
     Verdict,
+    deaf,
     not_leading,
 )
 
@@ -54,12 +61,26 @@ TOGETHER: Final = 16
 logger = logging.getLogger(__name__)
 
 
+class Crews(Protocol):
+    """Who hears musters, and knows what launchers are told."""
+
+    outlet: Callable[[Told], None]  # what is new is to be handed to this
+
+    def hear(self, muster: Muster, reporter: Reporter) -> MusterVerdict:
+        """What the operator says of a muster."""
+
+    def told(self) -> Iterable[Told]:
+        """All orders that hold."""
+
+
 class ReportBus:
     """Listens on the socket `path`. `deliver` may be replaced at any time; `count` gets the ingest's counts."""
 
     def __init__(self, path: Path, deliver: Deliver = not_leading, count: Count | None = None) -> None:
         self.deliver = deliver
         self.count = count
+        self._hear: Hear = deaf
+        self.told: Callable[[], Iterable[Told]] = tuple
         self._path = path
         self._server: asyncio.Server | None = None
         self._ends: set[_End] = set()
@@ -79,6 +100,32 @@ class ReportBus:
             end.hang_up()
         self._path.unlink(missing_ok=True)
         self._server = None
+
+    def attend(self, crews: Crews) -> None:
+        """Hand musters to them from now on, and what they tell to the ingest."""
+        self._hear, self.told = crews.hear, crews.told
+        crews.outlet = self._tell
+        for found in crews.told():
+            self._tell(found)
+
+    def ignore(self) -> None:
+        """Lead no more."""
+        self._hear, self.told = deaf, tuple
+
+    def _tell(self, told: Told) -> None:
+        data = wire.orders_frame(told)
+        for end in self._ends:
+            end.write(data)
+
+    def hear(self, raw: bytes, reporter: Reporter) -> MusterVerdict:
+        """What the operator says of a muster."""
+        try:
+            return self._hear(Muster.model_validate_json(raw), reporter)
+        except ValidationError as error:
+            return Forbidden(f"not a muster: {error.error_count()} errors")
+        except Exception:
+            logger.exception("a muster of pod %s/%s was not taken", reporter.namespace, reporter.pod)
+            return Unavailable("the operator failed")
 
     def judge(self, raw: bytes, reporter: Reporter, since: int) -> Verdict:
         """What the operator says of a report."""
@@ -107,6 +154,8 @@ class _End(asyncio.Protocol):
         """The ingest is there."""
         self._transport = transport  # type: ignore[assignment]  # a stream is what a socket makes
         self._ends.add(self)
+        for told in self._bus.told():
+            self.write(wire.orders_frame(told))
 
     def connection_lost(self, error: Exception | None) -> None:
         """It has gone, and with it whoever waits."""
@@ -120,6 +169,12 @@ class _End(asyncio.Protocol):
             self._transport.abort()
             self._transport = None
         self._waiting.clear()
+
+    def write(self, data: bytes) -> None:
+        """Send frames, after the verdicts that were given before."""
+        if self._transport is not None:
+            self._transport.write(b"".join((*self._verdicts, data)))
+            self._verdicts.clear()
 
     def data_received(self, data: bytes) -> None:
         """Frames, or parts of them."""
@@ -142,6 +197,9 @@ class _End(asyncio.Protocol):
             if kind == wire.REPORT:
                 number, reporter, report, since = wire.read_report(payload)
                 self._verdicts.append(wire.verdict_frame(number, self._bus.judge(report, reporter, since)))
+            elif kind == wire.MUSTER:
+                number, reporter, muster = wire.read_muster(payload)
+                self._verdicts.append(wire.hearing_frame(number, self._bus.hear(muster, reporter)))
             elif kind == wire.COUNTS:
                 self._add(wire.read_counts(payload))
         except wire.WireError as error:

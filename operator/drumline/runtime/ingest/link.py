@@ -1,5 +1,7 @@
 """The ingest's end of the socket to the operator: takes from the queue, sends, and hands verdicts out.
 
+Musters and orders share the connection and have a window of their own, see `musters`.
+
 At most `WINDOW` reports are with the operator at once; the others wait in the queue, where jobs take turns.
 What comes within `GATHER_SECONDS` crosses the socket together, since waking the operator costs it as much as a
 report does. While there is no connection, and when one breaks, everything that waits is told so at once: its
@@ -17,6 +19,7 @@ from typing import Final
 
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.fair import FairQueue, Waiting
+from drumline.runtime.ingest.musters import Musters
 from drumline.runtime.ingest.verdicts import Outcome, Unavailable, Verdict
 
 WINDOW: Final = 32
@@ -40,6 +43,7 @@ class Link:
         self._counts: Counter[str] = Counter()
         self._end: _End | None = None
         self._gathering = False
+        self.musters = Musters()
 
     @property
     def connected(self) -> bool:
@@ -72,17 +76,29 @@ class Link:
                 continue
             logger.info("connected to the operator")
             self._end = end
+            self.musters.connected(end.write)
             try:
                 while not end.lost.done():
                     self._tell_counts()
                     self._give_up()
+                    self.musters.give_up()
                     await asyncio.wait((end.lost,), timeout=COUNT_SECONDS)
             finally:
                 self._hung_up(end)
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    def take(self, payload: bytes) -> None:
-        """A verdict. Raises WireError."""
+    def take(self, kind: bytes, payload: bytes) -> None:
+        """What the operator says. Raises WireError."""
+        if kind == wire.VERDICT:
+            self._take(payload)
+        elif kind == wire.HEARING:
+            self.musters.take_hearing(payload)
+        elif kind == wire.ORDERS:
+            self.musters.take_orders(payload)
+        else:
+            raise wire.WireError(f"a frame of kind {kind!r}")
+
+    def _take(self, payload: bytes) -> None:
         number, verdict = wire.read_verdict(payload)
         found = self._sent.pop(number, None)
         if found is not None:
@@ -122,6 +138,7 @@ class Link:
     def _hung_up(self, end: _End) -> None:
         self._end = None
         end.close()
+        self.musters.lost()
         for waiting in (*(found for found, _ in self._sent.values()), *self._queue.drain()):
             _answer(waiting.verdict, Unavailable())
         self._sent.clear()
@@ -146,12 +163,10 @@ class _End(asyncio.Protocol):
             self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """Verdicts, or parts of them."""
+        """Verdicts and orders, or parts of them."""
         try:
             for kind, payload in self._frames.feed(data):
-                if kind != wire.VERDICT:
-                    raise wire.WireError(f"a frame of kind {kind!r}")  # noqa: TRY301 - as bad as one that cannot be read
-                self._link.take(payload)
+                self._link.take(kind, payload)
         except wire.WireError as error:
             logger.warning("lost the operator: %s", error)
             self.close()

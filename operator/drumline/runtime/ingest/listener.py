@@ -40,6 +40,8 @@ class Guard(asyncio.Protocol):
         self._deadline: float | None = None  # in the loop's seconds
         self.transport: asyncio.Transport | None = None
         self.data_received = inner.data_received  # type: ignore[method-assign]  # the hot path
+        self._stirred: Callable[[], None] | None = None
+        self._passed = self.data_received
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The handshake is over."""
@@ -57,6 +59,8 @@ class Guard(asyncio.Protocol):
         self.busy()
         if self._timer is not None:
             self._timer.cancel()
+        if self._stirred is not None:
+            self._stirred()
         self._inner.connection_lost(error)
         self._listener.closed(self)
 
@@ -67,6 +71,22 @@ class Guard(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self._inner.resume_writing()
+
+    def watch(self, stirred: Callable[[], None]) -> None:
+        """Have it called when the client sends more, or hangs up, until `unwatch`."""
+        self._stirred, self._passed = stirred, self.data_received
+        self.data_received = self._stir  # type: ignore[method-assign]
+
+    def unwatch(self) -> None:
+        """Let data pass unseen again."""
+        if self._stirred is not None:
+            self._stirred = None
+            self.data_received = self._passed  # type: ignore[method-assign]
+
+    def _stir(self, data: bytes) -> None:
+        if self._stirred is not None:
+            self._stirred()
+        self._passed(data)
 
     def busy(self) -> None:
         """A request is being answered: its handler has time limits of its own."""

@@ -30,6 +30,7 @@ from drumline.runtime.ingest.certificates import CertificateStore, SecretName, s
 from drumline.runtime.ingest.link import Link
 from drumline.runtime.ingest.listener import IDLE_SECONDS, Listener
 from drumline.runtime.ingest.plain import Door
+from drumline.runtime.ingest.polls import Polls
 from drumline.runtime.ingest.server import Connections, Server
 from drumline.runtime.ingest.tokens import Tokens
 from drumline.runtime.kube import Client, connect
@@ -102,8 +103,10 @@ class Ingest:
         self._server = Server(
             tokens, self._link, monotonic, rate=config.ingest_rate, burst=config.ingest_burst
         )
+        application = self._server.application()
+        Polls(self._server, self._link.musters, monotonic, config.ingest_connections // 2).add_to(application)
         self._runner = web.AppRunner(
-            self._server.application(),
+            application,
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=2 * IDLE_SECONDS,  # the guard is stricter

@@ -80,11 +80,12 @@ class Reader:
         try:
             report = Report.model_validate_json(body)
         except ValidationError as error:
-            raise NotAReportError(_first(error)) from error
+            raise NotAReportError(first_error(error)) from error
         return Reading(report, (pod, *(getattr(report, name) for name in _CLOCK)), 0)
 
 
-def _first(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
+    """The first field that is wrong, and what is wrong with it."""
     found = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(part) for part in found["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -1,4 +1,4 @@
-"""``POST /v1/report`` and ``GET /healthz``.
+"""``POST /v1/report`` and ``GET /healthz``; see `polls` for ``POST /v1/orders``.
 
 A report passes, in this order, what costs the least first: token known or reviewed, the pod's rate, the body's
 size and pace, its form, the job's rate, then the operator. Until the operator has accepted a report of a pod,
@@ -147,7 +147,7 @@ class Server:
         with self.bodies.hold(MAX_REPORT_BYTES if size is None else min(size, MAX_REPORT_BYTES)) as held:
             if not held:
                 raise too_many()
-            reading, verdict = self.submit(await _body(request), reporter)
+            reading, verdict = self.submit(await body_of(request), reporter)
             return self.answer(await asyncio.shield(verdict), reading, reporter)
 
     def known(self, authorization: str) -> Reporter | None:
@@ -215,14 +215,18 @@ class Server:
                 raise Refusal(409, Outcome.STALE, message)
             case Forbidden(message, gone):
                 if gone:
-                    self._tokens.forget(reporter.uid)
-                    self._job_of.pop(reporter.uid, None)
+                    self.forget(reporter)
                 raise Refusal(403, Outcome.FORBIDDEN, message)
             case NotLeader(retry_after):
                 # a new connection may reach the replica that leads
                 raise Refusal(503, Outcome.NOT_LEADER, "this replica does not lead", retry_after, close=True)
             case Unavailable(message, retry_after):
                 raise Refusal(503, Outcome.UNAVAILABLE, message, retry_after)
+
+    def forget(self, reporter: Reporter) -> None:
+        """There is no such pod any more: its token proves nothing."""
+        self._tokens.forget(reporter.uid)
+        self._job_of.pop(reporter.uid, None)
 
     def _confirm(self, pod: str, job: str) -> None:
         self._job_of[pod] = job
@@ -236,23 +240,28 @@ class Server:
 
     def _refused(self, refusal: Refusal) -> web.Response:
         self.count(refusal)
-        response = _json(refusal.status, {"error": refusal.message})
-        response.headers.update(refusal.headers)
-        if refusal.close:
-            response.force_close()
-        return response
+        return refused(refusal)
+
+
+def refused(refusal: Refusal) -> web.Response:
+    """A refusal, as it is answered."""
+    response = _json(refusal.status, {"error": refusal.message})
+    response.headers.update(refusal.headers)
+    if refusal.close:
+        response.force_close()
+    return response
 
 
 async def _healthy(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
-async def _body(request: web.Request) -> bytes:
-    """The whole body. Raises Refusal when it is too large, too slow, or compressed."""
-    too_large = Refusal(413, Outcome.INVALID, f"a report has at most {MAX_REPORT_BYTES} bytes", close=True)
+async def body_of(request: web.Request, most: int = MAX_REPORT_BYTES, what: str = "a report") -> bytes:
+    """The whole body, `most` bytes. Raises Refusal when it is too large, too slow, or compressed."""
+    too_large = Refusal(413, Outcome.INVALID, f"{what} has at most {most} bytes", close=True)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refusal(415, Outcome.INVALID, "a report is not compressed", close=True)
-    if (request.content_length or 0) > MAX_REPORT_BYTES:
+        raise Refusal(415, Outcome.INVALID, f"{what} is not compressed", close=True)
+    if (request.content_length or 0) > most:
         raise too_large
     parts, size = [], 0
     try:
@@ -260,7 +269,7 @@ async def _body(request: web.Request) -> bytes:
             async for part in request.content.iter_any():
                 parts.append(part)
                 size += len(part)
-                if size > MAX_REPORT_BYTES:
+                if size > most:
                     raise too_large
     except TimeoutError as error:
         raise too_slow() from error

@@ -1,4 +1,4 @@
-"""What the operator says of a report, and whose report it is."""
+"""What the operator says of a report or a muster, and whose it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from drumline.api.orders import Muster, Orders
 from drumline.api.report import Receipt, Report
 
 
@@ -71,11 +72,33 @@ class Unavailable:
     retry_after: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The muster is its pod's, of an attempt that runs: the pod may wait for orders."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What all launchers of an attempt are told; `over`: nothing more, ever."""
+
+    uid: str  # of the job
+    attempt: int
+    orders: Orders | None
+    over: bool = False
+
+
 Verdict = Accepted | Stale | Forbidden | NotLeader | Unavailable
+MusterVerdict = Heard | Stale | Forbidden | NotLeader | Unavailable
 Deliver = Callable[[Report, Reporter, int], Verdict]  # spans that end before so many ms were left out
+Hear = Callable[[Muster, Reporter], MusterVerdict]
 Count = Callable[[str, int], None]  # outcome, how many more
 
 
 def not_leading(_report: Report, _reporter: Reporter, _since: int) -> Verdict:
     """The answer of a replica that does not lead."""
+    return NotLeader()
+
+
+def deaf(_muster: Muster, _reporter: Reporter) -> MusterVerdict:
+    """The same to a muster."""
     return NotLeader()

@@ -6,6 +6,9 @@ A frame is its length (4 bytes, big endian, of what follows), a kind (1 byte) an
                            report (JSON) without the spans that end before `since` ms of its reporter's clock
     C  ingest → operator   how many more reports had which outcome (JSON)
     V  operator → ingest   id (4 bytes), verdict (JSON)
+    M  ingest → operator   id (4 bytes), length of the reporter (2 bytes), reporter (JSON), muster (JSON)
+    H  operator → ingest   id (4 bytes), verdict on a muster (JSON)
+    O  operator → ingest   what the launchers of an attempt are told (JSON); all of it when they connect
 
 The report is JSON that the ingest has validated. The operator validates it again: that takes a fourth of the
 time of building the same model from parsed JSON without looking.
@@ -23,10 +26,13 @@ from drumline.api.report import MAX_REPORT_BYTES, Receipt
 from drumline.runtime.ingest.verdicts import (
     Accepted,
     Forbidden,
+    Heard,
+    MusterVerdict,
     NotLeader,
     Outcome,
     Reporter,
     Stale,
+    Told,
     Unavailable,
     Verdict,
 )
@@ -34,11 +40,16 @@ from drumline.runtime.ingest.verdicts import (
 REPORT: Final = b"R"
 COUNTS: Final = b"C"
 VERDICT: Final = b"V"
+MUSTER: Final = b"M"
+HEARING: Final = b"H"
+ORDERS: Final = b"O"
+_HEARD: Final = "heard"
 MAX_FRAME: Final = 4 * MAX_REPORT_BYTES
 
 _LENGTH: Final = struct.Struct(">I")
 _REPORT: Final = struct.Struct(">IQH")
 _ID: Final = struct.Struct(">I")
+_MUSTER: Final = struct.Struct(">IH")
 
 
 class WireError(Exception):
@@ -116,6 +127,59 @@ def read_verdict(payload: bytes) -> tuple[int, Verdict]:
         return number, _verdict_of(orjson.loads(payload[_ID.size :]))
     except (struct.error, ValueError, KeyError, TypeError) as error:
         raise WireError(f"a verdict that is none: {error}") from error
+
+
+def muster_frame(number: int, reporter: Reporter, muster: bytes) -> bytes:
+    """A muster on its way to the operator."""
+    who = orjson.dumps([reporter.namespace, reporter.pod, reporter.uid])
+    return frame(MUSTER, b"".join((_MUSTER.pack(number, len(who)), who, muster)))
+
+
+def read_muster(payload: bytes) -> tuple[int, Reporter, bytes]:
+    """(id, reporter, muster as JSON). Raises WireError."""
+    try:
+        number, length = _MUSTER.unpack_from(payload)
+        rest = payload[_MUSTER.size :]
+        return number, Reporter(*orjson.loads(rest[:length])), rest[length:]
+    except (struct.error, orjson.JSONDecodeError, TypeError) as error:
+        raise WireError(f"a muster that is none: {error}") from error
+
+
+def hearing_frame(number: int, verdict: MusterVerdict) -> bytes:
+    """The operator's answer to a muster."""
+    found = {"as": _HEARD} if isinstance(verdict, Heard) else _verdict_json(verdict)
+    return frame(HEARING, _ID.pack(number) + orjson.dumps(found))
+
+
+def read_hearing(payload: bytes) -> tuple[int, MusterVerdict]:
+    """(id, verdict on a muster). Raises WireError."""
+    try:
+        (number,) = _ID.unpack_from(payload)
+        found = orjson.loads(payload[_ID.size :])
+        if found["as"] == _HEARD:
+            return number, Heard()
+        verdict = _verdict_of(found)
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise WireError(f"a verdict that is none: {error}") from error
+    if isinstance(verdict, Accepted):
+        raise WireError("a report's verdict on a muster")
+    return number, verdict
+
+
+def orders_frame(told: Told) -> bytes:
+    """What the launchers of an attempt are told from now on."""
+    orders = told.orders.to_json() if told.orders is not None else None
+    digest = told.orders.digest if told.orders is not None else ""
+    return frame(ORDERS, orjson.dumps([told.uid, told.attempt, told.over, digest, orders]))
+
+
+def read_orders(payload: bytes) -> tuple[str, int, bool, str, Mapping[str, Any] | None]:
+    """(job uid, attempt, whether it is over, digest, orders as JSON). Raises WireError."""
+    try:
+        uid, attempt, over, digest, orders = orjson.loads(payload)
+    except (ValueError, TypeError) as error:
+        raise WireError(f"orders that are none: {error}") from error
+    return uid, attempt, over, digest, orders
 
 
 def _verdict_json(verdict: Verdict) -> dict[str, Any]:
