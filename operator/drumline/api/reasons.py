@@ -39,7 +39,7 @@ class DrainReason(StrEnum):
     SCALED_DOWN = "ScaledDown"
     ROLLOUT = "Rollout"
     ROLLED_BACK = "RolledBack"
-    EVACUATED = "Evacuated"  # a node of it is cordoned
+    EVACUATED = "Evacuated"  # a node of it is being emptied
     ROLE_REMOVED = "RoleRemoved"
     SUSPENDED = "SuspendedBySpec"
     FINISHED = "Finished"  # it failed while it was to go, or nobody drained it

@@ -29,7 +29,7 @@ from drumline.runtime.http import Client
 from drumline.runtime.outcomes import CONFLICT_SECONDS, NAMESPACE_ENDS_SECONDS, conflict_pause
 from drumline.runtime.preflight import Sample
 from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of, status_after
-from drumline.runtime.service_memory import RECHECK_SECONDS, REFUSED_SECONDS, awaits, learn, recheck
+from drumline.runtime.service_memory import RECHECK_SECONDS, awaits, learn, recheck
 from drumline.runtime.service_observe import Beside, groups_of, observe
 from drumline.runtime.service_records import ServiceRecord
 from drumline.runtime.service_signals import ServiceSignals
@@ -143,7 +143,9 @@ class ServiceController:
             inference_pool=self._settings.inference_pool and self.kinds.served("inferencepools"),
         )
         signals = self.signals.of(record.meta.uid)
-        return observe(self.world, record, Beside(settings, self._admitter.answer, signals))
+        return observe(
+            self.world, record, Beside(settings, self._admitter.answer, signals, self._clocks.now())
+        )
 
     def _decide(self, observation: Observation) -> Plan:
         """The plan; an error of ours costs this service a while, is said once, and harms no other."""
@@ -220,17 +222,17 @@ class ServiceController:
 
     def _again(self, memory: ServiceMemory, plan: Plan, outcome: Outcome, *, decisive: bool) -> float | None:
         error = outcome.error
-        if error is None:
+        if error is None and not decisive:
             waits = [RECHECK_SECONDS] if memory.foreign else []
-            waits += [REFUSED_SECONDS] if memory.refused else []
+            waits += [max(0.0, no.until - self._clocks.now()) for no in memory.refused.values()]
             waits += [] if plan.requeue_after is None else [plan.requeue_after]
             return min(waits, default=None)
+        if error is None or decisive:
+            return 0.0
         if isinstance(error, NotFound):
             return CONFLICT_SECONDS  # the service itself went, as a rule
         if error.namespace_ends:
             return NAMESPACE_ENDS_SECONDS
-        if decisive:
-            return 0.0
         if isinstance(error, Conflict):
             return conflict_pause(memory.conflicts)
         raise error

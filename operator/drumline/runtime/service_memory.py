@@ -1,8 +1,9 @@
 """What the outcome of a plan means for the next observation of a service.
 
 A name that is taken is looked at again every few seconds, so that whoever gives it up ends the conflict. A pod that
-was refused for good, or whose name is taken, concerns one group: its next attempt has other names. A route that is
-refused holds up nothing else: it is left out, and tried again now and then. What was written counts once the mirror
+was refused for good, or whose name is taken, concerns one group: its next attempt has other names. A route that can't
+be written, for whatever reason, holds up nothing else: it is left out, and tried again ever later, a minute apart at
+most; what it leads to is left in place meanwhile. What was written counts once the mirror
 shows it: until then the service is not looked at, for some seconds at most.
 """
 
@@ -15,18 +16,19 @@ from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.plan import Plan
 from drumline.core.inference import names
 from drumline.runtime.controller import Clocks
-from drumline.runtime.errors import Conflict, NameConflict, NotFound, TerminalError
+from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, TerminalError
 from drumline.runtime.executor import Outcome
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.outcomes import applied, created_pod, deleted_uid, is_final
 from drumline.runtime.records import OwnedRecord, read_slice
 from drumline.runtime.service_records import ServiceRecord
-from drumline.runtime.service_world import CHILDREN, GATEWAY, Awaited, ServiceMemory, ServiceWorld
+from drumline.runtime.service_world import CHILDREN, GATEWAY, Awaited, Refused, ServiceMemory, ServiceWorld
 
 AWAIT_SECONDS: Final = 5.0
 RECHECK_SECONDS: Final = 10.0
 REFUSED_SECONDS: Final = 60.0
+BRIEFLY_SECONDS: Final = 2.0  # after the first failure that may have been the moment's
 _AWAITED: Final = frozenset({*CHILDREN, INFERENCE_ROLES, "controllerrevisions"})
 
 
@@ -48,8 +50,7 @@ def _shown(world: ServiceWorld, namespace: str, what: str, awaited: Awaited) -> 
 
 
 async def recheck(client: Client, record: ServiceRecord, memory: ServiceMemory, now: float) -> None:
-    """Forget names that were somebody else's and are not any more, and routes that were refused a while ago."""
-    memory.refused = {w: (at, y) for w, (at, y) in memory.refused.items() if now - at < REFUSED_SECONDS}
+    """Forget names that were somebody else's and are not any more."""
     for what, looked_at in list(memory.foreign.items()):
         if now - looked_at < RECHECK_SECONDS:
             continue
@@ -78,16 +79,34 @@ def learn(record: ServiceRecord, memory: ServiceMemory, plan: Plan, outcome: Out
     if isinstance(error, NameConflict) and refused is None:
         memory.foreign[error.object_name] = clocks.now()
         return True
-    if isinstance(error, TerminalError) and outcome.failed.partition("/")[0] in GATEWAY:
-        memory.refused[outcome.failed] = (clocks.now(), error.message)
+    if error is None:
+        return _taken_back(memory, clocks.now())
+    if outcome.failed.partition("/")[0] in GATEWAY and not error.namespace_ends:
+        _refuse(memory, outcome.failed, error, clocks.now())
         return True
-    final = error is not None and (isinstance(error, NameConflict) or is_final(error, memory.conflicts))
-    if error is None or refused is None or not final:
+    final = isinstance(error, NameConflict) or is_final(error, memory.conflicts)
+    if refused is None or not final:
         return False
     member = member_of(refused["metadata"]["labels"], record.meta.uid)
     if member is not None:
         memory.blocked[member.gang] = (member.attempt, f"{outcome.failed}: {error.message}")
     return member is not None
+
+
+def _refuse(memory: ServiceMemory, route: str, error: ApiError, now: float) -> None:
+    """Leave a route out for a while: at once for long if the answer is final."""
+    known = memory.refused.get(route)
+    pause = min(REFUSED_SECONDS, known.pause * 2) if known is not None else BRIEFLY_SECONDS
+    pause = REFUSED_SECONDS if isinstance(error, TerminalError) else pause
+    memory.refused[route] = Refused(error.message, pause, now + pause)
+
+
+def _taken_back(memory: ServiceMemory, now: float) -> bool:
+    """After a plan that succeeded: a route whose time had come is written now, or needed no more."""
+    left = {route: no for route, no in memory.refused.items() if not no.due(now)}
+    found = len(left) < len(memory.refused)
+    memory.refused = left
+    return found
 
 
 def _await(memory: ServiceMemory, what: str, awaited: Awaited) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from drumline.api.inference_status import GroupStatus
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
-from drumline.core.gang.types import Granted, Pod, Refusal
+from drumline.core.gang.types import Granted, Pod, Refusal, Taint
 from drumline.core.inference import names
 from drumline.core.inference.observation import Child, Observation, Revision, RoleChild, Settings
 from drumline.core.inference.render import read_revision
@@ -36,6 +36,7 @@ class Beside:
     settings: Settings
     answer: Callable[[str], Granted | Refusal | None] = lambda _gang: None  # of admission, by gang uid
     signals: Signals = field(default_factory=Signals)
+    now: float = 0.0  # Unix seconds
 
 
 def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Observation:
@@ -48,7 +49,7 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
     )
     groups = groups_of(record)
     answers = {gang: beside.answer(gang) for gang in groups}
-    lost, cordoned = _unfit(world, groups, pods)
+    lost, cordoned, tainted = _unfit(world, groups, pods)
     return Observation(
         service=record.meta,
         spec=record.spec,
@@ -67,11 +68,13 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
         admission={gang: answer for gang, answer in answers.items() if answer is not None},
         lost=lost,
         cordoned=cordoned,
+        tainted=tainted,
         priority=priority,
         pod_priority_class=pod_class or WORKER_PRIORITY_CLASS,
         blocked=_blocked(groups, memory),
         foreign=frozenset(memory.foreign),
-        refused={what: why for what, (_, why) in memory.refused.items()},
+        refused={what: no.why for what, no in memory.refused.items()},
+        withheld=frozenset(what for what, no in memory.refused.items() if not no.due(beside.now)),
         discovery=_discovery(world, record, memory),
         settings=beside.settings,
     )
@@ -93,17 +96,21 @@ def _pods(world: ServiceWorld, record: ServiceRecord) -> Pods:
 
 def _unfit(
     world: ServiceWorld, groups: Mapping[str, GroupStatus], pods: Pods
-) -> tuple[frozenset[str], frozenset[str]]:
-    """(lost, cordoned) of the nodes that its groups have, by placement or by where their pods are."""
+) -> tuple[frozenset[str], frozenset[str], dict[str, tuple[Taint, ...]]]:
+    """(lost, cordoned, tainted) of the nodes that its groups have, by placement or by where their pods are."""
     nodes = {n for g in groups.values() for n in g.nodes} | {p.node for ps in pods.values() for p in ps}
     lost, cordoned = set(), set()
+    tainted: dict[str, tuple[Taint, ...]] = {}
     for name in nodes - {""}:
         node = world.shared.nodes.store.get("", name)
         if node is None or not node.ready:
             lost.add(name)
-        elif node.unschedulable:
+            continue
+        if node.unschedulable:
             cordoned.add(name)
-    return frozenset(lost), frozenset(cordoned)
+        if kept_off := tuple(t for t in node.taints if t.effect != "PreferNoSchedule"):
+            tainted[name] = kept_off
+    return frozenset(lost), frozenset(cordoned), tainted
 
 
 def _revisions(world: ServiceWorld, service: ServiceRecord, memory: ServiceMemory) -> dict[str, Revision]:

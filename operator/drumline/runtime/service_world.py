@@ -42,6 +42,19 @@ class Awaited:
     gone: str = ""  # uid that is to be gone
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A route that could not be written."""
+
+    why: str
+    pause: float  # seconds before it is tried again
+    until: float  # Unix seconds: then
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to try again."""
+        return now >= self.until
+
+
 @dataclass(slots=True)
 class ServiceMemory:
     """What the operator remembers of one service beyond what the API shows. Lost at a restart, and not missed."""
@@ -50,7 +63,7 @@ class ServiceMemory:
     decided: InferenceServiceStatus | None = None  # as it was last decided, which the mirror may not show yet
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # gang → nodes reserved in memory
     blocked: dict[str, tuple[int, str]] = field(default_factory=dict)  # gang → attempt, a final no
-    refused: dict[str, tuple[float, str]] = field(default_factory=dict)  # route → when, and why
+    refused: dict[str, Refused] = field(default_factory=dict)  # by route, "httproutes/x"
     foreign: dict[str, float] = field(default_factory=dict)  # "services/x" → when it was looked at
     awaited: dict[str, Awaited] = field(default_factory=dict)  # by "services/x"
     revisions: dict[tuple[str, int], Revision | None] = field(default_factory=dict)  # by uid and number

@@ -203,7 +203,9 @@ class World:
             self.capacity.remove_node(old.name)
         self._listener.capacity_changed()
         unfit = new is None or not new.ready or new.unschedulable
-        if old is not None and (unfit or not old.ready or old.unschedulable):
+        if old is None:
+            return
+        if unfit or not old.ready or old.unschedulable or (new is not None and new.taints != old.taints):
             self._wake_gangs_on(old.name)
 
     def _wake_gangs_on(self, node: str) -> None:

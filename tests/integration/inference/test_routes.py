@@ -124,3 +124,54 @@ async def test_without_the_kinds_a_service_is_ready_all_the_same_and_says_what_i
     found = await services.ready("chat")
     routed = {c["type"]: c for c in found["status"]["conditions"]}["Routed"]
     assert routed["status"] == "False"
+
+
+def closed_webhook(namespace: str) -> Manifest:
+    """Asked about every route of a namespace, at an address where nobody listens: 500 is the answer to each write."""
+    rule = {
+        "operations": ["CREATE", "UPDATE"],
+        "apiGroups": [GATEWAY],
+        "apiVersions": ["v1"],
+        "resources": ["httproutes"],
+    }
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": namespace},
+        "webhooks": [
+            {
+                "name": "nobody.example.org",
+                "clientConfig": {"url": "https://127.0.0.1:9/"},
+                "rules": [rule],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "timeoutSeconds": 1,
+            }
+        ],
+    }
+
+
+async def test_a_route_that_cant_be_written_now_holds_up_no_group_and_is_written_later(
+    routed: Services,
+) -> None:
+    client, name = routed.lab.client, routed.lab.namespace
+    hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    await client.request("POST", hooks, body=closed_webhook(name))
+    try:
+        await routed.lab.nodes("1 hosts of h100 in blocks of 1")
+        await routed.apply(routed.service("chat", routing=ROUTING))
+        found = await routed.ready("chat")
+        said = {c["type"]: c for c in found["status"]["conditions"]}["Routed"]
+        assert (said["status"], said["reason"]) == ("False", "CreateRefused")
+        assert "httproutes/chat" in said["message"]
+        assert await routed.lab.list("httproutes") == []
+    finally:
+        await client.request("DELETE", f"{hooks}/{name}")
+    await appears(routed, "httproutes")
+    await routed.until(
+        "chat",
+        lambda s: {c["type"]: c["status"] for c in s["status"]["conditions"]}["Routed"] == "True",
+        "it is not said that the route is there",
+    )

@@ -11,10 +11,10 @@ from drumline.api.meta import ANNOTATION_DIGEST
 from drumline.core.gang.plan import Apply, Create, Delete, Plan
 from drumline.core.gang.types import Node, PodPhase
 from drumline.core.inference.render import owner_of, revision_manifest
-from drumline.runtime.errors import Invalid, NotFound
+from drumline.runtime.errors import NotFound
 from drumline.runtime.executor import Outcome
 from drumline.runtime.records import OwnedRecord, SliceRecord, read_owned
-from drumline.runtime.service_memory import AWAIT_SECONDS, REFUSED_SECONDS, awaits, learn, recheck
+from drumline.runtime.service_memory import AWAIT_SECONDS, awaits, learn, recheck
 from drumline.runtime.service_records import RoleRecord
 from tests.unit.core.inference import services
 from tests.unit.core.inference.services import NOW, UID
@@ -178,18 +178,6 @@ async def test_a_service_waits_for_the_mirror_to_show_what_was_written(lab):
     learn(record, lab.memory, plan, Outcome(created=["services/never"]), lab.controller._clocks)
     assert waits()
     assert not waits(AWAIT_SECONDS + 1)
-
-
-async def test_a_refused_route_is_left_out_for_a_while(lab):
-    record, plan = lab.sees(services.service()), Plan()
-    error = Invalid("hostnames[0]: Invalid value", status=422)
-    outcome = Outcome(failed="httproutes/chat", error=error)
-    assert learn(record, lab.memory, plan, outcome, lab.controller._clocks)
-    assert observed(lab, services.service()).refused == {"httproutes/chat": "hostnames[0]: Invalid value"}
-    await recheck(lab.controller._client, record, lab.memory, NOW + REFUSED_SECONDS)
-    assert observed(lab, services.service()).refused == {}
-    of_a_service = Outcome(failed="services/chat", error=error)
-    assert not learn(record, lab.memory, plan, of_a_service, lab.controller._clocks)
 
 
 async def test_a_name_that_was_somebody_elses_is_looked_at_again(lab):

@@ -71,7 +71,11 @@ def _requirement(raw: Raw, *, is_field: bool) -> Requirement:
 
 def _toleration(raw: Raw) -> Toleration:
     return Toleration(
-        raw.get("key") or "", raw.get("operator") or "Equal", raw.get("value") or "", raw.get("effect") or ""
+        raw.get("key") or "",
+        raw.get("operator") or "Equal",
+        raw.get("value") or "",
+        raw.get("effect") or "",
+        raw.get("tolerationSeconds"),
     )
 
 

@@ -35,6 +35,7 @@ class Toleration:
     operator: str = "Equal"
     value: str = ""
     effect: str = ""  # empty = every effect
+    seconds: float | None = None  # how long a NoExecute taint is borne; None = for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,11 @@ class GangRequest:
     preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
     near: tuple[str, ...] = ()  # nodes of others that it would like to share a domain with …
     near_level: str = ""  # … of this level
-    spares: int = 0  # workers' places, of an atomic_pool gang pools, to hold beside it as far as there is room
+    min_slices: int = 0  # an elastic gang begins with as few of its slices; 0 = with all or none …
+    patient_until: float = 0.0  # … but waits for all of them until then
+    spares: int = (
+        0  # workers' places, of an atomic_pool gang pools, to hold beside it as far as there is room
+    )
 
     @property
     def workers(self) -> int:
@@ -272,3 +277,4 @@ class Granted:
     """Admission's yes: capacity for this placement is reserved in memory for this gang."""
 
     placement: Placement
+    slices: int = 0  # of an elastic gang; 0 = as many as it asked for

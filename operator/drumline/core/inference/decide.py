@@ -89,11 +89,13 @@ def _plan(view: View) -> Plan:
 
 
 def _is_hopeless(view: View, action: Action) -> bool:
-    """Whether an action would write what can't be written: a name that is somebody else's, a route that is refused.
+    """Whether an action would write what can't be written: a name that is somebody else's, a route that was refused just now.
 
     Pods have their own way to fail.
     """
-    cannot = view.obs.foreign | view.obs.refused.keys()
-    if not cannot or not isinstance(action, Create | Apply) or action.resource == "pods":
+    if action.resource == "pods" or not (view.obs.foreign or view.obs.withheld):
         return False
-    return f"{action.resource}/{action.manifest['metadata']['name']}" in cannot
+    if isinstance(action, Create | Apply):
+        name = action.manifest["metadata"]["name"]
+        return f"{action.resource}/{name}" in view.obs.foreign | view.obs.withheld
+    return f"{action.resource}/{action.name}" in view.obs.withheld

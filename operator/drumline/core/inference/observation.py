@@ -12,7 +12,7 @@ from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery
 from drumline.core.gang.meta import ObjectMeta
-from drumline.core.gang.types import Granted, Pod, Refusal
+from drumline.core.gang.types import Granted, Pod, Refusal, Taint
 from drumline.core.inference.signals import Signals
 
 
@@ -82,12 +82,16 @@ class Observation:
     )  # by gang uid; absent = not decided
     lost: frozenset[str] = frozenset()  # nodes of groups that are gone or not ready
     cordoned: frozenset[str] = frozenset()  # nodes of groups that are unschedulable: being drained
+    tainted: Mapping[str, tuple[Taint, ...]] = field(
+        default_factory=dict
+    )  # nodes of groups that have taints → those that keep pods off
     priority: int | None = 0  # of the priority class; None = there is no such class
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
     blocked: Mapping[str, str] = field(default_factory=dict)  # gang uid → a final no to creating its pods
     foreign: frozenset[str] = frozenset()  # names we would use that are somebody else's ("services/x")
     refused: Mapping[str, str] = field(
         default_factory=dict
-    )  # routes that the API server lately refused ("httproutes/x") → why; nothing else waits for them
+    )  # routes that could not be written last time ("httproutes/x") → why; nothing else waits for them
+    withheld: frozenset[str] = frozenset()  # those of them that are not to be tried again yet
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
     settings: Settings = field(default_factory=Settings)

@@ -8,7 +8,7 @@ and those of the target that have counterparts in all roles (see `lockstep`).
    service is replaced as a whole, and a revision that was itself replaced halfway is not waited for.
 2. Old groups in service beyond `old` go while usable groups ≥ desired − maxUnavailable remain.
 3. New groups in service beyond `new` (scale-down) go while desired − maxUnavailable remain in service.
-4. Groups on cordoned nodes go as soon as others suffice, or when they waited too long.
+4. Groups on nodes that are being emptied go as soon as others suffice, or when they waited too long.
 5. Groups are created up to `new` and `old`, at most to desired + maxSurge in all. What drains does not count.
 
 A role that is not in the target revision stays, but for its groups that are out of service anyway, until every role of
@@ -44,7 +44,7 @@ class Unit:
     revision: str
     standing: Standing
     load: float = 0.0  # requests in flight
-    evacuating: bool = False  # a node of it is cordoned
+    evacuating: bool = False  # a node of it is being emptied
     overdue: bool = False  # and it has waited for its replacement long enough
 
 

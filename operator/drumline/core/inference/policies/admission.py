@@ -26,6 +26,7 @@ from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.core.inference import variants
 from drumline.core.inference.groups import begun, every, finish, live
+from drumline.core.inference.leaving import barred
 from drumline.core.inference.neighbours import near
 from drumline.core.inference.render import group_request, group_shape
 from drumline.core.inference.scale import desired
@@ -102,7 +103,7 @@ def _considered(view: View, role: str, group: GroupStatus, size: int) -> View:
 def _keeps_nodes(view: View, role: str, group: GroupStatus, size: int) -> bool:
     """Whether a group that rests may begin where it was. Once it has asked for a place only a grant counts."""
     granted = isinstance(view.obs.admission.get(view.uid_of(role, group.id)), Granted)
-    well = not _avoided(view, group).intersection(group.nodes)
+    well = not (_avoided(view, group).intersection(group.nodes) or barred(view, role, group))
     return group.phase is GroupPhase.BACKOFF and len(group.nodes) == size and well and not granted
 
 

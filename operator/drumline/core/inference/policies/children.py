@@ -6,7 +6,7 @@ it has groups; the Services by which groups of one revision meet, while there is
 the current revision, which gets the requests until the new one can take them.
 
 Weights of a canary apply only while both sides have a group in service. Their Services stay as long as the spec speaks
-of a canary, so that a Gateway that is slow to hear never sends to one that is gone.
+of a canary, so that a Gateway that is slow to hear never sends to one that is gone. For the same reason no Service goes while a route can't be written.
 """
 
 from __future__ import annotations
@@ -167,12 +167,13 @@ def _routed(view: View) -> View:
 
 
 def _unneeded(view: View, wanted: set[str]) -> View:
+    stays = "services/" if view.obs.refused else None
     namespace = view.obs.service.namespace
     return view.act(
         *(
             Delete(_resource(key), namespace, key.partition("/")[2], child.uid)
             for key, child in sorted(view.obs.children.items())
-            if child.ours and key not in wanted
+            if child.ours and key not in wanted and not (stays and key.startswith(stays))
         )
     )
 

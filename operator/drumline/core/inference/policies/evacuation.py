@@ -1,4 +1,4 @@
-"""A group on a cordoned node is to be replaced: when that was first seen is put on record.
+"""A group on a node that is being emptied (see `leaving`) is to be replaced: when that was first seen is on record.
 
 The planner makes room for another group first and then takes this one out of service; after
 `Settings.evacuate_seconds` it does so in any case. A node that is gone is the failure policy's business.
@@ -10,6 +10,7 @@ from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.inference.groups import every
+from drumline.core.inference.leaving import leaving
 from drumline.core.inference.view import View, is_going
 
 
@@ -18,9 +19,9 @@ def evacuation(view: View) -> View:
     for role, group in every(view):
         if is_going(group):
             continue
-        hit = _nodes(view, role, group) & (view.obs.cordoned - view.obs.lost)
+        hit = leaving(view, role, group)
         if hit and group.evacuating_since is None:
-            view = _begin(view, role, group, min(hit))
+            view = _begin(view, role, group, *min(hit.items()))
         elif hit:
             left = view.obs.settings.evacuate_seconds - (view.now - unix(group.evacuating_since))
             view = view.again_in(left if left > 0 else None)
@@ -29,14 +30,8 @@ def evacuation(view: View) -> View:
     return view
 
 
-def _begin(view: View, role: str, group: GroupStatus, node: str) -> View:
+def _begin(view: View, role: str, group: GroupStatus, node: str, why: str) -> View:
     view = view.put(role, group.model_copy(update={"evacuating_since": rfc3339_millis(view.now)}))
     view = view.again_in(view.obs.settings.evacuate_seconds)
-    text = f"group {group.id} of role {role}: node {node} is cordoned; another group takes its place first"
+    text = f"group {group.id} of role {role}: node {node} {why}; another group takes its place first"
     return view.event("Normal", Reason.EVACUATING, text)
-
-
-def _nodes(view: View, role: str, group: GroupStatus) -> frozenset[str]:
-    """Where the group was placed, and, unpinned, where its pods are."""
-    pods = view.pods(role, group).values()
-    return frozenset({*group.nodes, *(p.node for p in pods if not p.terminal)} - {""})

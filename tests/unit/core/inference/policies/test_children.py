@@ -252,7 +252,8 @@ def test_a_pool_stands_where_it_is_asked_for() -> None:
 
 def test_a_route_that_is_refused_holds_up_nothing_else_and_is_said_once() -> None:
     raw = services.spec(services.role(), routing=GATEWAY)
-    observation = replace(services.service(raw, settings=BOTH), refused={"httproutes/chat": "no such host"})
+    no = {"httproutes/chat": "no such host"}
+    observation = replace(services.service(raw, settings=BOTH), refused=no, withheld=frozenset(no))
     plan = decide(observation, services.NOW)
     written = {
         (a.resource, a.manifest["metadata"]["name"]) for s in plan.actions for a in s if isinstance(a, Apply)
@@ -262,9 +263,34 @@ def test_a_route_that_is_refused_holds_up_nothing_else_and_is_said_once() -> Non
     view = run(observation)
     assert services.reason(view.status, ServiceCondition.ROUTED) == ("False", "CreateRefused")
     assert [e.message for e in view.events] == ["the API server refuses httproutes/chat: no such host"]
-    assert run(replace(observation, status=view.status)).events == ()
+    due = replace(observation, status=view.status, withheld=frozenset())
+    assert run(due).events == ()
+    assert "httproutes/chat" in applied(run(due))
+    assert services.reason(run(due).status, ServiceCondition.ROUTED) == ("False", "CreateRefused")
     again = run(replace(observation, status=view.status, refused={}))
     assert services.reason(again.status, ServiceCondition.ROUTED) == ("True", "RoutesApplied")
+
+
+def test_what_a_route_may_still_lead_to_stays_while_the_route_cant_be_written() -> None:
+    found = canary(record=RolloutStatus(phase=RolloutPhase.ROLLING, revision=NEW, promoted=NEW))
+    plain = found.spec.model_copy(update={"rollout": found.spec.rollout.model_copy(update={"canary": None})})
+    sides = {f"services/chat-{side}": Child(side, "digest") for side in ("stable", "canary")}
+    over = replace(found, spec=plain, children=sides)
+    assert {"services/chat-stable", "services/chat-canary"} <= set(removed(run(over)))
+    no = {"httproutes/chat": "a webhook does not answer"}
+    assert removed(run(replace(over, refused=no))) == []
+
+
+def test_a_route_that_cant_be_deleted_is_left_out_too() -> None:
+    raw = services.spec(services.role(), routing={})
+    observation = services.service(raw, settings=BOTH, children={"httproutes/chat": Child("u", "old")})
+    deletes = {
+        a.resource for s in decide(observation, services.NOW).actions for a in s if isinstance(a, Delete)
+    }
+    assert deletes == {"httproutes"}
+    no = {"httproutes/chat": "a webhook does not answer"}
+    held = replace(observation, refused=no, withheld=frozenset(no))
+    assert not any(isinstance(a, Delete) for s in decide(held, services.NOW).actions for a in s)
 
 
 def test_without_the_kinds_nothing_breaks_and_it_is_said_once() -> None:
