@@ -85,6 +85,31 @@ def get(access: Access, kind: str, namespace: str, name: str) -> Manifest:
     return asyncio.run(_read(access, kind, namespace, name))[0]
 
 
+def list_each(access: Access, resources: Mapping[str, str]) -> dict[str, list[Manifest]]:
+    """Objects of several resources, in all namespaces, by resource; the values are label selectors. ClusterError."""
+    return asyncio.run(_read_each(access, resources))
+
+
+async def _read_each(access: Access, resources: Mapping[str, str]) -> dict[str, list[Manifest]]:
+    # what follows takes half a second to import, and reading a file needs none of it
+    from drumline.runtime.errors import DrumlineError, Forbidden  # noqa: PLC0415
+    from drumline.runtime.http_paths import resource_path  # noqa: PLC0415
+    from drumline.runtime.kube import connect  # noqa: PLC0415
+
+    try:
+        async with await connect(
+            access.kubeconfig or None, access.context, attempts=CONNECT_ATTEMPTS
+        ) as client:
+            return {
+                resource: await _list(client, resource_path(resource), selector)
+                for resource, selector in resources.items()
+            }
+    except Forbidden as error:
+        raise RefusedError(str(error)) from error
+    except DrumlineError as error:
+        raise ClusterError(str(error)) from error
+
+
 async def _read(access: Access, kind: str, namespace: str, name: str) -> list[Manifest]:
     # what follows takes half a second to import, and reading a file needs none of it
     from drumline.runtime.errors import DrumlineError, Forbidden, NotFound  # noqa: PLC0415
@@ -108,13 +133,14 @@ async def _read(access: Access, kind: str, namespace: str, name: str) -> list[Ma
     return [{**item, "kind": kind} for item in found]
 
 
-async def _list(client: Any, path: str) -> list[Manifest]:
+async def _list(client: Any, path: str, selector: str = "") -> list[Manifest]:
     found: list[Manifest] = []
-    params: dict[str, Any] = {"limit": PAGE}
+    chosen = {"labelSelector": selector} if selector else {}
+    params: dict[str, Any] = {"limit": PAGE, **chosen}
     while True:
         page = await client.request("GET", path, params=params)
         found += page.get("items") or ()
         token = page["metadata"].get("continue")
         if not token:
             return found
-        params = {"limit": PAGE, "continue": token}
+        params = {"limit": PAGE, "continue": token, **chosen}

@@ -1,0 +1,55 @@
+"""``kubectl drumline capacity``: the cluster's accelerators by topology, and what each does.
+
+Exit codes: 0 shown, 1 the cluster can't be reached or refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import Final
+
+from drumline.api.catalog import Catalog
+from drumline.cli import cluster, manifests
+from drumline.cli.capacity_text import drawn
+from drumline.cli.capacity_view import WANTED, capacity_of, raw
+from drumline.cli.terminal import terminal_of
+
+OK: Final = 0
+UNREACHABLE: Final = 1
+EVERY_LEVEL: Final = 64
+
+HELP: Final = "draw the tree of accelerators: used, reserved, broken, free"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments of the subcommand."""
+    parser.add_argument("-t", "--type", metavar="TYPE", help="only this accelerator type")
+    parser.add_argument("--nodes", action="store_true", help="down to each node, with who holds it")
+    parser.add_argument("--depth", type=_depth, metavar="N", help="at most so many levels below a type")
+    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
+    parser.add_argument("--context", help="default: the kubeconfig's current context")
+    parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
+    parser.set_defaults(action=run)
+
+
+def run(args: Namespace) -> int:
+    """Read and show; the exit code."""
+    try:
+        found = cluster.list_each(cluster.access_of(args), WANTED)
+    except cluster.ClusterError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return UNREACHABLE
+    trees = [t for t in capacity_of(found, Catalog.default()) if args.type in (None, t.name)]
+    depth = args.depth if args.depth is not None else EVERY_LEVEL if args.nodes else None
+    if args.output == "text":
+        sys.stdout.write(drawn(trees, terminal_of(sys.stdout), depth))
+    else:
+        sys.stdout.write(manifests.dump({"accelerators": raw(trees, depth)}, args.output))
+    return OK
+
+
+def _depth(text: str) -> int:
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"given {text!r}; allowed: a number of levels, 0 or more")
+    return int(text)

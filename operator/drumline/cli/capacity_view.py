@@ -1,0 +1,104 @@
+"""From the objects of a cluster to its tree of accelerators."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, repeat
+from typing import Any, Final
+
+from drumline.api.catalog import Catalog
+from drumline.api.meta import APP_MANAGED_BY, TRAINING_JOBS
+from drumline.api.shape import resolve_shape
+from drumline.api.validation import parse_spec
+from drumline.cli.manifests import Manifest
+from drumline.core.gang.capacity_tree import Domain, Hold, forest
+from drumline.core.gang.projection import project_node, project_pod
+from drumline.core.gang.revision import decode
+
+REVISIONS: Final = "controllerrevisions"
+WANTED: Final[Mapping[str, str]] = {
+    "nodes": "",
+    "pods": "",
+    TRAINING_JOBS: "",
+    REVISIONS: f"{APP_MANAGED_BY}=drumline",
+}
+
+
+def capacity_of(found: Mapping[str, list[Manifest]], catalog: Catalog) -> tuple[Domain, ...]:
+    """The trees of a cluster whose objects these are, by resource (`WANTED`)."""
+    return forest(
+        [project_node(n) for n in found["nodes"]],
+        [project_pod(p) for p in found["pods"]],
+        _holds(found[TRAINING_JOBS], found[REVISIONS], catalog),
+        catalog,
+    )
+
+
+def _holds(jobs: Iterable[Manifest], revisions: Iterable[Manifest], catalog: Catalog) -> Iterator[Hold]:
+    """What the placements of jobs reserve; a job that can't be read holds nothing that can be told."""
+    known: dict[str, list[Manifest]] = {}
+    for revision in revisions:
+        owners = revision["metadata"].get("ownerReferences") or ()
+        for owner in owners:
+            known.setdefault(owner.get("uid", ""), []).append(revision)
+    for job in jobs:
+        metadata = job["metadata"]
+        nodes = _placed(job, known.get(metadata["uid"], ()))
+        chips = Counter(dict[str, int]())
+        for node, count in zip(nodes, _chips(job, catalog), strict=False):
+            if node and count:
+                chips[node] += count
+        if chips:
+            yield Hold(metadata["uid"], f"{metadata['namespace']}/{metadata['name']}", chips)
+
+
+def _placed(job: Manifest, revisions: Iterable[Manifest]) -> tuple[str, ...]:
+    """The nodes of the placement that the job's status names, by pod index."""
+    written = (job.get("status") or {}).get("placement") or {}
+    name = written.get("revision", "")
+    own = [r for r in revisions if _is_part(r["metadata"]["name"], name)]
+    if not name or len(own) < written.get("chunks", 1):
+        return ()
+    return decode(own).nodes
+
+
+def _is_part(revision: str, name: str) -> bool:
+    return revision == name or revision.startswith(f"{name}-c")
+
+
+def _chips(job: Manifest, catalog: Catalog) -> Iterator[int]:
+    """Accelerators by pod index: workers, helpers, which have none, then spare places without end."""
+    spec, errors = parse_spec(job.get("spec"))
+    if spec is None or errors or spec.accelerator.type not in catalog:
+        return iter(())
+    shape = resolve_shape(spec, catalog)
+    slices = (job.get("status") or {}).get("slices") or shape.slices
+    helpers = sum(h.replicas for h in spec.helpers)
+    chips = shape.chips_per_worker
+    return chain(repeat(chips, slices * shape.workers_per_slice), repeat(0, helpers), repeat(chips))
+
+
+def raw(trees: Iterable[Domain], depth: int | None) -> list[dict[str, Any]]:
+    """The trees as data, in names of the wire; `depth` levels below a type, all for None."""
+    return [_raw(tree, depth) for tree in trees]
+
+
+def _raw(domain: Domain, depth: int | None) -> dict[str, Any]:
+    chips = domain.chips
+    counts = {"used": chips.used, "reserved": chips.reserved, "broken": chips.broken, "free": chips.free}
+    found: dict[str, Any] = {
+        "level": domain.level or "type",
+        "name": domain.name,
+        "chips": {"total": chips.total, **counts},
+        "nodes": domain.nodes,
+        "freeNodes": domain.free_nodes,
+    }
+    if domain.holders:
+        found["holders"] = list(domain.holders)
+    if domain.note:
+        found["note"] = domain.note
+    if domain.children and depth != 0:
+        below = None if depth is None else depth - 1
+        found["children"] = [_raw(child, below) for child in domain.children]
+    return found

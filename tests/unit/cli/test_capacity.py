@@ -1,0 +1,103 @@
+"""`kubectl drumline capacity`: what is read, and how it is drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drumline.api.catalog import Catalog
+from drumline.cli.capacity_text import drawn
+from drumline.cli.capacity_view import capacity_of, raw
+from drumline.cli.main import parser
+from drumline.cli.terminal import Terminal
+from drumline.core.gang.names import Owner
+from drumline.core.gang.revision import encode, revision_name
+from drumline.core.gang.types import Placement
+
+CATALOG = Catalog.default()
+H100 = CATALOG["nvidia-h100-80gb"]
+BLOCK = "cloud.google.com/gce-topology-block"
+
+
+def node(name: str, block: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "labels": {**H100.node_labels, BLOCK: block}},
+        "status": {
+            "allocatable": {H100.resource: "8", "cpu": "64"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+def job(**status: Any) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"name": "train", "image": "example.org/train:1"}]}}
+    accelerator = {"type": "nvidia-h100-80gb", "chipsPerWorker": 8}
+    return {
+        "metadata": {"name": "train", "namespace": "team", "uid": "u"},
+        "spec": {"accelerator": accelerator, "workersPerSlice": 2, "template": template},
+        "status": status,
+    }
+
+
+def cluster(*nodes: dict[str, Any], placed: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    owner = Owner("drumline.dev/v1alpha1", "TrainingJob", "team", "train", "u")
+    revisions = list(encode(owner, 1, Placement(placed), "hash")) if placed else []
+    name = revision_name("train", 1)
+    its = {"placement": {"revision": name, "hash": "h", "pods": len(placed)}} if placed else {}
+    return {
+        "nodes": list(nodes),
+        "pods": [],
+        "trainingjobs": [job(**its)],
+        "controllerrevisions": revisions,
+    }
+
+
+NODES = (node("n-0", "a"), node("n-1", "a"), node("n-2", "b"))
+
+
+def test_a_placement_without_pods_is_reserved() -> None:
+    (tree,) = capacity_of(cluster(*NODES, placed=("n-0", "n-2")), CATALOG)
+    assert (tree.chips.reserved, tree.chips.free) == (16, 8)
+    (found,) = raw([tree], 1)
+    assert found["chips"] == {"total": 24, "used": 0, "reserved": 16, "broken": 0, "free": 8}
+    assert [child["name"] for child in found["children"]] == ["a", "b"]
+    assert all("children" not in child for child in found["children"])
+
+
+def test_spare_places_behind_the_workers_are_held_too() -> None:
+    (tree,) = capacity_of(cluster(*NODES, placed=("n-0", "n-1", "n-2")), CATALOG)
+    assert tree.chips.reserved == 24
+
+
+def test_a_job_that_cannot_be_read_holds_nothing_that_can_be_told() -> None:
+    found = cluster(*NODES, placed=("n-0", "n-1"))
+    found["trainingjobs"][0]["spec"]["accelerator"] = {"type": "of-tomorrow"}
+    assert capacity_of(found, CATALOG)[0].chips.free == 24
+    assert capacity_of({**cluster(*NODES, placed=("n-0",)), "controllerrevisions": []}, CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("depth", "names"),
+    [
+        (None, ["nvidia-h100-80gb", "|- block a", "`- block b"]),
+        (0, ["nvidia-h100-80gb"]),
+        (9, ["nvidia-h100-80gb", "|- block a", "|  |- n-0", "|  `- n-1", "`- block b", "   `- n-2"]),
+    ],
+)
+def test_the_tree_is_drawn_to_a_depth(depth: int | None, names: list[str]) -> None:
+    text = drawn(capacity_of(cluster(*NODES), CATALOG), Terminal(), depth)
+    width = max(map(len, names))
+    drawing = text.splitlines()[1 : text.splitlines().index("")]
+    assert [line[:width].rstrip() for line in drawing] == names
+
+
+def test_without_accelerators_it_says_so() -> None:
+    assert drawn((), Terminal(), None) == "no node has an accelerator of the catalogue\n"
+
+
+def test_a_depth_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parser().parse_args(["capacity", "--depth", "2"]).depth == 2
+    with pytest.raises(SystemExit):
+        parser().parse_args(["capacity", "--depth", "-1"])
+    assert "given '-1'; allowed: a number of levels, 0 or more" in capsys.readouterr().err
