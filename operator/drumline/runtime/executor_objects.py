@@ -88,6 +88,7 @@ class Objects:
         # may still have to show it
         if not created and self._shown(*_name(action.manifest)):
             self._expectations.met(token)
+        self._expectations.answered(token)
         return created
 
     async def delete(self, owner: Owner, action: Delete) -> bool:
@@ -103,6 +104,7 @@ class Objects:
             raise
         if not done:
             self._expectations.met(token)
+        self._expectations.answered(token)
         return done
 
     async def delete_owner(self, owner: Owner) -> bool:

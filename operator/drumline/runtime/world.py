@@ -126,7 +126,12 @@ class World:
             client, resource_path("nodes"), project_node, self._on_node, store=Store[Node]()
         )
         self.pods = Reflector(
-            client, resource_path("pods"), self._pod, self._on_pod, store=Store[Pod]({"job": _job_of})
+            client,
+            resource_path("pods"),
+            self._pod,
+            self._on_pod,
+            store=Store[Pod]({"job": _job_of}),
+            listing=expectations.listing,
         )
         self.priorities = Reflector(
             client,

@@ -96,3 +96,44 @@ def test_forgotten_owner_has_nothing_open(expectations) -> None:
     assert expectations.pending("job") == 0
     assert not expectations.behind("job", "9")
     expectations.pod_changed(None, POD)
+
+
+def test_a_later_list_meets_what_the_server_had_carried_out(expectations) -> None:
+    made, gone = creation("pods", "ns", "a"), deletion("uid")
+    for token in (made, gone):
+        expectations.expect("job", token)
+        expectations.answered(token)
+    listed = expectations.listing()
+    assert expectations.pending("job") == 2
+    listed()
+    assert expectations.pending("job") == 0
+
+
+def test_a_list_says_nothing_of_what_was_answered_after_it_had_begun(expectations) -> None:
+    token = creation("pods", "ns", "a")
+    expectations.expect("job", token)
+    listed = expectations.listing()
+    expectations.answered(token)
+    listed()
+    assert expectations.pending("job") == 1
+
+
+def test_a_list_says_nothing_of_what_was_expected_anew_since(expectations, clock) -> None:
+    token = creation("pods", "ns", "a")
+    expectations.expect("job", token)
+    expectations.answered(token)
+    listed = expectations.listing()
+    clock.now += 1
+    expectations.expect("job", token)
+    expectations.answered(token)
+    listed()
+    assert expectations.pending("job") == 1
+
+
+def test_what_was_seen_meanwhile_is_not_answered_any_more(expectations) -> None:
+    token = creation("pods", "ns", "a")
+    expectations.expect("job", token)
+    expectations.met(token)
+    expectations.answered(token)
+    expectations.listing()()
+    assert expectations.pending("job") == 0
