@@ -127,6 +127,7 @@ class Straggler(StatusModel):
 
     lane: str = Field(max_length=32, description="<slice>-<worker>.")
     median_ms: int = Field(description="Median of what it takes.")
+    since: Time | None = Field(default=None, description="Since when it is.")
 
 
 class GoodputStatus(StatusModel):

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Final
 
-from drumline.api.status import AttemptStatus
+from drumline.api.status import AttemptStatus, Avoidance
 from drumline.cli import goodput_words as words
 from drumline.cli.goodput_text import ASCII
 from drumline.cli.terminal import Terminal, table
@@ -14,6 +14,12 @@ from drumline.cli.why_view import BudgetView, WhyView, last_lines, ran_seconds, 
 
 _INDENT: Final = "  "
 _LINES: Final = 6  # of what a container said last, for each attempt
+_NODES: Final = 8
+_AVOIDED: Final = {
+    Avoidance.IF_POSSIBLE: "while another is free",
+    Avoidance.IF_EVER_POSSIBLE: "unless nothing else could ever do",
+    Avoidance.ALWAYS: "always",
+}
 _TOLD: Final = 3  # attempts told at length; a screen has an end
 
 
@@ -68,6 +74,8 @@ def _stories(view: WhyView, terminal: Terminal) -> Iterator[str]:
             yield f"Way back to attempt {attempt.label}: {words.recovery(attempt)}"
         if attempt.message:
             yield from _wrapped(f"Attempt {attempt.label}: {summary(attempt)}", terminal)
+            if attempt.slow_nodes:
+                yield f"{_INDENT}its workers on {', '.join(attempt.slow_nodes)} held up the others for long"
             yield from (f"{_INDENT}| {_cut(line, terminal)}" for line in last_lines(attempt)[-_LINES:])
 
 
@@ -85,8 +93,11 @@ def _allowed(budget: BudgetView) -> tuple[str, str]:
 
 def _avoided(view: WhyView) -> Iterator[str]:
     if view.status.excluded_nodes:
-        nodes = (f"{n.name} until {n.until}" for n in view.status.excluded_nodes)
-        yield f"Nodes avoided: {', '.join(nodes)}"
+        rows = [
+            [f"{_INDENT}{n.name}", n.cause or "-", _AVOIDED[n.avoid], n.until]
+            for n in view.status.excluded_nodes[-_NODES:]
+        ]
+        yield from table(["NODE AVOIDED", "CAUSE", "HOW", "UNTIL"], rows)
 
 
 def _events(view: WhyView, terminal: Terminal) -> Iterator[str]:

@@ -18,8 +18,9 @@ from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
 from drumline.core.gang.plan import Event, Plan
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import GangRequest, Granted
+from drumline.core.gang.types import GangRequest, Granted, Placement, Refusal
 from drumline.core.training.decide import decide
+from drumline.core.training.exclusions import given_up
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.rendering import prepared
@@ -47,7 +48,7 @@ from drumline.runtime.outcomes import (
 from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
 from drumline.runtime.workqueue import WorkQueue
-from drumline.runtime.world import JobMemory, World
+from drumline.runtime.world import World
 
 Key = tuple[str, str]
 Clock = Callable[[], float]
@@ -123,6 +124,7 @@ class Controller:
         for reflector in self.world.reflectors[:-1]:
             self._tasks.append(asyncio.create_task(reflector.run()))
         await asyncio.gather(*(r.synced.wait() for r in self.world.reflectors[:-1]))
+        self._tasks += [asyncio.create_task(r.run()) for r in self.world.pod_events.reflectors]
         self._tasks.append(asyncio.create_task(self.world.jobs.run()))
         await self.world.jobs.synced.wait()
 
@@ -221,6 +223,9 @@ class Controller:
     def _ask(self, uid: str, plan: Plan) -> None:
         """Join the admission queue, or leave it; a grant that nobody takes up is given back."""
         if plan.waiting is not None:
+            if self.admitter.granted(uid):  # to what it does not want any more
+                self._release(uid)
+                self.world.remember(uid).held = ""
             self.admitter.want(plan.waiting)
         elif not plan.begins:
             if self.admitter.granted(uid):
@@ -259,7 +264,8 @@ class Controller:
         if plan.begins:
             placement = decode([c.manifest for c in plan.prepare])
             memory.placement = (plan.prepare[0].manifest["metadata"]["name"], placement)
-            if self.admitter.answer(uid) == Granted(placement):
+            answer = self.admitter.answer(uid)
+            if isinstance(answer, Granted) and answer.placement == placement:
                 memory.held = memory.placement[0]
             self.admitter.drop(uid)
             memory.counted_at = self._now()
@@ -300,14 +306,23 @@ class Controller:
             if memory.held and not self.admitter.granted(uid):
                 self._release(uid)
                 memory.held = ""
-        elif memory.held != written.revision and not self.admitter.granted(uid):
-            self._reserve(observation, written.revision, memory)
+        elif not self.admitter.granted(uid):
+            refused = isinstance(observation.admission, Refusal)
+            lost = given_up(observation.status, refused=refused)
+            held = " ".join((written.revision, *sorted(lost)))
+            if memory.held != held:
+                self._reserve(observation, lost, held)
 
-    def _reserve(self, observation: Observation, revision: str, memory: JobMemory) -> None:
-        if observation.placement is not None and observation.spec is not None:
-            request = request_of(View(observation, self._now(), observation.status))
-            self.world.capacity.reserve(request, observation.placement)
-            memory.held = revision
+    def _reserve(self, observation: Observation, lost: frozenset[str], held: str) -> None:
+        """Hold the placement's nodes, but for those that were given up."""
+        if observation.placement is None or observation.spec is None:
+            return
+        nodes = tuple("" if node in lost else node for node in observation.placement.nodes)
+        request = request_of(View(observation, self._now(), observation.status))
+        self.world.capacity.reserve(request, Placement(nodes))
+        self.world.remember(request.uid).held = held
+        if lost:
+            self.capacity_changed()
 
     def _hold_at_start(self, record: JobRecord) -> None:
         """After a restart of the operator memory starts empty; one odd job keeps no other from its nodes."""

@@ -72,6 +72,8 @@ FULL: dict[str, Any] = {
         "maxRestarts": 3,
         "backoff": {"initialSeconds": 1, "maxSeconds": 60},
         "hang": {"floorSeconds": 60, "factor": 5, "action": "Report"},
+        "terminationDeadlineSeconds": 30,
+        "forceDelete": "Always",
     },
     "checkpoint": {
         "path": "/ckpt",

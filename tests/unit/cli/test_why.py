@@ -50,6 +50,7 @@ ATTEMPTS: list[dict[str, Any]] = [
         "rank": 3,
         "exitCode": 137,
         "message": "OutOfMemory: container train exited with 137",
+        "slowNodes": ["gpu-9"],
         "lastLines": "line one\nRuntimeError: × no more",
         "recovery": [{"phase": "draining", "ms": 1200}, {"phase": "total", "ms": 161_200}],
     },
@@ -70,7 +71,9 @@ def job(name: str = "llama", conditions: Any = None, **status: Any) -> dict[str,
         "restartCount": 2,
         "nextAttemptAt": f"{DAY}10:14:20Z",
         "placement": {"revision": "r", "hash": "h", "pods": 4},
-        "excludedNodes": [{"name": "gpu-7", "until": f"{DAY}11:13:00Z"}],
+        "excludedNodes": [
+            {"name": "gpu-7", "until": f"{DAY}11:13:00Z", "cause": "DeviceFault", "avoid": "Always"}
+        ],
         "conditions": conditions or [condition("Restarting", "True", "GangRestarting", "it failed")],
     }
     return {
@@ -117,7 +120,8 @@ def test_one_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "maxRestarts 2 5 3" in lines
     assert "OutOfMemory 1 3 in 3600 s 2" in lines
     assert "NodeLost 4 no limit -" in lines
-    assert f"Nodes avoided: gpu-7 until {DAY}11:13:00Z" in lines
+    assert f"gpu-7 DeviceFault always {DAY}11:13:00Z" in lines
+    assert "its workers on gpu-9 held up the others for long" in lines
     assert raw.isascii()
     assert len(lines) < 40
     assert max(map(len, raw.splitlines())) <= 120

@@ -28,7 +28,9 @@ from typing import Final
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.capacity_index import ROOT, ShapeIndex
-from drumline.core.gang.placement import hierarchy_for, place, place_later
+from drumline.core.gang.leniency import lenient
+from drumline.core.gang.placement import hierarchy_for
+from drumline.core.gang.placement_elastic import hope_for, place_most
 from drumline.core.gang.placement_pools import shared_depth, whole_pools
 from drumline.core.gang.topology import Path
 from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, Refusal
@@ -43,6 +45,7 @@ class AdmissionRound:
     requeue_after: float | None  # seconds until a head has waited its time; None = wait for a change
     targets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # head's uid → nodes kept for it
     undecided: tuple[GangRequest, ...] = ()  # in order, when the round ended early
+    sizes: Mapping[str, int] = field(default_factory=dict)  # by uid, of elastic gangs granted: their slices
 
 
 NO_TARGETS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
@@ -73,8 +76,8 @@ def admit(
     undecided: tuple[GangRequest, ...] = ()
     order = sorted((_told_apart(request, capacity) for request in pending), key=_order)
     try:
-        for position, request in enumerate(order):
-            answer = place(request, capacity)
+        for position, asked in enumerate(order):
+            request, answer = place_most(lenient(asked, capacity), capacity, now)
             if isinstance(answer, Refusal):
                 turn.refuse(request, answer)
                 continue
@@ -86,8 +89,9 @@ def admit(
     finally:
         capacity.now.withhold(())
     waits = [wait for wait in turn.heads.values() if wait > 0]
+    waits += [r.patient_until - now for r in order if r.patient_until > now and r.uid in turn.refused]
     return AdmissionRound(
-        tuple(turn.granted), turn.refused, min(waits, default=None), turn.targets, undecided
+        tuple(turn.granted), turn.refused, min(waits, default=None), turn.targets, undecided, turn.sizes
     )
 
 
@@ -103,6 +107,7 @@ class _Turn:
     refused: dict[str, Refusal] = field(default_factory=dict)
     heads: dict[str, float] = field(default_factory=dict)  # kind → seconds the head has still to wait
     targets: dict[str, frozenset[str]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def grant(self, request: GangRequest, placement: Placement, veto: Refusal | None) -> None:
         """Reserve a placement, unless something else forbids it."""
@@ -111,13 +116,15 @@ class _Turn:
             return
         self.capacity.reserve(request, placement)
         self.granted.append((request.uid, placement))
+        if request.min_slices:
+            self.sizes[request.uid] = request.slices
 
     def refuse(self, request: GangRequest, answer: Refusal) -> None:
         """Note why a gang waits; the first of its kind becomes the head if there is hope for it."""
         self.refused[request.uid] = answer
         if request.accelerator in self.heads:
             return
-        hope = place_later(request, self.capacity)
+        request, hope = hope_for(request, self.capacity, self.now)
         if isinstance(hope, Refusal):
             text = f"{hope.message}, even if every other gang ended"
             self.refused[request.uid] = Refusal(hope.reason, text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from drumline.api.goodput import GoodputStatus, State, StateTime, StepTimes
+from drumline.api.goodput import GoodputStatus, State, StateTime, StepTimes, Straggler
 from drumline.core.gang.goodput_ratios import Facts, ratios_of
 from drumline.core.gang.ledger.summary import Summary
 
@@ -40,7 +40,7 @@ def status_of(found: Summary, facts: Facts, at_ms: int, resume: str = "") -> Goo
         step_times=_step_times(found.step_times),
         checkpoint_saves=found.checkpoint_saves,
         checkpoint_restores=found.checkpoint_restores,
-        stragglers=found.stragglers,
+        stragglers=tuple(_stragglers(found, facts.before, at_ms)),
         tokens_per_second=tokens_per_second(found, facts),
         ratios=ratios_of(found, facts),
         cost_dollars=_cost(found.held_ms, facts),
@@ -64,6 +64,13 @@ def _states(found: Summary) -> Iterator[StateTime]:
     for state in State:
         if ms := found.totals.get(state, 0):
             yield StateTime(state=state.value, ms=ms, restart_ms=found.restart.get(state, 0))
+
+
+def _stragglers(found: Summary, before: GoodputStatus | None, at_ms: int) -> Iterator[Straggler]:
+    """Since when each is slow, as far as the statuses tell: one that was slow in the last still is."""
+    known = {s.lane: s.since for s in before.stragglers} if before is not None else {}
+    for straggler in found.stragglers:
+        yield straggler.model_copy(update={"since": known.get(straggler.lane) or _time(at_ms)})
 
 
 def _step_times(times: StepTimes) -> StepTimes:

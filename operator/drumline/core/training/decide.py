@@ -3,8 +3,8 @@
 Each policy has its own file. The first ones may end the decision (a finished, invalid or suspended job needs
 nothing of the rest); the later ones bring an attempt from the queue to running pods:
 
-    leave alone → finished → validity → name conflict → suspension → deadline → success → failure
-    → stall → gang timeout → retire old pods → admission → discovery → creation → readiness
+    leave alone → finished → validity → name conflict → suspension → deadline → success → failure → in place
+    → stall → gang timeout → resize → retire old pods → termination → admission → discovery → creation → spares → readiness → orders
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from drumline.core.training.observation import Observation
 from drumline.core.training.policies.admission import admission
 from drumline.core.training.policies.creation import creation
 from drumline.core.training.policies.deadline import deadline
+from drumline.core.training.policies.departure import departure
 from drumline.core.training.policies.discovery import discovery
 from drumline.core.training.policies.failure import failure
 from drumline.core.training.policies.finished import finished
 from drumline.core.training.policies.gang_timeout import gang_timeout
+from drumline.core.training.policies.hang import hang
+from drumline.core.training.policies.in_place import in_place
 from drumline.core.training.policies.leave_alone import leave_alone
 from drumline.core.training.policies.name_conflict import name_conflict
+from drumline.core.training.policies.orders import orders
 from drumline.core.training.policies.readiness import readiness
+from drumline.core.training.policies.resize import resize
 from drumline.core.training.policies.retire import retire
+from drumline.core.training.policies.spares import spares
 from drumline.core.training.policies.stall import stall
 from drumline.core.training.policies.success import success
 from drumline.core.training.policies.suspension import suspension
+from drumline.core.training.policies.termination import termination
 from drumline.core.training.policies.validity import validity
 from drumline.core.training.view import Policy, View
 
@@ -39,13 +46,20 @@ POLICIES: tuple[Policy, ...] = (
     deadline,
     success,
     failure,
+    in_place,
+    hang,
+    departure,
     stall,
     gang_timeout,
+    resize,
     retire,
+    termination,
     admission,
     discovery,
     creation,
+    spares,
     readiness,
+    orders,
 )
 
 

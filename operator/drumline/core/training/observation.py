@@ -12,7 +12,9 @@ from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.crew import Process
+from drumline.core.gang.departures import Departure
 from drumline.core.gang.discovery import ObservedDiscovery
+from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
 from drumline.core.training.members import Roster
@@ -36,6 +38,7 @@ class Settings:
     creates_per_plan: int = 2000  # so that one big gang never blinds its own reconciliation for long
     report_url: str = ""  # where workers report to; "" = nowhere
     launcher_image: str = ""  # where the launcher comes from; "" = nowhere
+    image_volumes: bool = True  # whether the API server takes image volumes, by which spares pull images
     launcher_silence_seconds: float = 30.0  # a launcher that has said nothing for so long does not run
 
 
@@ -54,19 +57,34 @@ class Observation:
     unhealthy: frozenset[str] = frozenset()  # nodes of the placement that are gone, not ready or cordoned
     nodes: Mapping[str, Node] = field(
         default_factory=dict
-    )  # by name, where they are: of pods that failed, and of all when an attempt may begin
+    )  # by name, where they are: of pods that failed or are deleted, and of all when an attempt may begin
     priority: int | None = 0  # of the job's priority class; None = there is no such class
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
     blocked: str = ""  # the API server's last word on creating this attempt's pods, when it was a final no
     created_attempt: int = -1  # the attempt whose pods were all created, though the status may not say so yet
+    spares_refused: str = ""  # the API server's last word on creating a spare's pod, when it was a final no
     foreign: frozenset[str] = (
         frozenset()
     )  # names we would use that are somebody else's ("service/x", "pod/y")
     crew: Mapping[int, Process] = field(
         default_factory=dict
     )  # by pod index: what the launchers of this attempt say of their processes; none of theirs is here else
+    crew_since: float = (
+        0.0  # since when launchers are heard, Unix seconds: who is not in `crew` may not have asked yet
+    )
+    pulse: Pulse | None = None  # what the ledger says of steps; None = it knows of none
+    departing: Mapping[str, Departure] = field(
+        default_factory=dict
+    )  # all nodes that say they are about to go
     placement: Placement | None = None  # decoded from the revision that status.placement names
     revisions: Mapping[str, str] = field(default_factory=dict)  # name → uid of this job's ControllerRevisions
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
     admission: Granted | Refusal | None = None  # None = not decided yet
+    wanted: int = (
+        0  # slices that are asked for, where the attempt has another number (see `elastic`); 0 = as spec
+    )
+    room: int = 0  # slices that an elastic gang with fewer than it wants could have now; 0 = not known
+    checkpoint_at: float | None = (
+        None  # when the latest checkpoint became durable, Unix seconds; None = none known
+    )
     settings: Settings = field(default_factory=Settings)

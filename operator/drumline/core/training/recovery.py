@@ -4,7 +4,9 @@
 2. Without one, a failure that no restart cures ends the job at once, with advice (`hopeless`).
 3. The restart is counted under its cause; one too many ends the job (`budgets`).
 4. Else the cause's own action: a node whose device is at fault is replaced, a gang that was preempted asks
-   for other nodes, every other restarts on the nodes it has.
+   for other nodes, every other restarts on the nodes it has, in place where the strategy says so for such a cause.
+5. A restart in place begins another epoch of the same attempt. Where it can't be, the gang restarts with new pods,
+   and the attempt's message says why.
 
 The cause is that of the first failed rank; pods that fell because of it are not counted.
 """
@@ -14,22 +16,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from drumline.api.failure import FailureAction, FailureRule
+from drumline.api.failure import FailureAction, FailureRule, RestartStrategy
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, ConditionType, Reason
-from drumline.api.status import ExcludedNode
+from drumline.api.status import Avoidance
+from drumline.core.gang.failure_table import SANDBOX_WAITS, VOLUME_WAITS
 from drumline.core.gang.types import Pod
-from drumline.core.training.attempts import fail, finished, released, restart_delay
+from drumline.core.training.attempts import begun_in_place, fail, finished, released, restart_delay
 from drumline.core.training.budgets import count_restart, overspent
 from drumline.core.training.clock import rfc3339_millis
+from drumline.core.training.epochs import CURABLE, refusal
+from drumline.core.training.exclusions import after_failure, slow_nodes
 from drumline.core.training.failure_rules import Facts, matching_rule
 from drumline.core.training.hopeless import hopeless, others_have_it
 from drumline.core.training.view import View
 
-# A node that was the first to fail this often among the kept attempts is avoided for a while.
-STRIKES: Final = 2
 MAX_TEXT: Final = 512  # characters of a message that go into the status
-MAX_EXCLUDED: Final = 100
 _ACTIONS: Final = {
     Cause.DEVICE_FAULT: FailureAction.REPLACE_NODE,
     Cause.PREEMPTED: FailureAction.REQUEUE,
@@ -44,6 +46,15 @@ class Ended:
     index: int  # of the pod that failed first
     text: str
     pod: Pod | None = None  # None: gone, unseen
+    lost_node: str = ""  # where a pod that is gone was; "" = not known
+    last_lines: str = ""  # where the pod has not said any
+    nobody: bool = False  # no pod failed before the others
+    leaves: bool = False  # its node is about to go
+
+    @property
+    def node(self) -> str:
+        """Where the pod is or was; "" = not known."""
+        return self.pod.node if self.pod is not None else self.lost_node
 
 
 def rule_for(view: View, cause: Cause, index: int, pod: Pod | None) -> FailureRule | None:
@@ -61,7 +72,10 @@ def end_attempt(view: View, ended: Ended, policy: str) -> View:
     cause = rule.cause or ended.cause if rule is not None else ended.cause
     lost = hopeless(view, ended.index, cause, ended.pod) if rule is None else None
     text = f"{ended.text}; rule {rule.name}" if rule is not None else ended.text
-    action = _action(view, rule, cause, ended)
+    action, why = _in_place_or_not(
+        view, ended, cause, _action(view, rule, cause, ended), by_rule=rule is not None
+    )
+    text = f"{text}; not in place: {why}" if why else text
     view = _recorded(view, replace(ended, cause=cause, text=text), FailureAction.FAIL if lost else action)
     if rule is not None and action is FailureAction.FAIL:
         text = f"{text} of spec.failurePolicy.rules ends the job"
@@ -71,6 +85,9 @@ def end_attempt(view: View, ended: Ended, policy: str) -> View:
     over = overspent(view.status, cause, view.spec.failure_policy, view.now)
     if over is not None:
         return fail(_with_action(view, FailureAction.FAIL), over[0], f"{text}; {over[1]}", policy)
+    if action is FailureAction.RESTART_IN_PLACE:
+        return _another_epoch(view, text)
+    view = _exclude(view, ended, cause, action, by_rule=rule is not None)
     return _again(view, ended, text, action)
 
 
@@ -78,9 +95,29 @@ def _action(view: View, rule: FailureRule | None, cause: Cause, ended: Ended) ->
     """What is done if no budget is overspent."""
     if rule is not None and rule.action is not FailureAction.IGNORE:
         return rule.action
-    if cause is Cause.IMAGE_ERROR and ended.pod is not None and others_have_it(view, ended.index, ended.pod):
+    if ended.leaves:
+        return FailureAction.REPLACE_NODE
+    pod = ended.pod
+    if pod is not None and pod.waiting in SANDBOX_WAITS:
+        return FailureAction.REPLACE_NODE
+    of_place = cause is Cause.IMAGE_ERROR or (pod is not None and pod.waiting in VOLUME_WAITS)
+    if of_place and pod is not None and others_have_it(view, ended.index, pod):
         return FailureAction.REPLACE_NODE
     return _ACTIONS.get(cause, FailureAction.RESTART_GANG)
+
+
+def _in_place_or_not(
+    view: View, ended: Ended, cause: Cause, action: FailureAction, *, by_rule: bool
+) -> tuple[FailureAction, str]:
+    """The action; in place where a rule or the strategy says so and it can be, and if it can't be why."""
+    usual = action is FailureAction.RESTART_GANG and not by_rule
+    strategy = view.spec.failure_policy.restart_strategy
+    if usual and strategy is RestartStrategy.IN_PLACE and cause in CURABLE:
+        action = FailureAction.RESTART_IN_PLACE
+    if action is not FailureAction.RESTART_IN_PLACE:
+        return action, ""
+    why = refusal(view, ended.index)
+    return (FailureAction.RESTART_GANG, why) if why else (action, "")
 
 
 def _role(view: View, index: int) -> str:
@@ -97,16 +134,21 @@ def _recorded(view: View, ended: Ended, action: FailureAction) -> View:
         view.status,
         view.now,
         cause=ended.cause.value,
-        pod=pod.name if pod is not None else view.roster.name_of(ended.index, view.status.attempt),
-        rank=ended.index if ended.index < view.roster.workers else None,
-        node=(pod.node or None) if pod is not None else None,
+        pod=pod.name if pod is not None else _name(view, ended),
+        rank=ended.index if ended.index < view.roster.workers and not ended.nobody else None,
+        node=ended.node or None,
         exit_code=end.exit_code if end is not None else None,
         message=ended.text[:MAX_TEXT],
-        last_lines=(end.message.strip() or None) if end is not None else None,
+        last_lines=(end.message.strip() if end is not None else "") or ended.last_lines or None,
         action=action.value,
+        slow_nodes=slow_nodes(view),
     )
     counted = count_restart(status, ended.cause, view.spec.failure_policy, view.now)
     return replace(view, status=counted, status_first=True)
+
+
+def _name(view: View, ended: Ended) -> str | None:
+    return None if ended.nobody else view.roster.name_of(ended.index, view.status.attempt)
 
 
 def _with_action(view: View, action: FailureAction) -> View:
@@ -117,13 +159,22 @@ def _with_action(view: View, action: FailureAction) -> View:
 def _again(view: View, ended: Ended, text: str, action: FailureAction) -> View:
     delay = restart_delay(view.status, view.spec.failure_policy.backoff)
     view = view.with_status(next_attempt_at=rfc3339_millis(view.now + delay), stalled_since=None)
-    view = _exclude(view, ended.pod, at_once=action is FailureAction.REPLACE_NODE)
     if action is FailureAction.REQUEUE:
         return _requeued(view, f"{text}; queued again, next try in {delay:.0f} s")
     message = f"{text}; attempt {view.status.attempt + 1} starts in {delay:.0f} s"
     view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
     view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
     return view.event("Warning", Reason.RESTARTING, message)
+
+
+def _another_epoch(view: View, text: str) -> View:
+    """The pods stay, and are as ready as they are: only processes start again."""
+    delay = restart_delay(view.status, view.spec.failure_policy.backoff)
+    view = replace(view, status=begun_in_place(view.status, view.now))
+    view = view.with_status(next_attempt_at=rfc3339_millis(view.now + delay), stalled_since=None)
+    message = f"{text}; {view.status.attempts[-1].label} starts in the same pods in {delay:.0f} s"
+    view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING_IN_PLACE, message)
+    return view.event("Warning", Reason.RESTARTING_IN_PLACE, message)
 
 
 def _requeued(view: View, message: str) -> View:
@@ -136,12 +187,9 @@ def _requeued(view: View, message: str) -> View:
     return view.event("Warning", Reason.REQUEUED, message)
 
 
-def _exclude(view: View, pod: Pod | None, *, at_once: bool) -> View:
-    if pod is None or not pod.node:
-        return view
-    strikes = sum(1 for a in view.status.attempts if a.node == pod.node and a.cause is not None)
-    if strikes < STRIKES and not at_once:
-        return view
-    kept = tuple(n for n in view.status.excluded_nodes if n.name != pod.node)
-    until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
-    return view.with_status(excluded_nodes=(*kept, ExcludedNode(name=pod.node, until=until))[-MAX_EXCLUDED:])
+def _exclude(view: View, ended: Ended, cause: Cause, action: FailureAction, *, by_rule: bool) -> View:
+    replaced = None
+    if action is FailureAction.REPLACE_NODE:
+        final = by_rule or cause is Cause.DEVICE_FAULT
+        replaced = Avoidance.ALWAYS if final else Avoidance.IF_EVER_POSSIBLE
+    return after_failure(view, ended.node, cause, replaced, seen=ended.pod is not None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from drumline.api.catalog import AcceleratorType, Catalog
+from drumline.api.status import Avoidance, ExcludedNode
 from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.projection import shape_of
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
@@ -20,13 +21,13 @@ def gang_request(
     *,
     queued_at: float,
     priority: int = 0,
-    excluded: frozenset[str] = frozenset(),
+    excluded: Sequence[ExcludedNode] = (),
     preferred_nodes: Mapping[int, str] | None = None,
     settings: RenderSettings | None = None,
 ) -> GangRequest:
     """The request of a valid job that joined the queue at `queued_at` (seconds).
 
-    `excluded` are nodes not to use; `preferred_nodes` maps pod indexes to the nodes of the last attempt.
+    `excluded` are nodes to avoid; `preferred_nodes` maps pod indexes to the nodes of the last attempt.
     KeyError, ValueError as `resolve_shape`.
     """
     entry = catalog[spec.accelerator.type]
@@ -47,8 +48,11 @@ def gang_request(
         accelerator=spec.accelerator.type,
         chips_per_worker=gang.chips_per_worker,
         atomic_pool=_atomic_pool(entry, gang),
-        excluded=excluded,
+        excluded=frozenset(n.name for n in excluded),
+        if_possible=tuple(n.name for n in excluded if n.avoid is Avoidance.IF_POSSIBLE),
+        if_ever_possible=tuple(n.name for n in excluded if n.avoid is Avoidance.IF_EVER_POSSIBLE),
         preferred_nodes=preferred_nodes or {},
+        spares=spec.spares,
         labels=(
             _labels(gang.worker(0, None)),
             *(_labels(gang.helper(n, 0, None)) for n in range(len(gang.helpers))),

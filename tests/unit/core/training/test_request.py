@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from drumline.api.catalog import Catalog
+from drumline.api.status import ExcludedNode
 from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.types import GangRequest, PlacementPolicy
 from drumline.core.training.observation import JobMeta
@@ -22,7 +23,7 @@ def request(manifest: dict[str, Any], **more: Any) -> GangRequest:
 
 
 def test_says_who_asks_for_what_and_since_when() -> None:
-    found = request(GPU, priority=5, excluded=frozenset({"bad"}), preferred_nodes={0: "n0"})
+    found = request(GPU, priority=5, excluded=[ExcludedNode(name="bad", until="")], preferred_nodes={0: "n0"})
     assert (found.uid, found.namespace, found.name) == ("uid-1", "ml", "llama")
     assert (found.priority, found.queued_at) == (5, 7.0)
     assert (found.slices, found.workers_per_slice, found.workers, found.pods) == (2, 3, 6, 6)

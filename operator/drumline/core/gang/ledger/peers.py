@@ -11,7 +11,8 @@ and a MAD. A worker is slow if even its quickest cell of the block is beyond
 
     median + max(factor · MAD, step / SHARE)
 
-so for CELLS steps in a row. The MAD is taken as a millisecond at least, as everywhere in the ledger. The second
+so for CELLS steps in a row, and no longer slow once even its longest cell of a block is within it: a worker at the
+edge keeps the verdict that it has. The MAD is taken as a millisecond at least, as everywhere in the ledger. The second
 term leaves out what costs the gang next to nothing: no two chips are alike, and of thousands some are always
 beyond three MADs.
 
@@ -161,8 +162,9 @@ class Peers:
         took = median_of(sorted(block[_TOOK] for block in full.values())) // CELLS
         limit = median_of(ordered) + max(factor * spread_of(ordered), took // SHARE)
         self._judged = number
+        before = self._slow or {}
         self._slow = {
-            f"{lane[0]}-{lane[1]}": medians[lane] // self._width
+            name: medians[lane] // self._width
             for lane, own in cells.items()
-            if own[0] > limit
+            if own[-1 if (name := f"{lane[0]}-{lane[1]}") in before else 0] > limit
         }

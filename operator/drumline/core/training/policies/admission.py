@@ -11,21 +11,41 @@ from dataclasses import replace
 from itertools import chain, repeat
 
 from drumline.api.reasons import ConditionType, Reason
-from drumline.api.status import PlacementStatus
+from drumline.api.status import Avoidance, PlacementStatus
 from drumline.core.gang.feasibility import standing_obstacle
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.revision import encode
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import begun, fail, released
+from drumline.core.training.departing import departing, kept_out
 from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.elastic import wanted
+from drumline.core.training.elastic_admission import (
+    as_elastic,
+    at_size,
+    at_wish,
+    grows,
+    in_words,
+    recorded,
+    shrunk,
+    still_wanted,
+)
 from drumline.core.training.observation import Granted
 from drumline.core.training.progress_condition import silent
 from drumline.core.training.render import placement_hash
 from drumline.core.training.rendering import prepared, render_settings, reporting
 from drumline.core.training.request import gang_request
+from drumline.core.training.spares import (
+    carried_over,
+    spare_places,
+    spares_in_words,
+    tell_promotion,
+    with_spares,
+)
 from drumline.core.training.view import View, owner_of
 
+MAX_NAMED = 4  # nodes in a message
 NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there yet
 
 
@@ -39,10 +59,10 @@ def admission(view: View) -> View:
     wait = unix(view.status.next_attempt_at) - view.now
     if wait > 0:
         return _back_off(view, wait)
-    kept = _kept_placement(view)
-    if kept is not None:
-        return _begin(view, kept)
-    return _answered(view)
+    sized, kept = shrunk(view, _kept_placement(view))
+    if kept is not None and not grows(view):
+        return _begin(sized, kept)
+    return _answered(view, kept)
 
 
 def _joined(view: View) -> float:
@@ -50,22 +70,31 @@ def _joined(view: View) -> float:
     return view.obs.job.created_at if not view.status.conditions else view.now
 
 
-def _answered(view: View) -> View:
-    """Act on what admission says of this gang."""
-    answer = view.obs.admission
+def _answered(view: View, kept: Placement | None) -> View:
+    """Act on what admission says of this gang; where it says no to one that would grow, its `kept` places do."""
+    answer = still_wanted(view)
     if view.obs.priority is None:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
     if isinstance(answer, Granted):
-        return _begin(view, answer.placement)
+        return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
+    if answer is not None and kept is not None:
+        return _begin(view, kept)
     if answer is not None and answer.reason == Reason.TEMPLATE_REFUSED:
         return fail(view, Reason.TEMPLATE_REFUSED, answer.message, admission.__name__)
     return _wait(view, answer)
 
 
-def request_of(view: View) -> GangRequest:
+def asked_of(view: View) -> GangRequest:
     """What this job asks of admission."""
-    excluded = frozenset(n.name for n in view.status.excluded_nodes if unix(n.until) > view.now)
+    return as_elastic(view, request_of(at_wish(view)))
+
+
+def request_of(view: View) -> GangRequest:
+    """What the gang takes at the size that it has."""
+    going = departing(view)
+    kept = (n for n in view.status.excluded_nodes if unix(n.until) > view.now and n.name not in going)
+    excluded = (*kept, *kept_out(view))
     old = view.obs.placement.nodes if view.obs.placement is not None else ()
     queued_at = unix(view.status.queued_at, unix(view.status.start_time, view.obs.job.created_at))
     return gang_request(
@@ -81,7 +110,17 @@ def request_of(view: View) -> GangRequest:
 
 
 def _forget_expired(view: View) -> View:
-    kept = tuple(n for n in view.status.excluded_nodes if unix(n.until) > view.now)
+    """Forget nodes that need not be avoided any more.
+
+    While the gang still keeps its old places one of them may have been given up since (`exclusions.given_up`): it is
+    remembered until then, so that the gang has to ask for that node again.
+    """
+    keeps = view.status.placement is not None
+    kept = tuple(
+        n
+        for n in view.status.excluded_nodes
+        if unix(n.until) > view.now or (keeps and n.avoid is not Avoidance.IF_POSSIBLE)
+    )
     return view if kept == view.status.excluded_nodes else view.with_status(excluded_nodes=kept)
 
 
@@ -94,23 +133,27 @@ def _back_off(view: View, wait: float) -> View:
 
 
 def _kept_placement(view: View) -> Placement | None:
-    """The last attempt's placement, if every node of it may be used again."""
+    """The last attempt's placement, if every node of it may be used again or a spare takes its place."""
     placement = view.obs.placement
-    if view.status.placement is None or placement is None or len(placement.nodes) != view.roster.size:
+    if view.status.placement is None or placement is None:
         return None
-    avoided = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes}
-    return None if avoided.intersection(placement.nodes) or _forbidden(view, placement) else placement
+    if len(placement.nodes) != view.roster.size + spare_places(view):
+        return None
+    avoided = view.obs.unhealthy | departing(view).keys() | {n.name for n in view.status.excluded_nodes}
+    return carried_over(view, placement, avoided | _forbidden(view, placement))
 
 
-def _forbidden(view: View, placement: Placement) -> bool:
-    """Whether a node came not to take the pod that it had: a taint or another label since."""
+def _forbidden(view: View, placement: Placement) -> frozenset[str]:
+    """Nodes that came not to take the pod that they had: a taint or another label since."""
     request = request_of(view)
     shapes = [(request.worker, request.workers), *((h.shape, h.count) for h in request.helpers)]
-    wanted = chain.from_iterable(repeat(shape, count) for shape, count in shapes)
+    wanted = chain(
+        chain.from_iterable(repeat(shape, count) for shape, count in shapes), repeat(request.worker)
+    )
     places = {
-        (node, shape) for node, shape in zip(placement.nodes, wanted, strict=True) if node in view.obs.nodes
+        (node, shape) for node, shape in zip(placement.nodes, wanted, strict=False) if node in view.obs.nodes
     }
-    return any(standing_obstacle(view.obs.nodes[node], shape) for node, shape in places)
+    return frozenset(node for node, shape in places if standing_obstacle(view.obs.nodes[node], shape))
 
 
 def _begin(view: View, placement: Placement) -> View:
@@ -127,9 +170,11 @@ def _begin(view: View, placement: Placement) -> View:
     written = PlacementStatus(
         revision=revisions[0]["metadata"]["name"], hash=digest, pods=view.roster.size, chunks=len(revisions)
     )
-    status = status.model_copy(update={"placement": written})
-    view = replace(view, status=status, obs=replace(view.obs, placement=placement))
-    text = f"attempt {status.attempt}: {view.roster.size} pods placed on {len(set(placement.nodes))} nodes"
+    status = status.model_copy(update={"placement": with_spares(view, placement, written)})
+    view = tell_promotion(view, placement, status.attempt)
+    view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
+    text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods placed on {len(set(placement.nodes))} nodes"
+    text += spares_in_words(view, placement) + _for_want_of_others(view, placement)
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
@@ -140,6 +185,29 @@ def _begin(view: View, placement: Placement) -> View:
         intent=view.status,
     )
     return view.act(*_old_revisions(view, {m["metadata"]["name"] for m in revisions}))
+
+
+def _for_want_of_others(view: View, placement: Placement) -> str:
+    """Which nodes it uses that it would rather avoid."""
+    avoided = [n.name for n in view.status.excluded_nodes if unix(n.until) > view.now]
+    used = [name for name in avoided if name in placement.nodes]
+    if not used:
+        return ""
+    more = f" and {len(used) - MAX_NAMED} more" if len(used) > MAX_NAMED else ""
+    return f"; it failed on {', '.join(used[:MAX_NAMED])}{more} before, and there is no other place for it"
+
+
+def _kept_away(view: View) -> str:
+    """Which nodes it may not use, though they may be free."""
+    going = departing(view)
+    nodes = [
+        n
+        for n in view.status.excluded_nodes
+        if n.avoid is Avoidance.ALWAYS and unix(n.until) > view.now and n.name not in going
+    ]
+    texts = [f"{n.name} ({n.cause}) until {n.until}" for n in nodes[:MAX_NAMED]]
+    texts += [f"{d.node} as long as it has the {d.why}" for d in list(going.values())[:MAX_NAMED]]
+    return f"; not used: {', '.join(texts)}" if texts else ""
 
 
 def _unreported(view: View) -> View:
@@ -159,7 +227,7 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 
 def _wait(view: View, answer: Refusal | None) -> View:
     view = _give_up_nodes(view).again_in(_next_expiry(view))
-    view = replace(view, waiting=request_of(view) if view.obs.priority is not None else None)
+    view = replace(view, waiting=asked_of(view) if view.obs.priority is not None else None)
     if view.obs.priority is None:
         view = view.again_in(NO_CLASS_SECONDS)
     if answer is None:
@@ -169,19 +237,19 @@ def _wait(view: View, answer: Refusal | None) -> View:
 
 def _next_expiry(view: View) -> float | None:
     """Seconds until a node that is avoided may be used again; None when none is avoided."""
-    untils = [unix(n.until) for n in view.status.excluded_nodes]
-    return min(untils) - view.now if untils else None
+    waits = [unix(n.until) - view.now for n in view.status.excluded_nodes]
+    return min((wait for wait in waits if wait > 0), default=None)
 
 
 def _refused(view: View, answer: Refusal) -> View:
     """Say why the gang waits; an event says so when the reason is another, not when only numbers are."""
     held = view.status.placement is not None
     kind = ConditionType.RESTARTING if held else ConditionType.QUOTA_RESERVED
-    known = conditions.find(view.status, kind)
+    known, text = conditions.find(view.status, kind), f"{answer.message}{_kept_away(view)}"
     if known is None or known.reason != answer.reason:
-        view = view.event("Normal", answer.reason, answer.message)
-    view = view.condition(kind, held, answer.reason, answer.message)
-    return view if held else view.clear(ConditionType.ADMITTED, answer.reason, answer.message)
+        view = view.event("Normal", answer.reason, text)
+    view = view.condition(kind, held, answer.reason, text)
+    return view if held else view.clear(ConditionType.ADMITTED, answer.reason, text)
 
 
 def _first_look(view: View) -> View:

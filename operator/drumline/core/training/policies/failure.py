@@ -72,8 +72,8 @@ def _unseen(view: View, index: int) -> Ended:
     node = placement.nodes[index] if placement is not None and index < len(placement.nodes) else ""
     if node and node in view.obs.unhealthy:
         text = f"pod {name} is gone, and node {node} is gone, not ready or cordoned"
-        return Ended(Cause.NODE_LOST, index, f"{Cause.NODE_LOST.value}: {text}")
-    return Ended(Cause.UNKNOWN, index, f"pod {name} is gone and was not seen to succeed")
+        return Ended(Cause.NODE_LOST, index, f"{Cause.NODE_LOST.value}: {text}", lost_node=node)
+    return Ended(Cause.UNKNOWN, index, f"pod {name} is gone and was not seen to succeed", lost_node=node)
 
 
 def _vanished(view: View, current: dict[int, Pod]) -> int | None:

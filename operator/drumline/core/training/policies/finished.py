@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from drumline.api.reasons import ConditionType
+from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
 from drumline.core.training.clock import unix
 from drumline.core.training.policies.discovery import publish
+from drumline.core.training.policies.termination import force_overdue
 from drumline.core.training.view import View, deletions
+
+LET_GO_SECONDS: Final = 10.0  # for a pod to end whose process has
 
 
 def finished(view: View) -> View:
@@ -26,10 +31,21 @@ def finished(view: View) -> View:
 
 def _clean_up(view: View, ended_at: float) -> View:
     survivors = [p for p in view.obs.pods.values() if not p.terminal]
+    view, survivors = _letting_go(view, survivors, ended_at)
     if survivors:
         complete = conditions.is_true(view.status, ConditionType.COMPLETE)
         left = ended_at + view.obs.settings.survivor_grace_seconds - view.now if complete else 0.0
         if left > 0:
             return view.again_in(left)
         view = view.act(*deletions(survivors))
-    return publish(view, {})
+    return publish(force_overdue(view)[0], {})
+
+
+def _letting_go(view: View, survivors: list[Pod], ended_at: float) -> tuple[View, list[Pod]]:
+    """Survivors without the pod that failed first, while that may still be ending by itself: its logs stay."""
+    last = view.status.attempts[-1] if view.status.attempts else None
+    left = ended_at + LET_GO_SECONDS - view.now
+    if last is None or last.cause is None or left <= 0:
+        return view, survivors
+    others = [p for p in survivors if p.name != last.pod or p.deleting]
+    return (view.again_in(left), others) if len(others) < len(survivors) else (view, survivors)

@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.reasons import Cause, ConditionType, Reason
-from drumline.api.status import ExcludedNode
+from drumline.api.status import Avoidance
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished, released
 from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.exclusions import avoid
 from drumline.core.training.view import View
 
 BASE_SECONDS = 60.0
@@ -55,7 +56,7 @@ def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, tuple[float, 
         elif node in view.obs.unhealthy:
             stuck[node] = progress, f"node {node} is gone or not ready"
     graces = _graces(view)
-    for index, node in enumerate(nodes):
+    for index, node in enumerate(nodes[: view.roster.size]):
         if index not in current and node in graces:
             why = f"a pod of an earlier attempt does not leave node {node}"
             stuck.setdefault(node, (max(progress, graces[node]), why))
@@ -98,16 +99,11 @@ def _requeue(view: View, stuck: dict[str, str], reason: Reason, message: str) ->
         requeues=view.status.requeues + 1,
         queued_at=rfc3339_millis(view.now),
         next_attempt_at=rfc3339_millis(view.now + delay),
-        excluded_nodes=_excluded(view, stuck),
     )
+    for name in sorted(filter(None, stuck)):
+        view = avoid(view, name, Avoidance.IF_EVER_POSSIBLE, Cause.GANG_TIMEOUT.value)
     message = f"{message}; queued again, next try in {delay:.0f} s"
     for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):
         view = view.condition(kind, False, reason, message)
     view = view.clear(ConditionType.RESTARTING, reason, message)
     return view.event("Warning", reason, message)
-
-
-def _excluded(view: View, stuck: dict[str, str]) -> tuple[ExcludedNode, ...]:
-    until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
-    kept = tuple(n for n in view.status.excluded_nodes if n.name not in stuck)
-    return (*kept, *(ExcludedNode(name=n, until=until) for n in sorted(stuck) if n))[-100:]

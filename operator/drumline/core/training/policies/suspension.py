@@ -8,6 +8,7 @@ from drumline.api.reasons import ConditionType, Reason
 from drumline.core.training import conditions
 from drumline.core.training.attempts import finished, released
 from drumline.core.training.policies.discovery import publish
+from drumline.core.training.policies.termination import force_overdue
 from drumline.core.training.view import View, deletions
 
 _OFF = (
@@ -33,7 +34,7 @@ def suspension(view: View) -> View:
     for kind in _OFF:
         view = view.clear(kind, Reason.SUSPENDED, text)
     view = view.with_status(workers=view.status.workers.model_copy(update={"ready": 0}))
-    view = publish(view, {})
+    view = publish(force_overdue(view)[0], {})
     return view.act(*deletions(list(view.obs.pods.values()))).done(suspension.__name__)
 
 

@@ -105,6 +105,17 @@ def test_a_worker_that_recovers_is_slow_no_more() -> None:
         assert peers.slow(EPOCH, 3) == ({"0-3": 800} if row == 1 else {})
 
 
+def test_a_worker_at_the_edge_keeps_its_verdict() -> None:
+    peers, workers = Peers(), [Worker() for _ in range(4)]
+    rows = (([460, 440], {}), ([460, 460], {"0-3": 460}), ([460, 440], {"0-3": 450}), ([440, 440], {}))
+    for own, verdict in rows:
+        for lane, worker in enumerate(workers):
+            for step in range(2 * CELLS):
+                worker.steps(STEP, compute_ms=own[step % 2] if lane == 3 else 400)
+            peers.hear((0, lane), worker.report())
+        assert peers.slow(EPOCH, 3) == verdict
+
+
 def test_a_new_attempt_knows_nothing_of_the_one_before() -> None:
     peers = Peers()
     for lane in range(4):

@@ -57,9 +57,9 @@ def test_a_node_that_is_gone_counts_as_a_rejection():
     assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
 
 
-def _blocked(until):
+def _blocked(until, **policy):
     """The pod of index 3 can't be created: one of an earlier attempt is on its node, deleted with a grace."""
-    observation = jobs.begun()
+    observation = jobs.begun(jobs.job(jobs.spec(failurePolicy=policy)))
     observation = replace(observation, status=observation.status.model_copy(update={"attempt": 1}))
     old = replace(observation.pods["job-1-1-1"], name="job-0-1-1", uid="uid-0-3", bound=True)
     old = replace(old, deleting=True, deleting_until=until, member=replace(old.member, attempt=0))
@@ -69,8 +69,9 @@ def _blocked(until):
 
 
 def test_an_old_pod_has_its_own_grace_before_the_clock_starts():
-    assert decide(_blocked(NOW + 600), NOW + 300).requeue_after == 420
-    plan = decide(_blocked(NOW + 600), NOW + 721)
+    patient = _blocked(NOW + 600, terminationDeadlineSeconds=3600)
+    assert decide(patient, NOW + 300).requeue_after == 420
+    plan = decide(patient, NOW + 721)
     assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
     assert "does not leave node node-3" in plan.events[0].message
 
