@@ -11,17 +11,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drumline.api.failure import FailureAction
-from drumline.api.goodput import NOT_HELD, GoodputStatus
+from drumline.api.goodput import NOT_HELD, GoodputStatus, State
 from drumline.api.progress import ProgressSource
 from drumline.api.reasons import Cause, ConditionType
 from drumline.api.status import AttemptStatus, PhaseTime, TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
-from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed, Event, LanesChanged
+from drumline.core.gang.ledger.events import (
+    AttemptBegan,
+    AttemptEnded,
+    Closed,
+    Event,
+    LanesChanged,
+    LanesResized,
+)
 from drumline.core.gang.ledger.ledger import Ledger, begin
 from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import AttemptFigures
 from drumline.core.training import conditions
 from drumline.core.training.clock import unix
+from drumline.core.training.elastic import fitted
 from drumline.core.training.lanes import NOTHING_SEEN, Milestone, Seen, lane_changes, look, millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported
@@ -79,9 +87,26 @@ def lane_news(
     if obs.spec is None or obs.roster is None:
         return (), known
     status = obs.status if conditions.is_finished(after) else after
-    histories, seen = look(obs, status, now, known.seen)
+    histories, seen = look(fitted(obs, status), status, now, known.seen)
     changes = lane_changes(known.lanes, histories, floor)
     return changes.events, KnownLanes(changes.lanes, seen)
+
+
+def resize_news(
+    obs: Observation, after: TrainingJobStatus, lanes: int, now: float
+) -> tuple[LanesResized, ...]:
+    """That the gang has another number of lanes than the `lanes` of its ledger, from its attempt's begin on.
+
+    Lanes that come with an attempt wait for their pods; without one they are as all the others.
+    """
+    status = obs.status if conditions.is_finished(after) else after
+    size = fitted(obs, status).roster
+    if obs.spec is None or size is None or size.workers == lanes:
+        return ()
+    held = status.placement is not None and bool(status.attempts)
+    at = min(now, unix(status.attempts[-1].started_at, now)) if held else now
+    state = State.BINDING if held else State.SUSPENDED if obs.spec.suspend else State.QUEUED
+    return (LanesResized(millis(at), size.workers, state),)
 
 
 def attempt_events(
@@ -171,7 +196,8 @@ def _with_exit(attempt: AttemptStatus, text: str) -> AttemptStatus:
     """Of a failure its last words are kept, once."""
     said = attempt.message or ""
     words = text.strip()[-MAX_EXIT:]
-    in_place = attempt.action == FailureAction.RESTART_IN_PLACE  # the pod lived on, and may speak of a later end
+    # after a restart in place the pod lived on, and may speak of a later end
+    in_place = attempt.action == FailureAction.RESTART_IN_PLACE
     if not words or not has_failed(attempt) or LAST_WORDS in said or in_place:
         return attempt
     return attempt.model_copy(update={"message": f"{said}{LAST_WORDS}{words}"})

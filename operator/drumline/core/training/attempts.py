@@ -1,7 +1,7 @@
 """The life of attempts in the status: begin, end, back off.
 
 The delay before attempt n+1 is ``initial · 2^(k-1)`` seconds, at most ``max``, where k counts the latest
-attempts in a row that failed before they had run stably, which is for ``resetAfterSeconds`` since all of their pods
+attempts, or epochs of them, in a row that failed before they had run stably, which is for ``resetAfterSeconds`` since all of their pods
 were ready: a gang that did starts over with the initial delay. The formula is that of Kubernetes' Jobs (10 s doubling to 10 min by default). Only the last
 attempts are kept: when each of them failed early, so did those before them, as far as anybody knows.
 """
@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.failure import JobBackoff
+from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import AttemptStatus, TrainingJobStatus
 from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.requests import settled
 from drumline.core.training.view import View, deletions
 
 KEPT_ATTEMPTS = 10
@@ -28,6 +30,7 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
         update={
             "attempt": number,
             "epoch": 0,
+            "order": None,
             "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:],
             "succeeded": None,
             "created_helpers": (),
@@ -40,12 +43,20 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
     )
 
 
+def begun_in_place(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
+    """The status with the next epoch of the attempt in it; the one before has ended in `status`."""
+    epoch = status.epoch + 1
+    record = AttemptStatus(attempt=status.attempt, epoch=epoch, started_at=rfc3339_millis(now))
+    return status.model_copy(update={"epoch": epoch, "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:]})
+
+
 def finished(status: TrainingJobStatus, now: float, **details: object) -> TrainingJobStatus:
     """The status with the running attempt ended; unchanged when none runs."""
     if not status.attempts or status.attempts[-1].finished_at is not None:
         return status
     last = status.attempts[-1].model_copy(update={"finished_at": rfc3339_millis(now), **details})
-    return status.model_copy(update={"attempts": (*status.attempts[:-1], last)})
+    order = settled(status.order, now)
+    return status.model_copy(update={"attempts": (*status.attempts[:-1], last), "order": order})
 
 
 def released(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
@@ -53,7 +64,9 @@ def released(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
     seconds = status.admitted_seconds
     if status.admitted_at is not None:
         seconds += max(0, round(now - unix(status.admitted_at, now)))
-    return status.model_copy(update={"placement": None, "admitted_at": None, "admitted_seconds": seconds})
+    return status.model_copy(
+        update={"placement": None, "slices": None, "admitted_at": None, "admitted_seconds": seconds}
+    )
 
 
 def admitted_for(status: TrainingJobStatus, now: float) -> float:
@@ -86,7 +99,10 @@ def _failures_in_a_row(status: TrainingJobStatus, backoff: JobBackoff) -> int:
 
 
 def fail(view: View, reason: Reason, message: str, policy: str) -> View:
-    """End the job as Failed: pods that still run are deleted, those that ended stay for their logs."""
+    """End the job as Failed: pods that still run are deleted, those that ended stay for their logs.
+
+    The first failed pod, if its process has ended behind its launcher, is left to end as the process did.
+    """
     status = released(finished(view.status, view.now, message=message[:512]), view.now)
     view = replace(view, status=status, status_first=True, intent=None, prepare=(), actions=())
     view = view.with_status(completion_time=rfc3339_millis(view.now), queued_at=None, next_attempt_at=None)
@@ -95,4 +111,14 @@ def fail(view: View, reason: Reason, message: str, policy: str) -> View:
         view = view.clear(kind, reason, message)
     view = view.clear(ConditionType.RESTARTING, reason, message)
     view = view.event("Warning", reason, message)
-    return view.act(*deletions([p for p in view.obs.pods.values() if not p.terminal])).done(policy)
+    kept = over_in_pod(view)
+    running = [p for p in view.obs.pods.values() if not p.terminal and p.name != kept]
+    return view.act(*deletions(running)).done(policy)
+
+
+def over_in_pod(view: View) -> str:
+    """Name of the pod that failed first, if it lives on only because its launcher waits with a process that has ended."""
+    last = view.status.attempts[-1] if view.status.attempts else None
+    process = view.obs.crew.get(last.rank) if last is not None and last.rank is not None else None
+    waits = process is not None and process.state is ProcessState.ENDED
+    return last.pod or "" if last is not None and waits else ""

@@ -70,7 +70,7 @@ def _memory(view: View, index: int, pod: Pod) -> Hopeless | None:
     asks = f"its request {request}" if request else "it requests none"
     return Hopeless(
         Reason.OUT_OF_MEMORY_AGAIN,
-        f"{_place(view, index)} ran out of memory in attempts {before.attempt} and {last.attempt}: {has}, {asks}. "
+        f"{_place(view, index)} ran out of memory in attempts {before.label} and {last.label}: {has}, {asks}. "
         f"Raise resources.limits.memory and requests.memory of container {container}, or make it use less host "
         "memory",
     )

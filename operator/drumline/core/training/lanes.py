@@ -13,6 +13,9 @@ they say them. Those that the ledger has not heard of are handed on. Rows of the
     up (None)     every worker is ready, or was: a gang that was whole stays up while a pod is unready
     idle_tail     the lane's pod has succeeded
 
+An epoch that began in place finds its pods bound and started: its lanes are `draining` until the launcher holds, then
+in `gang_wait`, and up when all processes of the epoch run.
+
 A pod's times are whole seconds; each milestone is moved so that none lies before the one before it, before its
 attempt began or after `now`.
 """
@@ -70,6 +73,7 @@ class _Scene:
     ended: int | None  # of the attempt, None while it runs
     up_at: int | None  # when the gang was whole, None when it is not
     pinned: Sequence[str] | None  # nodes by index, None when not known
+    held: Mapping[int, int] | None = None  # when launchers held, by lane; None in an attempt's first epoch
 
 
 def lane_histories(obs: Observation, status: TrainingJobStatus, now: float) -> list[History]:
@@ -96,7 +100,8 @@ def look(
     scene = _scene(obs, status, current, succeeded, moment)
     leaving = _leaving(obs, status.attempt) if len(obs.pods) > len(current) else frozenset()
     pods = tuple(current.get(i) for i in range(lanes))
-    key = (scene.began, scene.ended, scene.up_at is None, scene.pinned, status.succeeded, leaving)
+    held = None if scene.held is None else frozenset(scene.held)
+    key = (scene.began, scene.ended, scene.up_at is None, scene.pinned, status.succeeded, leaving, held)
     old = seen.pods if seen.key == key and len(seen.pods) == lanes else (_OTHER,) * lanes
     return [
         None
@@ -160,11 +165,20 @@ def _scene(
         ended=ended,
         up_at=_up_at(status, pods, began, now if ended is None else ended),
         pinned=obs.placement.nodes if obs.placement is not None else None,
+        held=_held(obs, status.epoch) if status.epoch else None,
     )
+
+
+def _held(obs: Observation, epoch: int) -> dict[int, int]:
+    """When each launcher came to the barrier of `epoch`, or started a process of it."""
+    return {i: millis(p.at) for i, p in obs.crew.items() if p.epoch == epoch}
 
 
 def _up_at(status: TrainingJobStatus, pods: Sequence[Pod | None], began: int, latest: int) -> int | None:
     """When the last worker became ready; a gang that the status calls whole is, whatever a pod says now."""
+    if status.epoch:
+        whole_at = status.attempts[-1].ready_at
+        return min(latest, max(began, millis(unix(whole_at)))) if whole_at else None
     ready = conditions.find(status, ConditionType.PODS_READY)
     whole = ready is not None and ready.reason in _WHOLE
     if not whole and not all(p is not None and _was_up(p) for p in pods):
@@ -211,6 +225,8 @@ def _with_pod(lane: int, pod: Pod, scene: _Scene) -> History:
 
 def _coming_up(lane: int, pod: Pod, scene: _Scene) -> list[tuple[float, Base]]:
     """Unix seconds and states, from the attempt's begin to the gang's being up."""
+    if scene.held is not None:
+        return _coming_up_again(lane, pod, scene)
     rows: list[tuple[float, Base]] = [(scene.began / 1000, _waiting(lane, scene))]
     times = pod.times
     if not pod.bound:
@@ -220,6 +236,15 @@ def _coming_up(lane: int, pod: Pod, scene: _Scene) -> list[tuple[float, Base]]:
         rows.append((times.prepared_at or scene.now / 1000, State.IMAGE_PULL))
     if times.started_at or pod.ready:
         rows.append((times.started_at or times.ready_at, State.GANG_WAIT))
+    if scene.up_at is not None and (pod.phase is not PodPhase.SUCCEEDED or _outlived(pod, scene.up_at)):
+        rows.append((scene.up_at / 1000, None))
+    return rows
+
+
+def _coming_up_again(lane: int, pod: Pod, scene: _Scene) -> list[tuple[float, Base]]:
+    rows: list[tuple[float, Base]] = [(scene.began / 1000, State.DRAINING)]
+    if scene.held and lane in scene.held:
+        rows.append((scene.held[lane] / 1000, State.GANG_WAIT))
     if scene.up_at is not None and (pod.phase is not PodPhase.SUCCEEDED or _outlived(pod, scene.up_at)):
         rows.append((scene.up_at / 1000, None))
     return rows

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drumline.api import mounts
+from drumline.api.failure import FailureAction, RestartStrategy
 from drumline.api.progress import Progress, ProgressSource
 from drumline.api.report import AUDIENCE
 from drumline.api.training import TrainingJobSpec
@@ -47,6 +48,23 @@ def launcher_refusal(spec: TrainingJobSpec, reporting: Reporting) -> str:
             return ""
         missing = "--launcher-image" if reporting.url else "--report-url"
         return f"the operator was started without {missing}"
+    return launcher.refusal(spec.template)
+
+
+def restarts_in_place(spec: TrainingJobSpec) -> bool:
+    """Whether a failure may end in a restart in place, if the launcher runs."""
+    policy = spec.failure_policy
+    return policy.restart_strategy is RestartStrategy.IN_PLACE or any(
+        rule.action is FailureAction.RESTART_IN_PLACE for rule in policy.rules
+    )
+
+
+def barrier_refusal(spec: TrainingJobSpec, reporting: Reporting) -> str:
+    """Why processes of a valid job can't be held and started again in their pods; "" when they can."""
+    if spec.progress.source not in LAUNCHED:
+        return f"progress.source is {spec.progress.source.value}; the launcher runs with auto and launcher"
+    if not (reporting.url and reporting.launcher_image):
+        return "the operator was started without a launcher"
     return launcher.refusal(spec.template)
 
 
@@ -94,6 +112,8 @@ def _variables(spec: TrainingJobSpec, reporting: Reporting, chips: int) -> Itera
         yield "DRUMLINE_REPORT_CA_FILE", f"{mounts.REPORT_PATH}/{mounts.CA_FILE}"
         yield "DRUMLINE_CHIPS", chips
         yield "DRUMLINE_PROGRESS", _said(spec.progress)
+    if restarts_in_place(spec) and not barrier_refusal(spec, reporting):
+        yield "DRUMLINE_BARRIER", 1
 
 
 def _said(progress: Progress) -> str:

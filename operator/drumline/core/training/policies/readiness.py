@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import AttemptStatus, Workers
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import conditions
 from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.dependencies import not_due
+from drumline.core.training.epochs import not_in, restarting
 from drumline.core.training.view import View
 
 
@@ -21,7 +23,7 @@ def readiness(view: View) -> View:
     if not view.live:
         return replace(view, status=view.status.model_copy(update={"workers": _workers(view, {})}))
     current = view.current()
-    view = view.with_status(workers=_workers(view, current))
+    view = _runs_again(view).with_status(workers=_workers(view, current))
     waiting = not_due(view, current)
     due = [i for i in range(view.roster.size) if i not in waiting]
     up = sum(1 for i in due if _is_up(view, current.get(i), i))
@@ -29,6 +31,16 @@ def readiness(view: View) -> View:
         return _ready(view, len(due))
     text = f"{up} of {len(due)} pods are ready{_blocker(current)}"
     return view.condition(ConditionType.PODS_READY, False, _shortfall(view), text)
+
+
+def _runs_again(view: View) -> View:
+    """An epoch that began in place is whole when every launcher says that its process runs."""
+    if not restarting(view) or not_in(view, (ProcessState.RUNNING,)):
+        return view
+    text = f"all processes of {view.status.attempts[-1].label} run"
+    view = view.condition(ConditionType.RESTARTING, False, Reason.RECOVERED, text)
+    view = view.with_status(attempts=_ready_attempts(view), next_attempt_at=None)
+    return view.event("Normal", Reason.RECOVERED, text)
 
 
 def _shortfall(view: View) -> Reason:
@@ -69,6 +81,8 @@ def _ready(view: View, pods: int) -> View:
         return view
     text = f"{pods} of {pods} pods are ready"
     view = view.condition(ConditionType.PODS_READY, True, Reason.ALL_PODS_READY, text)
+    if restarting(view):
+        return view
     if conditions.is_true(view.status, ConditionType.RESTARTING):
         view = view.condition(ConditionType.RESTARTING, False, Reason.RECOVERED, text)
     view = view.with_status(requeues=0, attempts=_ready_attempts(view))

@@ -1,0 +1,102 @@
+"""A process that failed in a pod that lives on: what its launcher says of it is taken as a pod's failure is.
+
+Failed has a process of the running epoch that ended with an error, and one whose container was started again in its
+pod after the epoch was whole, since its launcher died with it. The first one by time, then by rank, is the cause;
+the others fell because of it. What follows is `recovery`'s to say: another epoch, another attempt, or the end.
+
+A gang of which a launcher does not come to the barrier in time, or does not start its process, is recreated: pods
+that don't answer are no better than pods that failed. That is no failure of its own: the cause stays that of the
+epoch before, it is not counted again, and there is no further delay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import floor
+
+from drumline.api.failure import FailureAction
+from drumline.api.orders import ProcessState
+from drumline.api.reasons import ConditionType, Reason
+from drumline.core.gang.crew import Process
+from drumline.core.gang.failures import cause_of, describe
+from drumline.core.gang.types import Pod, Termination
+from drumline.core.training.attempts import finished
+from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.epochs import AT_BARRIER, BARRIER_SECONDS, grace_seconds, not_in, restarting
+from drumline.core.training.recovery import MAX_TEXT, Ended, end_attempt
+from drumline.core.training.view import View
+
+
+def in_place(view: View) -> View:
+    """End an epoch that failed, or the attempt if its launchers do not come along."""
+    if not view.live:
+        return view
+    first = min(_failed(view), key=lambda f: f[:2], default=None)
+    if first is None:
+        return _late(view)
+    _, index, pod = first
+    node = view.obs.nodes.get(pod.node)
+    return end_attempt(view, Ended(cause_of(pod, node), index, describe(pod, node), pod), in_place.__name__)
+
+
+def _failed(view: View) -> Iterator[tuple[float, int, Pod]]:
+    """When, index, and the pod as if its container had ended as the process did."""
+    current, done = view.current(), view.succeeded()
+    whole_at = view.status.attempts[-1].ready_at
+    for index, pod in current.items():
+        process = view.obs.crew.get(index)
+        if index >= view.roster.workers or index in done:
+            continue
+        if process is not None and _has_failed(process, view.status.epoch):
+            yield process.at, index, _as_ended(view, pod, process)
+        elif pod.restarted is not None and whole_at and pod.restarted.finished_at >= floor(unix(whole_at)):
+            yield pod.restarted.finished_at, index, replace(pod, termination=pod.restarted)
+
+
+def _has_failed(process: Process, epoch: int) -> bool:
+    return process.epoch == epoch and process.state is ProcessState.ENDED and process.exit_code != 0
+
+
+def _as_ended(view: View, pod: Pod, process: Process) -> Pod:
+    container = view.spec.template["spec"]["containers"][0]["name"]
+    end = Termination(container, process.exit_code, "Error", process.text, process.at)
+    return replace(pod, termination=end)
+
+
+def _late(view: View) -> View:
+    """Recreate the gang when a launcher is too late."""
+    if not restarting(view):
+        return view
+    limit = grace_seconds(view.spec) + BARRIER_SECONDS
+    since = max(unix(view.status.attempts[-1].started_at), view.obs.crew_since)
+    missing, what = not_in(view, AT_BARRIER), "did not hold"
+    if not missing:
+        missing, what = not_in(view, (ProcessState.RUNNING,)), "did not start its process"
+        came = (p.at for p in view.obs.crew.values() if p.state is ProcessState.HELD)
+        since = max(since, unix(view.status.next_attempt_at), *came)
+    left = since + limit - view.now
+    if not missing or left > 0:
+        return view.again_in(left) if missing else view
+    return _recreated(view, missing[0], f"the launcher of rank {missing[0]} {what} within {limit:.0f} s")
+
+
+def _recreated(view: View, index: int, why: str) -> View:
+    *_, before, last = view.status.attempts
+    pod = view.current().get(index)
+    message = f"{why}; attempt {view.status.attempt + 1} starts with new pods"
+    status = finished(
+        view.status,
+        view.now,
+        cause=before.cause,
+        pod=view.roster.name_of(index, view.status.attempt),
+        rank=index,
+        node=(pod.node or None) if pod is not None else None,
+        message=f"{last.label}: {why}"[:MAX_TEXT],
+        action=FailureAction.RESTART_GANG.value,
+    )
+    at = max(view.now, unix(view.status.next_attempt_at))
+    view = replace(view, status=status, status_first=True).with_status(next_attempt_at=rfc3339_millis(at))
+    view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
+    view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
+    return view.event("Warning", Reason.RESTARTING, message)

@@ -1,0 +1,241 @@
+"""A process fails in a pod that lives on: what follows, and when the gang is recreated instead."""
+
+from dataclasses import replace
+
+import pytest
+
+from drumline.api.orders import ProcessState
+from drumline.api.reasons import ConditionType
+from drumline.core.gang.plan import Create, Delete
+from drumline.core.gang.types import Node, NodeCondition, Termination
+from tests.unit.core.training import crews, jobs
+from tests.unit.core.training.crews import after, at_epoch, ended, saying
+from tests.unit.core.training.jobs import NOW
+
+HELD, RUNNING = ProcessState.HELD, ProcessState.RUNNING
+_LOADER = [{"name": "loader", "template": jobs.TEMPLATE}]
+
+
+def _failed(observation=None, now=NOW + 61, **said):
+    return after(saying(observation or crews.running(), **(said or {"r1": ended()})), now)
+
+
+def _over(world):
+    """The last entry that has ended."""
+    return [a for a in world.status.attempts if a.finished_at][-1]
+
+
+def _touched(plan):
+    return [a for stage in plan.actions for a in stage if isinstance(a, Create | Delete)]
+
+
+def test_a_new_epoch_begins_and_no_pod_is_touched():
+    plan, world = _failed()
+    first, second = world.status.attempts
+    assert (first.label, first.cause, first.rank, first.exit_code) == ("1", "ApplicationExit", 1, 3)
+    assert (first.action, first.pod, first.last_lines) == ("RestartInPlace", "job-1-0-1", "exit code 3")
+    assert (second.label, second.ready_at, world.status.epoch, world.status.attempt) == ("1.1", None, 1, 1)
+    assert (world.status.phase, world.status.restart_count) == ("Restarting", 1)
+    assert jobs.reason(world.status, ConditionType.RESTARTING) == ("True", "RestartingInPlace")
+    assert jobs.reason(world.status, ConditionType.PODS_READY) == ("True", "AllPodsReady")
+    assert [e.reason for e in plan.events] == ["RestartingInPlace"]
+    assert _touched(plan) == []
+    assert plan.intent is not None
+    assert (plan.orders.epoch, plan.orders.go, plan.orders.grace_seconds) == (1, False, 28)
+
+
+def test_all_start_together_and_the_epoch_is_whole_when_all_run():
+    _, world = _failed()
+    plan, world = after(saying(at_epoch(world, HELD), r3=ended()), NOW + 62)
+    assert (plan.orders.go, world.status.epoch) == (False, 1)
+    plan, world = after(at_epoch(world, HELD), NOW + 62)
+    assert plan.orders.go
+    mixed = saying(at_epoch(world, HELD), r0=crews.process(RUNNING, 1))
+    plan, world = after(mixed, NOW + 62)
+    assert plan.orders.go
+    assert world.status.attempts[-1].ready_at is None
+    plan, world = after(at_epoch(world, RUNNING), NOW + 63)
+    assert world.status.attempts[-1].ready_at == "2027-01-15T08:01:03.000Z"
+    assert (world.status.phase, world.status.next_attempt_at) == ("Running", None)
+    assert jobs.reason(world.status, ConditionType.RESTARTING) == ("False", "Recovered")
+    assert [e.reason for e in plan.events] == ["Recovered"]
+    plan, _ = after(world, NOW + 64)
+    assert jobs.written(plan) is None
+    assert plan.orders.go
+
+
+def test_the_first_by_time_then_by_rank_is_the_cause():
+    _, world = _failed(r0=ended(at=NOW + 59), r2=ended(code=7, at=NOW + 58), r3=ended(at=NOW + 58))
+    assert (world.status.attempts[0].rank, world.status.attempts[0].exit_code) == (2, 7)
+
+
+def test_a_failure_of_an_earlier_epoch_is_none():
+    _, world = _failed()
+    _, after_it = after(world, NOW + 62)
+    assert after_it.status == world.status
+
+
+def test_the_delay_holds_the_gate_shut():
+    _, world = _failed(crews.running(failurePolicy={"backoff": {"initialSeconds": 10}}))
+    plan, _ = after(at_epoch(world, HELD), NOW + 70)
+    assert (plan.orders.go, plan.requeue_after) == (False, 1.0)
+    plan, _ = after(at_epoch(world, HELD), NOW + 71)
+    assert plan.orders.go
+
+
+def test_the_same_table_rules_and_budgets_as_for_pods():
+    world = crews.running()
+    xid = NodeCondition("AcceleratedHardwareReady", "False", "NvidiaXID79Error")
+    _, faulty = _failed(replace(world, nodes={"node-1": Node("node-1", conditions=(xid,))}))
+    assert (faulty.status.attempts[-1].cause, faulty.status.attempts[-1].action) == (
+        "DeviceFault",
+        "ReplaceNode",
+    )
+    rule = {"name": "no", "action": "Fail", "onExitCodes": {"operator": "In", "values": [3]}}
+    plan, ruled = _failed(crews.running(failurePolicy={"rules": [rule]}))
+    assert jobs.reason(ruled.status, ConditionType.FAILED) == ("True", "FailedByRule")
+    assert plan.orders is None
+    _, spent = _failed(crews.running(failurePolicy={"maxRestarts": 0}))
+    assert jobs.reason(spent.status, ConditionType.FAILED) == ("True", "MaxRestartsExceeded")
+
+
+def test_killed_is_not_out_of_memory_unless_the_kernel_says_so():
+    _, world = _failed(r1=ended(code=137, text="killed by SIGKILL"))
+    assert world.status.attempts[0].cause == "ApplicationExit"
+    end = Termination("train", 137, "OOMKilled", "", NOW + 60)
+    restarted = jobs.with_pod(crews.running(), 1, lambda p: replace(p, restarted=end))
+    _, world = after(restarted, NOW + 61)
+    assert (world.status.attempts[0].cause, world.status.attempts[0].rank) == ("OutOfMemory", 1)
+    assert world.status.attempts[-1].label == "1.1"
+    _, again = after(at_epoch(world, RUNNING), NOW + 70)
+    assert again.status.epoch == 1
+    _, same = after(again, NOW + 71)
+    assert same.status == again.status
+
+
+def test_a_rule_asks_for_it_without_the_strategy():
+    rule = {"name": "again", "action": "RestartInPlace", "onExitCodes": {"operator": "In", "values": [3]}}
+    policy = {"restartStrategy": "Recreate", "rules": [rule]}
+    _, world = _failed(crews.running(failurePolicy=policy))
+    assert (world.status.attempts[0].action, world.status.epoch) == ("RestartInPlace", 1)
+    _, world = _failed(crews.running(failurePolicy=policy), r1=ended(code=4))
+    assert (world.status.attempts[0].action, world.status.epoch) == ("RestartGang", 0)
+    rule = {**rule, "action": "RestartGang"}
+    _, world = _failed(crews.running(failurePolicy={"rules": [rule]}))
+    assert world.status.attempts[0].action == "RestartGang"
+
+
+def _without_launcher():
+    return replace(crews.running(), settings=replace(crews.SETTINGS, launcher_image=""))
+
+
+def _succeeded_worker():
+    return jobs.with_pod(crews.running(), 2, jobs.succeeded)
+
+
+def _cordoned():
+    return replace(crews.running(), unhealthy=frozenset({"node-3"}))
+
+
+@pytest.mark.parametrize(
+    ("observation", "why"),
+    [
+        (_without_launcher(), "the operator was started without a launcher"),
+        (crews.running(progress={"source": "log"}), "progress.source is log"),
+        (_succeeded_worker(), "rank 2 has succeeded already"),
+        (_cordoned(), "node node-3 is gone, not ready or cordoned"),
+        (
+            jobs.with_pod(crews.running(), 3, lambda p: replace(p, phase="Pending")),
+            "pod job-1-1-1 does not run",
+        ),
+    ],
+)
+def test_where_it_can_not_be_the_gang_is_recreated_and_told_why(observation, why):
+    plan, world = _failed(observation)
+    last = _over(world)
+    assert (last.action, world.status.epoch, last.cause) == ("RestartGang", 0, "ApplicationExit")
+    assert f"not in place: {why}" in last.message
+    assert any(isinstance(a, Delete) for a in _touched(plan))
+
+
+def test_a_helper_never_restarts_in_place():
+    observation = jobs.with_pod(crews.running(helpers=_LOADER), 4, lambda p: jobs.failed(p, 1))
+    _, world = after(observation, NOW + 61)
+    assert "not in place: a helper has no launcher" in _over(world).message
+
+
+def test_three_in_a_row_that_do_not_last_and_the_gang_is_recreated():
+    world, now, actions = crews.running(), NOW + 60, []
+    for epoch in range(4):
+        now += 60
+        _, world = _failed(world, now, r1=ended(epoch, at=now - 1))
+        actions.append(next(a for a in world.status.attempts if a.epoch == epoch).action)
+        _, world = after(at_epoch(world, RUNNING, now), now + 1)
+    assert actions == ["RestartInPlace"] * 3 + ["RestartGang"]
+    assert "3 restarts in place in a row did not last" in _over(world).message
+
+
+def test_an_epoch_that_lasted_begins_the_row_anew():
+    world, now = crews.running(), NOW
+    for epoch in range(5):
+        now += 60 if epoch != 2 else 700
+        _, world = _failed(world, now, r1=ended(epoch, at=now - 1))
+        _, world = after(at_epoch(world, RUNNING, now), now + 1)
+    assert (world.status.epoch, world.status.attempts[-1].finished_at) == (5, None)
+
+
+@pytest.mark.parametrize(("seconds", "late"), [(57, False), (58, True)])
+def test_a_launcher_that_does_not_hold_in_time_costs_the_pods_and_is_not_counted(seconds, late):
+    _, world = _failed()
+    waits = saying(at_epoch(world, HELD), r2=crews.process(RUNNING, 0))
+    plan, world = after(waits, NOW + 61 + seconds)
+    assert (world.status.attempt == 2) is late
+    if not late:
+        assert plan.requeue_after == 1.0
+        return
+    last = _over(world)
+    assert (last.cause, last.rank, last.action, last.label) == ("ApplicationExit", 2, "RestartGang", "1.1")
+    assert "did not hold within 58 s" in last.message
+    assert [(r.cause, r.count) for r in world.status.restarts] == [("ApplicationExit", 1)]
+    assert jobs.reason(world.status, ConditionType.RESTARTING) == ("True", "GangRestarting")
+    assert (world.status.epoch, len([a for a in _touched(plan) if isinstance(a, Delete)])) == (0, 4)
+
+
+def test_a_launcher_that_does_not_start_its_process_costs_the_pods():
+    _, world = _failed()
+    stuck = saying(at_epoch(world, RUNNING), r3=crews.process(HELD, 1, NOW + 61))
+    _, early = after(stuck, NOW + 118)
+    assert early.status.attempts[-1].finished_at is None
+    _, late = after(stuck, NOW + 119)
+    assert "rank 3 did not start its process within 58 s" in _over(late).message
+
+
+def test_a_new_leader_waits_for_launchers_to_ask_it():
+    _, world = _failed()
+    successor = replace(world, crew={}, crew_since=NOW + 200)
+    plan, same = after(successor, NOW + 201)
+    assert same.status.attempts[-1].finished_at is None
+    assert not plan.orders.go
+    plan, _ = after(replace(at_epoch(world, HELD), crew_since=NOW + 200), NOW + 202)
+    assert plan.orders.go
+
+
+def test_the_grace_is_the_pods_own_less_a_margin():
+    template = {"spec": {**crews.TEMPLATE["spec"], "terminationGracePeriodSeconds": 12}}
+    plan, _ = _failed(crews.running(template=template))
+    assert plan.orders.grace_seconds == 10
+    template = {"spec": {**crews.TEMPLATE["spec"], "terminationGracePeriodSeconds": 600}}
+    plan, _ = _failed(crews.running(template=template))
+    assert plan.orders.grace_seconds == 28
+
+
+def test_a_job_that_fails_lets_the_failed_process_end_its_pod():
+    plan, world = _failed(crews.running(failurePolicy={"maxRestarts": 0}))
+    deleted = {a.name for a in _touched(plan)}
+    assert deleted == {"job-1-0-0", "job-1-1-0", "job-1-1-1"}
+    left = replace(world, pods={n: p for n, p in world.pods.items() if n not in deleted})
+    left = replace(left, crew={})  # the runtime lets go of it, and so of its launchers
+    plan, _ = after(left, NOW + 62)
+    assert (_touched(plan), plan.requeue_after) == ([], 9.0)
+    plan, _ = after(left, NOW + 71)
+    assert [a.name for a in _touched(plan)] == ["job-1-0-1"]
