@@ -12,7 +12,7 @@ from drumline.runtime.http import MERGE_PATCH
 from drumline.runtime.http_paths import resource_path
 from tests.integration.inference.services import Services, groups, is_ready
 from tests.integration.inference.watching import watching
-from tests.integration.operator.lab import SECONDS, node_of
+from tests.integration.operator.lab import SECONDS, Manifest, node_of
 
 pytestmark = pytest.mark.cluster
 
@@ -69,6 +69,41 @@ async def test_a_drained_node_is_left_group_by_group_with_none_missed(services: 
     assert min(seen.ready) >= 2
     assert min(seen.endpoints) >= 2
     assert all(node not in g["nodes"] for g in groups(found))
+    assert all(g["attempt"] == 1 for g in groups(found))
+
+
+async def taint(services: Services, node: str, *taints: Manifest) -> None:
+    """Give a node these taints and no others."""
+    path, body = f"/api/v1/nodes/{node}", {"spec": {"taints": list(taints)}}
+    await services.lab.client.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"key": "example.org/maintenance", "effect": "NoExecute"},
+        {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"},
+    ],
+    ids=["taint manager", "autoscaler"],
+)
+async def test_a_node_that_is_emptied_by_a_taint_alone_is_left_with_none_missed(
+    services: Services, sign: Manifest
+) -> None:
+    """The taint manager asks no budget: it leaves the pods for as long as they bear the taint."""
+    await services.lab.nodes("3 hosts of h100 in blocks of 3")
+    role = services.role(accelerator={"type": "nvidia-h100-80gb", "chipsPerWorker": 8}, replicas=2)
+    bears = {**sign, "effect": "NoExecute", "operator": "Exists", "tolerationSeconds": 60}
+    role["template"]["spec"]["tolerations"] = [bears]
+    await services.apply(services.service("chat", role))
+    found = await services.ready("chat")
+    node = groups(found)[0]["nodes"][0]
+    async with watching(services, "chat") as seen:
+        await taint(services, node, sign)
+        found = await services.until(
+            "chat", lambda s: is_ready(s) and all(node not in g["nodes"] for g in groups(s)), "not left"
+        )
+    assert min(seen.ready) >= 2
+    assert min(seen.endpoints) >= 2
     assert all(g["attempt"] == 1 for g in groups(found))
 
 

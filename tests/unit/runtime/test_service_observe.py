@@ -9,7 +9,7 @@ import pytest
 
 from drumline.api.meta import ANNOTATION_DIGEST
 from drumline.core.gang.plan import Apply, Create, Delete, Plan
-from drumline.core.gang.types import Node, PodPhase
+from drumline.core.gang.types import Node, PodPhase, Taint
 from drumline.core.inference.render import owner_of, revision_manifest
 from drumline.runtime.errors import NotFound
 from drumline.runtime.executor import Outcome
@@ -63,6 +63,15 @@ async def test_nodes_of_groups_are_lost_or_cordoned(lab):
     found = observed(lab, services.serving(count=2))
     assert found.lost == {"node-0-0", "node-1-0"}
     assert found.cordoned == {"node-0-1"}
+
+
+async def test_taints_that_keep_pods_off_the_nodes_of_groups_are_seen(lab):
+    soft, hard = Taint("a", "b", "PreferNoSchedule"), Taint("a", "b", "NoExecute")
+    nodes = lab.jobs.world.nodes.store
+    nodes.put(("", "node-0-0"), Node("node-0-0", taints=(soft, hard)))
+    nodes.put(("", "node-0-1"), Node("node-0-1", taints=(soft,)))
+    nodes.put(("", "elsewhere"), Node("elsewhere", taints=(hard,)))
+    assert observed(lab, services.serving(count=2)).tainted == {"node-0-0": (hard,)}
 
 
 async def test_a_pod_that_the_scheduler_placed_says_where_it_is(lab):

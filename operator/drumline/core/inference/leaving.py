@@ -21,7 +21,11 @@ from drumline.core.inference.render import group_request
 from drumline.core.inference.view import View
 
 EMPTYING: Final = frozenset(
-    {"karpenter.sh/disrupted", "ToBeDeletedByClusterAutoscaler", "cloud.google.com/impending-node-termination"}
+    {
+        "karpenter.sh/disrupted",
+        "ToBeDeletedByClusterAutoscaler",
+        "cloud.google.com/impending-node-termination",
+    }
 )
 LOST: Final = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 

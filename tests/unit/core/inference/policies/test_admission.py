@@ -9,7 +9,7 @@ import pytest
 from drumline.api.inference_status import GroupPhase
 from drumline.api.reasons import DrainReason, Reason
 from drumline.core.gang.clock import rfc3339_millis
-from drumline.core.gang.types import Refusal
+from drumline.core.gang.types import Refusal, Taint
 from drumline.core.inference.policies.admission import admission, awaited, request_of
 from drumline.core.inference.scale import role_spec
 from tests.unit.core.inference import services
@@ -73,9 +73,10 @@ def test_no_attempt_begins_before_its_backoff_is_over() -> None:
     [
         ({"lost": frozenset({"node-0-1"})}, {}),
         ({"cordoned": frozenset({"node-0-0"})}, {}),
+        ({"tainted": {"node-0-0": (Taint("a", "b", "NoSchedule"),)}}, {}),
         ({}, {"excluded": ("node-0-1",)}),
     ],
-    ids=["lost", "cordoned", "avoided"],
+    ids=["lost", "cordoned", "tainted", "avoided"],
 )
 def test_a_restart_asks_again_when_a_node_is_not_well_and_holds_the_others(observation, group) -> None:
     rests = services.group(phase=GroupPhase.BACKOFF, created=False, **group)

@@ -1,10 +1,15 @@
-"""Groups on cordoned nodes are marked, once, and unmarked."""
+"""Groups on nodes that are being emptied are marked, once, and unmarked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
+from drumline.core.gang.types import Taint
 from drumline.core.inference.policies.evacuation import evacuation
+from drumline.core.inference.view import View
 from tests.unit.core.inference import services
 
 
@@ -48,3 +53,41 @@ def test_an_unpinned_group_is_where_its_pods_are() -> None:
     observation = services.with_groups(observation, "serve", unpinned)
     view = evacuation(services.view(replace(observation, cordoned=frozenset({"node-0-0"}))))
     assert view.groups("serve")[0].evacuating_since == services.ago(0)
+
+
+def tainted(*taints: Taint, tolerations: Sequence[dict[str, object]] = ()) -> View:
+    """What is decided about a group whose first node has these taints, and whose pods tolerate that."""
+    pod = {**services.TEMPLATE["spec"], "tolerations": list(tolerations)}
+    raw = services.spec(services.role(template={"spec": pod}))
+    observation = services.serving(services.service(raw), count=1)
+    return evacuation(services.view(replace(observation, tainted={"node-0-0": taints})))
+
+
+MAINTENANCE = Taint("example.org/maintenance", "now", "NoExecute")
+TOLERATED = {"key": "example.org/maintenance", "operator": "Exists"}
+
+
+@pytest.mark.parametrize(
+    ("taint", "tolerations", "leaves"),
+    [
+        (MAINTENANCE, [], True),
+        (MAINTENANCE, [{**TOLERATED, "effect": "NoExecute", "tolerationSeconds": 600}], True),
+        (MAINTENANCE, [TOLERATED], False),
+        (MAINTENANCE, [{"operator": "Exists"}], False),
+        (replace(MAINTENANCE, effect="NoSchedule"), [], False),
+        (Taint("karpenter.sh/disrupted", "", "NoSchedule"), [], True),
+        (Taint("ToBeDeletedByClusterAutoscaler", "1793000000", "NoSchedule"), [], True),
+        (Taint("node.kubernetes.io/not-ready", "", "NoExecute"), [], False),
+        (Taint("node.kubernetes.io/unreachable", "", "NoExecute"), [], False),
+    ],
+)
+def test_a_taint_by_which_a_node_is_emptied_marks_the_group(
+    taint: Taint, tolerations: list[dict[str, object]], *, leaves: bool
+) -> None:
+    (group,) = tainted(taint, tolerations=tolerations).groups("serve")
+    assert (group.evacuating_since is not None) is leaves
+
+
+def test_the_taint_is_named() -> None:
+    (event,) = tainted(MAINTENANCE).events
+    assert "node node-0-0 has the taint example.org/maintenance=now:NoExecute" in event.message
