@@ -80,7 +80,7 @@ class Objects:
         if action.resource in self._watched:
             self._expectations.expect(owner.uid, token)
         try:
-            created = await self._create(owner, action)
+            created, version = await self._create(owner, action)
         except BaseException:
             self._expectations.met(token)
             raise
@@ -88,7 +88,7 @@ class Objects:
         # may still have to show it
         if not created and self._shown(*_name(action.manifest)):
             self._expectations.met(token)
-        self._expectations.answered(token)
+        self._expectations.made(token, version)
         return created
 
     async def delete(self, owner: Owner, action: Delete) -> bool:
@@ -104,7 +104,6 @@ class Objects:
             raise
         if not done:
             self._expectations.met(token)
-        self._expectations.answered(token)
         return done
 
     async def delete_owner(self, owner: Owner) -> bool:
@@ -140,23 +139,23 @@ class Objects:
             return False
         return True
 
-    async def _create(self, owner: Owner, action: Create) -> bool:
-        """Once is enough but for `replace`, and for what vanishes while we look at it."""
+    async def _create(self, owner: Owner, action: Create) -> tuple[bool, str]:
+        """Whether it was made now, and its version. Once is enough but for `replace`, and for what vanishes meanwhile."""
         path = resource_path(action.resource, _name(action.manifest)[0])
         for attempt in range(CREATE_TRIES):
             try:
-                await self._post(path, action.manifest)
+                made = await self._post(path, action.manifest)
             except AlreadyExists as error:
-                existing = await self._existing(owner, action)
+                existing, version = await self._existing(owner, action)
                 if existing and not action.replace:
-                    return False
+                    return False, version
                 if existing:
                     await self._delete(f"{path}/{_name(action.manifest)[1]}", existing, None)
                 last: ApiError = error
             except Conflict as error:  # creates of one namespace race for its resource quota
                 last = error
             else:
-                return True
+                return True, _version(made["metadata"])
             await asyncio.sleep(0.05 * 2.0**attempt * random.random())  # noqa: S311 - jitter, not a secret
         raise Conflict(last.message, status=409, reason=last.reason, details=last.details)
 
@@ -166,7 +165,8 @@ class Objects:
         try:
             made = await self._post(path, action.manifest)
         except AlreadyExists:
-            if not (uid := await self._existing(owner, action)):
+            uid, _ = await self._existing(owner, action)
+            if not uid:
                 raise
             await self._patch(action, uid)
             return uid
@@ -193,8 +193,8 @@ class Objects:
             return False
         return True
 
-    async def _existing(self, owner: Owner, action: Create | Apply) -> str:
-        """Uid of the object that has the name, if it is this owner's; "" if it has gone meanwhile.
+    async def _existing(self, owner: Owner, action: Create | Apply) -> tuple[str, str]:
+        """Uid and version of the object that has the name, if it is this owner's; "" if it has gone meanwhile.
 
         What is created must be of the same attempt; what is applied moves from attempt to attempt.
         """
@@ -202,11 +202,11 @@ class Objects:
         try:
             found = await self._client.request("GET", resource_path(action.resource, namespace, name))
         except NotFound:
-            return ""
+            return "", ""
         metadata = found["metadata"]
         wanted = action.manifest["metadata"] if isinstance(action, Create) else metadata
         _check_owner(owner, f"{action.resource}/{name}", metadata, _attempt(wanted))
-        return str(metadata["uid"])
+        return str(metadata["uid"]), _version(metadata)
 
     def _remember(self, key: tuple[str, str, str, str], uid: str) -> None:
         self._uids[key] = uid
@@ -223,6 +223,10 @@ def encoded(manifest: Manifest) -> bytes:
 
 def _name(manifest: Manifest) -> tuple[str, str]:
     return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+def _version(metadata: Mapping[str, Any]) -> str:
+    return str(metadata.get("resourceVersion") or "")
 
 
 def _attempt(metadata: Mapping[str, Any]) -> str:

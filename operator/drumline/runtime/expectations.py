@@ -4,8 +4,8 @@ A cache lags behind what was just written; deciding on it again would repeat the
 delete of a watched object is expected before it is sent, and met when the watch shows it; a status write
 is expected by its resource version. While some of an owner's expectations are open, its cache is stale.
 
-What came and went while the watch had a gap is never shown. So a list that was asked for after a write had been
-answered meets it, whatever the list holds. What is still never seen expires.
+What came and went while the watch had a gap is never shown. So a list that is at least as new as a creation meets
+it, whatever the list holds. What is still never seen expires.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Expectations:
         self._ttl = ttl
         self._open: dict[str, dict[Token, float]] = {}  # owner → token → expiry, oldest first
         self._owners: dict[Token, str] = {}
-        self._answered: dict[Token, float] = {}  # of the open ones, those the server has carried out → expiry
+        self._made: dict[Token, str] = {}  # open creations that the server has carried out → version
         self._versions: dict[str, tuple[str, float]] = {}  # owner → version, expiry
 
     def expect(self, owner: str, token: Token) -> None:
@@ -47,29 +47,22 @@ class Expectations:
         self._open.setdefault(owner, {})[token] = self._clock() + self._ttl
         self._owners[token] = owner
 
-    def answered(self, token: Token) -> None:
-        """The server says that the write is carried out: every list from now on is later than it."""
-        owner = self._owners.get(token)
-        if owner is not None:
-            self._answered[token] = self._open[owner][token]
+    def made(self, token: Token, version: str) -> None:
+        """The server says that what was to be created is there, at this resource version."""
+        if token in self._owners:
+            self._made[token] = version
 
-    def listing(self) -> Callable[[], None]:
-        """Before a list of what is watched is asked for; what comes back is called once the cache shows it."""
-        before = dict(self._answered)
-
-        def listed() -> None:
-            for token, expiry in before.items():
-                if self._answered.get(token) == expiry:
-                    self.met(token)
-
-        return listed
+    def listed(self, version: str) -> None:
+        """The cache shows a list of this resource version: what was created before is in it, or gone again."""
+        for token in [token for token, made in self._made.items() if _at_least(version, made)]:
+            self.met(token)
 
     def met(self, token: Token) -> None:
         """The watch showed it, or the write was not carried out. Unknown tokens are ignored."""
         owner = self._owners.pop(token, None)
         if owner is None:
             return
-        self._answered.pop(token, None)
+        self._made.pop(token, None)
         tokens = self._open[owner]
         del tokens[token]
         if not tokens:

@@ -42,8 +42,8 @@ class Reflector(Generic[T]):
     """Mirrors one collection of the API into `store`.
 
     `project` turns an object into what is kept, or None to leave it out; `on_change(old, new)` is called
-    after each change, None standing for absent. `path` is from `http_paths.resource_path`. `listing` is called
-    before each list is asked for, and what it returned once the store shows that list.
+    after each change, None standing for absent. `path` is from `http_paths.resource_path`. `on_listed` is
+    called with the resource version of each list once the store shows it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Reflector(Generic[T]):
         field_selector: str = "",
         inactivity: float = INACTIVITY,
         page: int = PAGE,
-        listing: Callable[[], Callable[[], None]] | None = None,
+        on_listed: Callable[[str], None] | None = None,
     ) -> None:
         self.store: Store[T] = Store() if store is None else store
         self.synced = asyncio.Event()
@@ -73,7 +73,7 @@ class Reflector(Generic[T]):
         self._selectors = {name: value for name, value in self._selectors.items() if value}
         self._inactivity = inactivity
         self._page = page
-        self._listing = listing
+        self._on_listed = on_listed
         self._seen: dict[Key, tuple[str, str]] = {}  # uid, resource version
 
     async def run(self) -> None:
@@ -102,7 +102,6 @@ class Reflector(Generic[T]):
 
     async def _list(self) -> None:
         """Replace the store's contents by what the server has now."""
-        listed = self._listing() if self._listing is not None else None
         seen: set[Key] = set()
         token = ""
         while True:
@@ -116,9 +115,9 @@ class Reflector(Generic[T]):
             await asyncio.sleep(0)
         for key in [key for key in self._seen if key not in seen]:
             self._remove(key)
-        if listed is not None:
-            listed()
         self.resource_version = page["metadata"]["resourceVersion"]
+        if self._on_listed is not None:
+            self._on_listed(self.resource_version)
         self.lists += 1
         self.synced.set()
 

@@ -46,6 +46,16 @@ OUR_ENDPOINTS = f"{OURS},endpointslice.kubernetes.io/skip-mirror=true"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class RoomSeen:
+    """What a look for room found (`rooms`)."""
+
+    at: float  # Unix seconds
+    generation: int  # of the capacity
+    attempt: int
+    slices: int
+
+
 @dataclass(slots=True)
 class JobMemory:
     """What the operator remembers of one job beyond what the API shows. Lost at a restart, and not missed."""
@@ -62,6 +72,7 @@ class JobMemory:
     held: str = ""  # the revision whose nodes are reserved in memory
     conflicts: int = 0  # in a row
     created_attempt: int = -1  # whose pods are all created, which a spared status would have said
+    room: RoomSeen | None = None  # of an elastic gang that has fewer slices than it wants
     counted_at: float = 0.0  # when a status that differs only in counts was last written
 
 
@@ -131,7 +142,7 @@ class World:
             self._pod,
             self._on_pod,
             store=Store[Pod]({"job": _job_of}),
-            listing=expectations.listing,
+            on_listed=expectations.listed,
         )
         self.priorities = Reflector(
             client,

@@ -230,17 +230,12 @@ async def test_unchanged_objects_are_not_told_again_on_relist() -> None:
     assert mirror.told == [(None, "a@")]
 
 
-async def test_says_when_a_list_is_asked_for_and_when_the_store_shows_it() -> None:
+async def test_says_which_list_the_store_shows() -> None:
     script, heard = Script(), []
-    script.page(1, pod("a", 1), more="next")
-    script.page(1, pod("b", 1))
-
-    def listing():
-        heard.append(("asked", len(script.lists)))
-        return lambda: heard.append(("shown", len(mirror.store)))
-
-    mirror = Mirror(script, listing=listing)
+    script.page(7, pod("a", 1), more="next")
+    script.page(7, pod("b", 1))
+    mirror = Mirror(script, on_listed=lambda version: heard.append((version, len(mirror.store))))
     task = asyncio.create_task(mirror.reflector.run())
     await mirror.reflector.synced.wait()
-    assert heard == [("asked", 0), ("shown", 2)]
+    assert heard == [("7", 2)]
     task.cancel()
