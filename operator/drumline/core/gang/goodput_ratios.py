@@ -72,8 +72,8 @@ def active_ms(found: Summary) -> int:
 
 
 def chips_of(found: Summary) -> int:
-    """Accelerators of the gang as it is now; workers on CPU."""
-    return found.lanes * found.weight
+    """Accelerators of the gang as it is now, spares left out; workers on CPU."""
+    return (found.lanes - found.spares) * found.weight
 
 
 def _figures(found: Summary, facts: Facts) -> Iterator[tuple[str, Figure | None]]:
@@ -177,12 +177,12 @@ def predicted_ettr(failures_per_ms: float, overhead_ms: float, interval_ms: floa
 
 def _failures_per_ms(found: Summary, facts: Facts) -> float | None:
     """Failures of the job in a wall millisecond with all workers ready: its own, else its nodes' known rate."""
-    ready = found.gang_ready_ms / max(1, chips_of(found))
+    ready = found.gang_ready_ms / max(1, found.lanes * found.weight)
     if found.failures and ready:
         return found.failures / ready
     if facts.failures_per_node_day is None:
         return None
-    return found.lanes * facts.failures_per_node_day / MS_PER_DAY
+    return (found.lanes - found.spares) * facts.failures_per_node_day / MS_PER_DAY
 
 
 def _interval_ms(found: Summary, facts: Facts) -> float | None:

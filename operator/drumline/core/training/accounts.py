@@ -31,6 +31,7 @@ from drumline.core.training import conditions
 from drumline.core.training.clock import unix
 from drumline.core.training.elastic import fitted
 from drumline.core.training.lanes import NOTHING_SEEN, Milestone, Seen, lane_changes, look, millis
+from drumline.core.training.lanes_spares import spare_histories, spare_lanes
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported
 
@@ -88,7 +89,8 @@ def lane_news(
         return (), known
     status = obs.status if conditions.is_finished(after) else after
     histories, seen = look(fitted(obs, status), status, now, known.seen)
-    changes = lane_changes(known.lanes, histories, floor)
+    spares = spare_histories(obs, status, known.lanes[len(histories) :], now)
+    changes = lane_changes(known.lanes, [*histories, *spares], floor)
     return changes.events, KnownLanes(changes.lanes, seen)
 
 
@@ -101,12 +103,16 @@ def resize_news(
     """
     status = obs.status if conditions.is_finished(after) else after
     size = fitted(obs, status).roster
-    if obs.spec is None or size is None or size.workers == lanes:
+    if obs.spec is None or size is None:
+        return ()
+    count = size.workers + spare_lanes(obs, status)
+    if count == lanes:
         return ()
     held = status.placement is not None and bool(status.attempts)
-    at = min(now, unix(status.attempts[-1].started_at, now)) if held else now
+    lost = bool(obs.spec.spares) and count < lanes  # spares may go at any time
+    at = min(now, unix(status.attempts[-1].started_at, now)) if held and not lost else now
     state = State.BINDING if held else State.SUSPENDED if obs.spec.suspend else State.QUEUED
-    return (LanesResized(millis(at), size.workers, state),)
+    return (LanesResized(millis(at), count, state),)
 
 
 def attempt_events(

@@ -4,7 +4,7 @@ Each policy has its own file. The first ones may end the decision (a finished, i
 nothing of the rest); the later ones bring an attempt from the queue to running pods:
 
     leave alone → finished → validity → name conflict → suspension → deadline → success → failure → in place
-    → stall → gang timeout → resize → retire old pods → termination → admission → discovery → creation → spares → readiness → orders
+    → hang → departure → stall → gang timeout → resize → retire old pods → termination → admission → discovery → creation → spares → readiness → orders
 """
 
 from __future__ import annotations

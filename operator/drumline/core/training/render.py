@@ -186,7 +186,7 @@ def _worker_role(
     chips = bool(shape.resource and shape.chips_per_worker)
     return Role(
         template=spec.template,
-        labels=_labels(owner, spec, facts.attempt, meta.ROLE_WORKER),
+        labels=role_labels(owner, spec, facts.attempt, meta.ROLE_WORKER),
         env=environment.shared_env(facts, spec.framework, tpu=entry.is_tpu),
         subdomain=owner.name,
         node_selector=entry.node_selector(spec.accelerator.topology),
@@ -208,13 +208,14 @@ def _reporting(role: Role, spec: TrainingJobSpec, reporting: Reporting, chips: i
 def _helper_role(owner: Owner, spec: TrainingJobSpec, facts: GangFacts, helper: Helper) -> Role:
     return Role(
         template=helper.template,
-        labels=_labels(owner, spec, facts.attempt, helper.name),
+        labels=role_labels(owner, spec, facts.attempt, helper.name),
         env=environment.helper_env(facts, helper.name, helper.replicas),
         subdomain=owner.name,
     )
 
 
-def _labels(owner: Owner, spec: TrainingJobSpec, attempt: int, role: str) -> dict[str, str]:
+def role_labels(owner: Owner, spec: TrainingJobSpec, attempt: int, role: str) -> dict[str, str]:
+    """Labels of ours that every pod of a role has."""
     queue = {meta.LABEL_QUEUE: spec.queue} if spec.queue else {}
     return {
         meta.APP_NAME: _APP,

@@ -6,6 +6,7 @@ from drumline.core.gang.pods import PodSettings
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.progress_render import Reporting
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
+from drumline.core.training.spares_render import PreparedSpares, prepare_spares
 from drumline.core.training.view import View
 
 
@@ -22,6 +23,16 @@ def render_settings(obs: Observation) -> RenderSettings:
 def reporting(settings: Settings) -> Reporting:
     """What the configuration says of reporting."""
     return Reporting(settings.report_url, settings.launcher_image)
+
+
+def prepared_spares(view: View, attempt: int) -> PreparedSpares | None:
+    """The pods of the spares of an attempt; None where there is no image for them, so that places are all they are."""
+    image = view.obs.settings.launcher_image
+    if not view.spec.spares or not image:
+        return None
+    pull = view.obs.settings.image_volumes
+    settings = render_settings(view.obs).pods
+    return prepare_spares(prepared(view, attempt), view.spec, image, settings, pull_images=pull)
 
 
 def prepared(view: View, attempt: int) -> PreparedGang:

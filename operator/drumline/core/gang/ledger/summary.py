@@ -15,6 +15,7 @@ from drumline.core.gang.ledger.codes import (
     LOST_PROGRESS,
     NOT_HELD_CODES,
     PRODUCTIVE,
+    SPARE,
     STATES,
     UNKNOWN,
     UP,
@@ -56,7 +57,7 @@ class Summary:
     at: int
     started_at: int
     ended_at: int | None  # when the job was closed
-    lanes: int
+    lanes: int  # of spares, too
     weight: int  # accelerators of one lane
     source: Source
     attempt: int
@@ -90,6 +91,7 @@ class Summary:
     stragglers: tuple[Straggler, ...]  # slowest first
     timeline: tuple[str, ...]  # as `GoodputStatus.timeline`
     attempts: tuple[AttemptFigures, ...]  # the latest ten at most, oldest first
+    spares: int = 0  # lanes that stand by
 
 
 def summary(ledger: Ledger, at: int) -> Summary:
@@ -139,6 +141,7 @@ def summary(ledger: Ledger, at: int) -> Summary:
         stragglers=tuple(Straggler(lane=lane, median_ms=ms) for lane, ms in ledger.stragglers.items()),
         timeline=ledger.chart.texts(),
         attempts=tuple(_figures(*epoch, ledger.records[epoch]) for epoch in sorted(ledger.records)),
+        spares=ledger.lanes.counts[SPARE],
     )
 
 

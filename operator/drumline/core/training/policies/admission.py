@@ -18,8 +18,8 @@ from drumline.core.gang.revision import encode
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import begun, fail, released
-from drumline.core.training.departing import departing, kept_out
 from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.departing import departing, kept_out
 from drumline.core.training.elastic import wanted
 from drumline.core.training.elastic_admission import (
     as_elastic,

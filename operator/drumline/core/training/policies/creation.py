@@ -61,14 +61,19 @@ def _missing(view: View, current: dict[int, Pod]) -> list[int]:
 
 
 def _due(view: View, current: dict[int, Pod], missing: list[int]) -> list[int]:
+    occupied = occupied_nodes(view)
+    waiting = not_due(view, current)
+    return [i for i in missing if i not in waiting and _node(view, i) not in occupied]
+
+
+def occupied_nodes(view: View) -> frozenset[str]:
+    """Nodes that a pod of another attempt has not left."""
     attempt = view.status.attempt
-    occupied = {
+    return frozenset(
         p.node
         for p in view.obs.pods.values()
         if p.node and not p.terminal and (p.member is None or p.member.attempt != attempt)
-    }
-    waiting = not_due(view, current)
-    return [i for i in missing if i not in waiting and _node(view, i) not in occupied]
+    )
 
 
 def _node(view: View, index: int) -> str | None:
