@@ -20,6 +20,7 @@ from drumline.core.training.view import View, deletions
 
 KEPT_ATTEMPTS = 10
 MAX_DOUBLINGS = 20  # 2^20 s are more than any maxSeconds
+SKEW_SECONDS = 30.0  # by which clocks of healthy machines may differ
 
 
 def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
@@ -79,6 +80,16 @@ def restart_delay(status: TrainingJobStatus, backoff: JobBackoff) -> float:
     """Seconds to wait before the next attempt; the failed one is already ended in `status`."""
     doublings = min(MAX_DOUBLINGS, max(0, _failures_in_a_row(status, backoff) - 1))
     return float(min(backoff.max_seconds, backoff.initial_seconds * 2**doublings))
+
+
+def backoff_left(status: TrainingJobStatus, now: float) -> float:
+    """Seconds until the next attempt may begin; 0 or less when it may.
+
+    The delay counts from the end of the last attempt. An end that is yet to come was written by a clock that has
+    been put back since, or that of a replica that was wrong: nobody waits until that clock's time has come.
+    """
+    ended = next((unix(a.finished_at) for a in reversed(status.attempts) if a.finished_at), 0.0)
+    return 0.0 if ended - now > SKEW_SECONDS else unix(status.next_attempt_at) - now
 
 
 def ran_stably(attempt: AttemptStatus, backoff: JobBackoff, until: float) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from drumline.api.failure import JobBackoff
 from drumline.api.status import AttemptStatus, TrainingJobStatus
-from drumline.core.training.attempts import KEPT_ATTEMPTS, restart_delay
+from drumline.core.training.attempts import KEPT_ATTEMPTS, backoff_left, restart_delay
 from drumline.core.training.clock import rfc3339_millis
 from tests.unit.core.training.jobs import NOW
 
@@ -56,3 +56,24 @@ def test_an_attempt_that_did_not_fail_ends_the_row():
 
 def test_no_delay_stays_none():
     assert restart_delay(_status([0] * 10, 400), JobBackoff(initial_seconds=0, max_seconds=0)) == 0
+
+
+def backing_off(ended_at: float, seconds: float) -> TrainingJobStatus:
+    last = AttemptStatus(
+        attempt=1, started_at=rfc3339_millis(NOW - 100), finished_at=rfc3339_millis(ended_at)
+    )
+    next_at = rfc3339_millis(ended_at + seconds)
+    return TrainingJobStatus(attempt=1, attempts=(last,), next_attempt_at=next_at)
+
+
+@pytest.mark.parametrize(("since", "left"), [(-10, 70), (0, 60), (59, 1), (60, 0), (100, -40)])
+def test_the_next_attempt_waits_for_its_delay_after_the_end_of_the_last(since: float, left: float):
+    assert backoff_left(backing_off(NOW, 60), NOW + since) == pytest.approx(left)
+
+
+def test_nobody_waits_for_a_clock_that_was_put_back():
+    assert backoff_left(backing_off(NOW + 3600, 60), NOW) == 0.0
+
+
+def test_a_job_that_never_ran_waits_for_nothing():
+    assert backoff_left(TrainingJobStatus(), NOW) < 0

@@ -17,7 +17,7 @@ from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.revision import encode
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training import conditions
-from drumline.core.training.attempts import begun, fail, released
+from drumline.core.training.attempts import backoff_left, begun, fail, released
 from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.departing import departing, kept_out
 from drumline.core.training.elastic import wanted
@@ -56,7 +56,7 @@ def admission(view: View) -> View:
     view = _forget_expired(view)
     if view.status.queued_at is None and view.status.placement is None:
         view = view.with_status(queued_at=rfc3339_millis(_joined(view)))
-    wait = unix(view.status.next_attempt_at) - view.now
+    wait = backoff_left(view.status, view.now)
     if wait > 0:
         return _back_off(view, wait)
     sized, kept = shrunk(view, _kept_placement(view))

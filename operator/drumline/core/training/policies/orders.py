@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.orders import OrderKind, Orders
-from drumline.core.training.clock import unix
+from drumline.core.training.attempts import backoff_left
 from drumline.core.training.epochs import AT_BARRIER, grace_seconds, not_in
 from drumline.core.training.progress_render import launches
 from drumline.core.training.rendering import reporting
@@ -32,7 +32,7 @@ def _go(view: View) -> tuple[bool, float | None]:
     """Whether processes of the epoch may start, and in how many seconds they may if nothing else is in the way."""
     if not view.status.epoch:
         return True, None
-    wait = unix(view.status.next_attempt_at) - view.now
+    wait = backoff_left(view.status, view.now)
     if wait > 0:
         return False, wait
     return not not_in(view, AT_BARRIER), None
