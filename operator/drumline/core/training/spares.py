@@ -93,7 +93,7 @@ def tell_promotion(view: View, placement: Placement, attempt: int) -> View:
     return view.event("Normal", Reason.SPARE_PROMOTED, text)
 
 
-def given_up(obs: Observation) -> frozenset[str]:
+def lost_nodes(obs: Observation) -> frozenset[str]:
     """Nodes that need not be held any more, since nothing but lost spares was there."""
     written, nodes = obs.status.placement, spare_nodes(obs)
     if written is None or not written.lost_spares or obs.placement is None or obs.roster is None:

@@ -1,0 +1,41 @@
+"""What the launchers of the running attempt were asked to do once: `status.order`.
+
+It is written down before it is told, so that whoever leads asks once. A request ends when it was carried out, or when
+nobody needs it any more, and always with its attempt or epoch; the next one has the next number.
+"""
+
+from __future__ import annotations
+
+from drumline.api.orders import OrderKind
+from drumline.api.status import OrderStatus
+from drumline.core.training.clock import rfc3339_millis
+from drumline.core.training.view import View
+
+MAX_MESSAGE = 1024
+
+
+def awaited(view: View) -> OrderStatus | None:
+    """The request that is outstanding."""
+    order = view.status.order
+    return order if order is not None and order.ended_at is None else None
+
+
+def ask(view: View, kind: OrderKind, message: str, node: str | None = None) -> View:
+    """The view with another request, in place of the one before."""
+    number = view.status.order.number + 1 if view.status.order is not None else 1
+    asked = OrderStatus(
+        number=number, kind=kind, at=rfc3339_millis(view.now), message=message[:MAX_MESSAGE], node=node
+    )
+    return view.with_status(order=asked)
+
+
+def settle(view: View) -> View:
+    """The view in which nothing is outstanding."""
+    return view.with_status(order=settled(view.status.order, view.now))
+
+
+def settled(order: OrderStatus | None, now: float) -> OrderStatus | None:
+    """The request as one that is over at `now` (Unix seconds)."""
+    if order is None or order.ended_at is not None:
+        return order
+    return order.model_copy(update={"ended_at": rfc3339_millis(now)})
