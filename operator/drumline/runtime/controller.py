@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
@@ -23,10 +23,11 @@ from drumline.core.training.decide import decide
 from drumline.core.training.exclusions import given_up
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.admission import request_of
-from drumline.core.training.rendering import prepared
+from drumline.core.training.spares import lost_nodes
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.catalogue import Catalogue
+from drumline.runtime.controller_sides import Authority, Beside
 from drumline.runtime.counting import created, spare
 from drumline.runtime.crews import Crews
 from drumline.runtime.errors import Conflict, NameConflict, NotFound
@@ -47,6 +48,8 @@ from drumline.runtime.outcomes import (
 )
 from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
+from drumline.runtime.rooms import Rooms
+from drumline.runtime.samples import samples_of
 from drumline.runtime.workqueue import WorkQueue
 from drumline.runtime.world import World
 
@@ -65,26 +68,6 @@ class Clocks:
 
     now: Clock
     monotonic: Clock
-
-
-class Authority(Protocol):
-    """Gives a namespace what its workers need to trust the report ingest."""
-
-    async def ensure(self, namespace: str) -> None:
-        """Before pods are created there; never raises for its own sake."""
-
-
-class Beside(Protocol):
-    """Who keeps the gangs in the admission queue that are no TrainingJob's."""
-
-    def take_over(self) -> None:
-        """Hold what an earlier leader placed: nothing was granted yet."""
-
-    def answered(self, request: GangRequest) -> None:
-        """There is a new answer to that."""
-
-    def samples(self, request: GangRequest) -> Sequence[Sample]:
-        """As `Preflight` wants them; KeyError when its owner is gone."""
 
 
 class Controller:
@@ -112,12 +95,15 @@ class Controller:
             self.world.capacity, self.preflight, self._answered, clocks.now, settings.head_wait_seconds
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
+        self.keeper.committed = queue.add
+        self.rooms = Rooms(self.world, self.admitter, self.keeper, clocks.now)
         self.crews = Crews(self.world, self.job_changed, clocks.now)
         self._authority = authority
         self.beside: Beside | None = None
         self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = []  # what else the leader runs
         self.executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
         self._tasks: list[asyncio.Task[None]] = []
+        self._leads_since = 0.0
 
     async def mirror(self) -> None:
         """Start the reflectors and wait until each has seen everything once. Every replica does this."""
@@ -130,6 +116,7 @@ class Controller:
 
     async def start(self) -> None:
         """As leader: take over what an earlier leader placed, then let gangs in."""
+        self._leads_since = self._now()
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
         if self.beside is not None:
@@ -158,6 +145,7 @@ class Controller:
         record = self._judged(record)
         observation = self._observe(record)
         self._hold(record, observation)
+        observation = self.rooms.told(observation)
         whole = self._decide(observation)
         memory = self.world.remember(uid)
         draft = self.keeper.draft(observation, whole, self._spared(record, whole))
@@ -202,7 +190,8 @@ class Controller:
         uid = record.meta.uid
         self.crews.follow(record)
         crew = self.crews.of(uid, record.status.attempt)
-        return observe(self.world, record, self.admitter.answer(uid), self._settings, crew)
+        seen = observe(self.world, record, self.admitter.answer(uid), self._settings, crew)
+        return replace(seen, crew_since=self._leads_since)
 
     def _order(self, record: JobRecord, plan: Plan) -> None:
         """Tell launchers what a plan that was applied whole orders them."""
@@ -223,9 +212,8 @@ class Controller:
     def _ask(self, uid: str, plan: Plan) -> None:
         """Join the admission queue, or leave it; a grant that nobody takes up is given back."""
         if plan.waiting is not None:
-            if self.admitter.granted(uid):  # to what it does not want any more
+            if self.admitter.granted(uid):  # what it does not want any more
                 self._release(uid)
-                self.world.remember(uid).held = ""
             self.admitter.want(plan.waiting)
         elif not plan.begins:
             if self.admitter.granted(uid):
@@ -240,8 +228,8 @@ class Controller:
         memory.conflicts = memory.conflicts + 1 if isinstance(error, Conflict) else 0
         if isinstance(error, NameConflict):
             memory.foreign |= {error.object_name}
-        elif error is not None and created_pod(plan, outcome.failed) and is_final(error, memory.conflicts):
-            memory.blocked = f"{outcome.failed}: {error.message}"
+        elif error is not None and is_final(error, memory.conflicts):
+            memory.refuse(created_pod(plan, outcome.failed), f"{outcome.failed}: {error.message}")
         for what in outcome.applied:
             self._published(record, plan, what)
 
@@ -271,7 +259,7 @@ class Controller:
             memory.counted_at = self._now()
             memory.ended.clear()
         if plan.begins or (written is not None and written.get("placement") is None):
-            memory.blocked = ""
+            memory.blocked = memory.spares_refused = ""
 
     def _again(self, record: JobRecord, plan: Plan, outcome: Outcome) -> float | None:
         error = outcome.error
@@ -282,7 +270,8 @@ class Controller:
         if error.namespace_ends:
             return NAMESPACE_ENDS_SECONDS
         memory = self.world.remember(record.meta.uid)
-        if memory.blocked or isinstance(error, NameConflict):
+        of_spare = memory.spares_refused.startswith(f"{outcome.failed}: ")
+        if memory.blocked or of_spare or isinstance(error, NameConflict):
             return 0.0
         if isinstance(error, Conflict):
             return conflict_pause(memory.conflicts)
@@ -305,10 +294,9 @@ class Controller:
         if written is None:
             if memory.held and not self.admitter.granted(uid):
                 self._release(uid)
-                memory.held = ""
         elif not self.admitter.granted(uid):
             refused = isinstance(observation.admission, Refusal)
-            lost = given_up(observation.status, refused=refused)
+            lost = given_up(observation.status, refused=refused) | lost_nodes(observation)
             held = " ".join((written.revision, *sorted(lost)))
             if memory.held != held:
                 self._reserve(observation, lost, held)
@@ -342,6 +330,7 @@ class Controller:
             self.preflight.quotas.inherit(record.meta.uid, record.meta.namespace, missing)
 
     def _release(self, uid: str) -> None:
+        self.world.remember(uid).held = ""
         if self.world.capacity.reserved(uid):
             self.world.capacity.release(uid)
             self.capacity_changed()
@@ -360,9 +349,7 @@ class Controller:
         if record is None:
             raise KeyError(request.name)
         observation = self._observe(record)
-        gang = prepared(View(observation, self._now(), observation.status), observation.status.attempt + 1)
-        workers = Sample(request.workers, gang.worker(0, None))
-        return [workers, *(Sample(h.count, gang.helper(i, 0, None)) for i, h in enumerate(request.helpers))]
+        return samples_of(View(observation, self._now(), observation.status), request)
 
     def job_changed(self, key: Key, *, urgent: bool) -> None:
         """Something of the job changed: look at it at once, or when more of it has come."""

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.api.orders import ProcessState
 from drumline.core.gang.crew import Process
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.revision import decode
@@ -46,10 +47,11 @@ def observe(
         catalog=record.catalog,
         pods=pods,
         unhealthy=_unhealthy(world, placement),
-        nodes=_nodes(world, record, pods, placement),
+        nodes=_nodes(world, record, pods, placement, crew),
         priority=priority,
         pod_priority_class=pod_class,
         blocked=memory.blocked,
+        spares_refused=memory.spares_refused,
         created_attempt=memory.created_attempt,
         crew=crew,
         foreign=memory.foreign | _foreign_service(world, record),
@@ -57,6 +59,7 @@ def observe(
         revisions={r.name: r.uid for r in _own(world.revisions.store, record)},
         discovery=_discovery(world, record, memory),
         admission=answer,
+        wanted=record.wanted,
         settings=settings,
     )
 
@@ -113,7 +116,11 @@ def _unhealthy(world: World, placement: Placement | None) -> frozenset[str]:
 
 
 def _nodes(
-    world: World, record: JobRecord, pods: Mapping[str, Pod], placement: Placement | None
+    world: World,
+    record: JobRecord,
+    pods: Mapping[str, Pod],
+    placement: Placement | None,
+    crew: Mapping[int, Process],
 ) -> dict[str, Node]:
     """What may tell why pods failed, their nodes; and where an attempt may have to end or begin, all of its nodes."""
     attempts, number = record.status.attempts, record.status.attempt
@@ -128,7 +135,10 @@ def _nodes(
     names = {pod.node for pod in troubled}
     names |= {pod.node for pod in pods.values() if pod.deleting}  # of any attempt: whether it is gone
     begins = not attempts or attempts[-1].finished_at is not None
-    if placement is not None and (begins or any(has_failed(pod) for pod in troubled)):
+    ends = any(has_failed(pod) for pod in troubled) or any(
+        p.state is ProcessState.ENDED for p in crew.values()
+    )
+    if placement is not None and (begins or ends or any(pod.restarted for pod in pods.values())):
         names |= set(placement.nodes)
     found = ((name, world.nodes.store.get("", name)) for name in names - {""})
     return {name: node for name, node in found if node is not None}

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from drumline.core.gang.types import Node, Pod
+from drumline.api.orders import ProcessState
+from drumline.core.gang.crew import Process
+from drumline.core.gang.types import Node, Pod, Termination
 from drumline.core.training.observation import Observation, Settings
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
@@ -40,7 +42,7 @@ def seen(world: World, observation: Observation) -> Observation:
     assert observation.status.placement is not None
     assert observation.placement is not None
     world.remember(UID).placement = (observation.status.placement.revision, observation.placement)
-    return observe(world, record, None, Settings())
+    return observe(world, record, None, Settings(), observation.crew)
 
 
 def gone(world: World, pod: Pod) -> None:
@@ -78,6 +80,19 @@ def test_nodes_of_pods_that_run_are_not_looked_up(world: World) -> None:
     pod = job.pods["job-1-0-1"]
     gone(world, jobs.failed(pod, at=NOW))
     assert sorted(seen(world, job).nodes) == [f"node-{i}" for i in range(4)]
+
+
+def test_nodes_are_looked_up_where_a_process_ended_or_was_started_again(world: World) -> None:
+    job = jobs.running()
+    for index in range(4):
+        world.nodes.store.put(("", f"node-{index}"), Node(f"node-{index}"))
+    ended = Process(0, ProcessState.ENDED, "o", NOW, exit_code=3)
+    assert len(seen(world, replace(job, crew={2: ended})).nodes) == 4
+    assert not seen(world, replace(job, crew={2: replace(ended, state=ProcessState.HELD)})).nodes
+    pod = job.pods["job-1-0-1"]
+    again = replace(pod, restarted=Termination("train", 137, "OOMKilled", "", NOW))
+    world.pods.store.put(("ns", pod.name), again)
+    assert len(seen(world, job).nodes) == 4
 
 
 def test_pods_of_other_namespaces_are_nobodys_whatever_their_owner_reference_says(world: World) -> None:

@@ -280,6 +280,16 @@ def test_termination_is_the_first_failure() -> None:
     assert pod.termination == Termination("train", 137, "OOMKilled", "", timestamp(NOON))
 
 
+def test_a_container_that_was_started_again_says_how_it_had_ended() -> None:
+    killed = {**ended("train", 137, NOON, "OOMKilled"), "restartCount": 1}
+    killed = {**killed, "lastState": killed["state"], "state": {"running": {}}}
+    pod = project_pod(raw_pod(status={"phase": "Running", "containerStatuses": [killed]}))
+    assert pod.restarted == Termination("train", 137, "OOMKilled", "", timestamp(NOON))
+    assert pod.termination is None
+    first = {"name": "train", "state": {"running": {}}, "restartCount": 0}
+    assert project_pod(raw_pod(status={"containerStatuses": [first]})).restarted is None
+
+
 def test_a_sidecar_that_was_stopped_is_no_failure() -> None:
     spec = {"initContainers": [container("proxy", restartPolicy="Always"), container("fetch")]}
     status = {

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from drumline.api.goodput import State
+from drumline.api.orders import ProcessState
 from drumline.core.gang.ledger.events import LanesChanged
 from drumline.core.gang.types import Placement, PodPhase, PodTimes
 from drumline.core.training.attempts import begun, finished, released
 from drumline.core.training.lanes import NOTHING_SEEN, lane_changes, lane_histories, look
-from tests.unit.core.training import jobs
+from tests.unit.core.training import crews, jobs
 from tests.unit.core.training.jobs import NOW
 
 START = int(NOW * 1000)
@@ -263,3 +264,49 @@ def test_a_queued_job_looks_the_same():
     histories, seen = look(jobs.job(), jobs.job().status, NOW, NOTHING_SEEN)
     assert all(histories)
     assert look(jobs.job(), jobs.job().status, NOW + 1, seen)[0] == [None] * 4
+
+
+def _again(observation, **said):
+    """The same job after rank 1 failed; launchers of these lanes hold since so many seconds after NOW."""
+    _, world = crews.after(crews.saying(observation, r1=crews.ended(at=NOW + 60)), NOW + 60)
+    held = {
+        i: crews.process(ProcessState.HELD, 1, NOW + said[f"r{i}"])
+        if f"r{i}" in said
+        else observation.crew[i]
+        for i in range(4)
+    }
+    return replace(world, crew=held)
+
+
+def test_between_epochs_lanes_drain_and_wait_for_each_other():
+    observation = _again(jobs.with_pods(crews.running(), READY), r0=61, r2=63)
+    assert states(observation, seconds=70) == [
+        State.GANG_WAIT,
+        State.DRAINING,
+        State.GANG_WAIT,
+        State.DRAINING,
+    ]
+    assert history(observation, 2, 70) == ((at(60), State.DRAINING), (at(63), State.GANG_WAIT))
+
+
+def test_an_epoch_is_up_when_all_of_its_processes_run():
+    waiting = _again(jobs.with_pods(crews.running(), READY), r0=61, r1=61, r2=61, r3=62)
+    _, world = crews.after(crews.at_epoch(waiting, ProcessState.RUNNING, NOW + 64), NOW + 65)
+    assert history(world, 3, 70) == (
+        (at(60), State.DRAINING),
+        (at(64), State.GANG_WAIT),
+        (at(65), None),
+    )
+    successor = replace(world, crew={})
+    assert history(successor, 3, 70) == ((at(60), State.DRAINING), (at(65), None))
+
+
+def test_a_launcher_that_holds_is_news():
+    observation = _again(jobs.with_pods(crews.running(), READY), r0=61)
+    first, seen = look(observation, observation.status, NOW + 62, NOTHING_SEEN)
+    assert all(first)
+    later = replace(observation, crew={**observation.crew, 3: crews.process(ProcessState.HELD, 1, NOW + 63)})
+    found, seen = look(later, later.status, NOW + 64, seen)
+    assert found[3] is not None
+    assert found[3][-1] == (at(63), State.GANG_WAIT)
+    assert look(later, later.status, NOW + 65, seen)[0] == [None] * 4

@@ -192,3 +192,20 @@ def test_the_renderings_hash_covers_it() -> None:
     }
     # without a URL nothing of it is rendered; with `report` the launcher's image is not
     assert len(hashes) == 1 + 3 + 2 + 2
+
+
+BARRIERS = [
+    (ALL, {"restartStrategy": "InPlace"}, {}, "1"),
+    (ALL, {"rules": [{"name": "a", "action": "RestartInPlace", "onCause": ["Unknown"]}]}, {}, "1"),
+    (ALL, {}, {}, None),
+    (URL_ONLY, {"restartStrategy": "InPlace"}, {}, None),
+    (ALL, {"restartStrategy": "InPlace"}, {"source": "report"}, None),
+]
+
+
+@pytest.mark.parametrize(("reporting", "policy", "progress", "value"), BARRIERS)
+def test_the_launcher_holds_where_processes_may_start_again_in_their_pods(
+    reporting: Reporting, policy: dict[str, Any], progress: dict[str, Any], value: str | None
+) -> None:
+    spec = worker(reporting, failurePolicy=policy, progress=progress)
+    assert env(spec["containers"][0]).get("DRUMLINE_BARRIER") == value
