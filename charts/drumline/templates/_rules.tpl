@@ -15,6 +15,15 @@ Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices
 - apiGroups: [scheduling.k8s.io]
   resources: [priorityclasses]
   verbs: [get, list, watch]
+{{- if .Values.badNodes.taint }}
+# the taint on bad nodes, and events on them
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}
 {{- if .Values.ingest.enabled }}
 # whose a report's token is
 - apiGroups: [authentication.k8s.io]

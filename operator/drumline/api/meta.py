@@ -41,6 +41,9 @@ ANNOTATION_DIGEST: Final = "drumline.dev/digest"  # of what was last applied to 
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 
+TAINT_BAD_NODE: Final = "drumline.dev/bad-node"
+ANNOTATION_BAD_NODE_UNTIL: Final = "drumline.dev/bad-node-until"
+
 ANNOTATION_PROMOTE: Final = "drumline.dev/promote"  # names a revision that needs no (more) canary
 
 APP_NAME: Final = "app.kubernetes.io/name"

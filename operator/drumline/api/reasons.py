@@ -95,6 +95,8 @@ class Reason(StrEnum):
     RESIZED = "Resized"
     FAILURE_IGNORED = "FailureIgnored"
     FORCE_DELETED = "PodForceDeleted"
+    BAD_NODE = "BadNode"  # on nodes
+    BAD_NODE_EXPIRED = "BadNodeExpired"
     RECOVERED = "Recovered"
     SPARE_PROMOTED = "SparePromoted"
     SPARE_LOST = "SpareLost"

@@ -71,6 +71,7 @@ class Config:
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
+    taint_bad_nodes: str = "off"  # on or off: keep everybody off nodes that failed several jobs
     progress_logs: str = "off"  # on or off: whether workers' logs may be followed for their steps
     report_socket: str = ""  # unix socket between the operator and the report ingest; "" = no ingest
     ingest_host: str = ""  # "" = every address, both families
@@ -110,6 +111,7 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "discovery": DISCOVERY_MODES,
     "kopf_events": SWITCH,
     "progress_logs": SWITCH,
+    "taint_bad_nodes": SWITCH,
     "gateway": SWITCH,
     "log_level": LOG_LEVELS,
     "log_format": LOG_FORMATS,
@@ -134,6 +136,7 @@ _HELP: Final[Mapping[str, str]] = {
     "metrics_port": "port of /metrics, /healthz and /readyz",
     "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
     "progress_logs": "on or off: follow the logs of rank 0 where a job asks for it, or says nothing else",
+    "taint_bad_nodes": "on or off: put a taint on nodes with a device at fault, and on those that failed several jobs",
     "report_socket": "unix socket on which the report ingest reaches the operator (default: no reports)",
     "ingest_port": "port on which `drumline ingest` takes reports",
     "ingest_service": "name of the ingest's Service, and of the Secret that keeps its certificates",

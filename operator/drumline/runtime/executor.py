@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from drumline.core.gang.lazy import rendered
-from drumline.core.gang.plan import Action, Create, Delete, Event, Patch, Plan
+from drumline.core.gang.plan import Action, Create, Delete, Event, JsonPatch, Patch, Plan
 from drumline.runtime.errors import ApiError, LeaseLost, TerminalError
 from drumline.runtime.executor_events import Events
 from drumline.runtime.executor_objects import Objects, Owner
@@ -115,6 +115,9 @@ class Executor:
         elif isinstance(action, Delete):
             if await self._objects.delete(owner, action):
                 outcome.deleted.append(what)
+        elif isinstance(action, JsonPatch):
+            if await self._objects.json_patch(action):
+                outcome.applied.append(what)
         elif isinstance(action, Patch):
             if await self._objects.patch(action):
                 outcome.applied.append(what)
@@ -141,7 +144,9 @@ class Executor:
 
 
 def _describe(action: Action) -> str:
-    name = action.name if isinstance(action, Delete | Patch) else action.manifest["metadata"]["name"]
+    name = (
+        action.name if isinstance(action, Delete | Patch | JsonPatch) else action.manifest["metadata"]["name"]
+    )
     return f"{action.resource}/{name}"
 
 

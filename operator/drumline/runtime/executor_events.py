@@ -45,7 +45,7 @@ class Events:
         return await self._post(owner, self._manifest(owner, event, digest, now))
 
     async def _post(self, owner: Owner, manifest: dict[str, Any]) -> bool:
-        path = resource_path("events", owner.namespace)
+        path = resource_path("events", manifest["metadata"]["namespace"])
         try:
             await self._client.request("POST", path, body=manifest, repeatable=True, attempts=2, seconds=5)
         except AlreadyExists:  # this replica's predecessor said so already
@@ -62,7 +62,11 @@ class Events:
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"namespace": owner.namespace, "name": f"{owner.name}.{digest}{period:x}"},
+            # those on what has no namespace are kept in this one
+            "metadata": {
+                "namespace": owner.namespace or "default",
+                "name": f"{owner.name}.{digest}{period:x}",
+            },
             "involvedObject": {
                 "apiVersion": owner.api_version,
                 "kind": owner.kind,

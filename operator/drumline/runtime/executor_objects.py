@@ -20,10 +20,10 @@ from typing import Any, Final
 import orjson
 
 from drumline.api.meta import LABEL_ATTEMPT
-from drumline.core.gang.plan import Apply, Create, Delete, Manifest, Patch
+from drumline.core.gang.plan import Apply, Create, Delete, JsonPatch, Manifest, Patch
 from drumline.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NameConflict, NotFound
 from drumline.runtime.expectations import Expectations, creation, deletion
-from drumline.runtime.http import APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Client
+from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Client
 from drumline.runtime.http_paths import resource_path
 
 FIELD_MANAGER: Final = "drumline"
@@ -136,6 +136,16 @@ class Objects:
         except (Conflict, Invalid) as error:
             if isinstance(error, Invalid) and "metadata.uid" not in error.fields:
                 raise
+            return False
+        return True
+
+    async def json_patch(self, action: JsonPatch) -> bool:
+        """Apply the operations; False if the object is gone, or is not as the first of them says."""
+        path = resource_path(action.resource, action.namespace, action.name)
+        body = [dict(operation) for operation in action.operations]
+        try:
+            await self._client.request("PATCH", path, body=body, params=_PARAMS, content_type=JSON_PATCH)
+        except (NotFound, Conflict, Invalid):
             return False
         return True
 

@@ -31,6 +31,7 @@ from drumline.api.meta import GROUP, INFERENCE_SERVICES, TRAINING_JOBS, VERSION
 from drumline.core.gang.types import Pod
 from drumline.core.training.observation import Settings
 from drumline.runtime import heap
+from drumline.runtime.bad_nodes import BadNodes
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.config import Config, ConfigError, load
 from drumline.runtime.config_logging import configure
@@ -128,6 +129,8 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     watch = ProgressWatch(client, world, controller.keeper, now, logs=config.progress_logs == "on")
     controller.keeper.flush = watch.flush
     controller.companions.append(watch.run)
+    if config.taint_bad_nodes == "on":
+        controller.companions.append(BadNodes(client, world, controller.executor, config.exclude, now).run)
     if trust is not None:
         controller.companions.append(partial(trust.run, lambda: namespaces_with_pods(world)))
 

@@ -64,6 +64,16 @@ def test_logs_may_be_read_only_where_steps_are_looked_up_in_them(
     assert 'progressLogs: "off"' in config["data"]["config.yaml"]
 
 
+def test_nodes_may_be_patched_only_where_bad_ones_get_a_taint(render: Render) -> None:
+    asked = render({"badNodes": {"taint": True}})
+    nodes = {"nodes": READ["nodes"] | {"patch"}}
+    assert granted(one(asked, "ClusterRole")) == READ | WRITE | nodes
+    config = {m["metadata"]["name"]: m for m in every(asked, "ConfigMap")}["drumline"]
+    assert 'taintBadNodes: "on"' in config["data"]["config.yaml"]
+    limited = one(render({"badNodes": {"taint": True}, "namespace": "team-a"}), "ClusterRole")
+    assert granted(limited)["events"] == {"create"}
+
+
 def test_routes_may_be_made_only_where_the_gateway_api_is_asked_for(render: Render) -> None:
     asked = render({"gateway": {"enabled": True}})
     verbs = {"get", "list", "watch", "create", "patch", "delete"}

@@ -36,6 +36,7 @@ Resource = Literal[
     "poddisruptionbudgets",
     "httproutes",
     "inferencepools",
+    "nodes",
 ]
 
 
@@ -86,7 +87,20 @@ class Patch:
     subresource: str = ""  # "status"
 
 
-Action = Create | Delete | Apply | Patch
+@dataclass(frozen=True, slots=True)
+class JsonPatch:
+    """JSON patch of an object that is not ours: `operations` begin with the test of what they rest on.
+
+    An object that is gone, and a test that fails, are no errors: whoever decided looks again.
+    """
+
+    resource: Resource
+    namespace: str
+    name: str
+    operations: tuple[Mapping[str, Any], ...]
+
+
+Action = Create | Delete | Apply | Patch | JsonPatch
 
 
 @dataclass(frozen=True, slots=True)
