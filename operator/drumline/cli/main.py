@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from drumline import __version__
-from drumline.cli import capacity, goodput, plan, rollout_back, rollout_list, rollout_promote, why
+from drumline.cli import capacity, explain, goodput, plan, rollout_back, rollout_list, rollout_promote, why
 
 _COMMANDS: Final[Mapping[str, Any]] = {
     "capacity": capacity,
+    "explain": explain,
     "goodput": goodput,
     "plan": plan,
     "promote": rollout_promote,

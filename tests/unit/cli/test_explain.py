@@ -1,0 +1,98 @@
+"""`kubectl drumline explain`: how it is put into words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from drumline.api.catalog import Catalog
+from drumline.cli.explain_text import told
+from drumline.cli.explain_view import CLASSES, REVISIONS, ExplainView, NotWaitingError, explained, raw
+from drumline.cli.terminal import Terminal
+from drumline.core.gang.explain import Explanation, Holder
+from drumline.core.gang.types import Refusal
+
+NOW = 1_800_000_000.0
+SHORT = Refusal("InsufficientAccelerators", "needs 8 × h100; 0 free")
+WIDE = Terminal(width=400, unicode=True)
+HOLDER = Holder("u", "team/other", 3, 16, 90.0, NOW + 60)
+
+
+def view(found: Explanation, **more: Any) -> ExplainView:
+    return replace(ExplainView("team", "mine", "Queued: in line", found, NOW), **more)
+
+
+def test_a_gang_that_has_to_wait_for_others() -> None:
+    ahead = tuple(f"team/j{i}" for i in range(7))
+    text = told(view(Explanation(SHORT, None, ahead, (HOLDER,), NOW + 60)), WIDE)
+    assert text.splitlines() == [
+        "team/mine waits",
+        "  Operator: Queued: in line",
+        "  Now:      InsufficientAccelerators: needs 8 × h100; 0 free",
+        (
+            "  In line:  number 8 of those that want this accelerator; before it team/j0, team/j1, team/j2, team/j3, "
+            "team/j4, 2 more"
+        ),
+        (
+            "  To begin: at once, these would have to end: team/other (16 accelerators, priority 3, 1m 30s of work not "
+            "saved)"
+        ),
+        (
+            "  When:     by 2027-01-15T08:01:00Z (in 1m 00s) at the latest, by others' deadlines, if nobody else takes "
+            "the room"
+        ),
+    ]
+
+
+def test_what_cannot_be_told_is_said() -> None:
+    text = told(view(Explanation(SHORT, None), undated=4), WIDE)
+    assert "others have to end by themselves" in text
+    assert "no telling: 4 of the gangs that hold nodes have no activeDeadlineSeconds" in text
+
+
+def test_one_that_never_fits_and_one_that_fits_now() -> None:
+    never = told(view(Explanation(SHORT, SHORT)), WIDE)
+    assert never.splitlines()[-1].startswith("  Ever:     not in this cluster: needs 8")
+    now = told(view(Explanation(None, None), said=""), Terminal())
+    assert now.splitlines() == [
+        "team/mine waits",
+        "  Now:      there is room for it",
+        "  In line:  number 1 of those that want this accelerator",
+    ]
+
+
+def test_as_data() -> None:
+    found = raw(view(Explanation(SHORT, None, ("team/a",), (HOLDER,), NOW)))
+    assert found["wouldHaveToEnd"] == [
+        {"name": "team/other", "accelerators": 16, "priority": 3, "unsavedSeconds": 90}
+    ]
+    assert (found["fitsNow"], found["ahead"], found["latest"]) == (False, ["team/a"], NOW)
+
+
+def job(**spec: Any) -> dict[str, Any]:
+    template = {"spec": {"containers": [{"name": "train", "image": "example.org/train:1"}]}}
+    whole = {"accelerator": {"type": "nvidia-h100-80gb"}, "template": template, **spec}
+    metadata = {"name": "mine", "namespace": "team", "uid": "u", "resourceVersion": "1"}
+    return {"metadata": metadata, "spec": whole}
+
+
+def cluster(*jobs: dict[str, Any]) -> dict[str, list[Any]]:
+    return {"nodes": [], "pods": [], CLASSES: [], "trainingjobs": list(jobs), REVISIONS: []}
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [({"suspend": True}, "does not wait for admission"), ({"slices": 0}, "is not valid: spec.slices")],
+)
+def test_a_job_that_waits_for_no_admission(spec: dict[str, Any], text: str) -> None:
+    with pytest.raises(NotWaitingError, match=text):
+        explained(cluster(job(**spec)), ("team", "mine"), Catalog.default(), NOW)
+
+
+def test_a_job_that_no_operator_has_looked_at() -> None:
+    found = explained(cluster(job()), ("team", "mine"), Catalog.default(), NOW)
+    assert (found.said, found.found.ever is not None) == ("", True)
+    with pytest.raises(KeyError):
+        explained(cluster(job()), ("team", "other"), Catalog.default(), NOW)
