@@ -16,6 +16,7 @@ from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService, Published
 from drumline.core.gang.types import Granted, Pod, Refusal, Taint
 from drumline.core.inference import names
+from drumline.core.inference.frozen import last_valid
 from drumline.core.inference.observation import Child, Observation, Revision, RoleChild, Settings
 from drumline.core.inference.render import read_revision
 from drumline.core.inference.signals import Signals
@@ -44,20 +45,20 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
     uid = record.meta.uid
     memory = world.remember(uid)
     pods = _pods(world, record)
-    priority, pod_class = priority_of(
-        world.shared, record.spec.priority_class_name if record.spec is not None else None
-    )
+    revisions = _revisions(world, record, memory)
+    spec = last_valid(record.status, revisions) if record.errors else record.spec
+    priority, pod_class = priority_of(world.shared, spec.priority_class_name if spec is not None else None)
     groups = groups_of(record)
     answers = {gang: beside.answer(gang) for gang in groups}
     lost, cordoned, tainted = _unfit(world, groups, pods)
     return Observation(
         service=record.meta,
-        spec=record.spec,
+        spec=spec,
         errors=record.errors,
         status=record.status,
         catalog=record.catalog,
         pods=pods,
-        revisions=_revisions(world, record, memory),
+        revisions=revisions,
         children=_children(world, record),
         role_children={
             r.role: RoleChild(r.uid, r.replicas, r.status, r.generation)

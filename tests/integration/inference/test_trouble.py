@@ -103,3 +103,25 @@ async def test_on_the_edge_the_scheduler_places_and_the_kubelet_restarts(service
     assert node_of(pod) == node
     assert pod["spec"]["restartPolicy"] == "Always"
     assert "affinity" not in pod["spec"]
+
+
+async def test_what_serves_lives_on_while_an_edit_does_not_hold(services: Services) -> None:
+    await services.lab.nodes("1 hosts of h100 in blocks of 1")
+    await services.apply(services.service("chat", services.role(replicas=2)))
+    first = await services.ready("chat")
+    kind = "/spec/roles/0/accelerator/type"
+    await services.patch("chat", {"op": "replace", "path": kind, "value": "nvidia-none"})
+    found = await services.until("chat", lambda s: condition(s, "Ready").get("reason") == "InvalidSpec")
+    assert "nvidia-none" in condition(found, "Ready")["message"]
+    await services.fail("chat-serve-1-0-0")
+    found = await services.until(
+        "chat",
+        lambda s: groups(s)[0]["attempt"] == 2 and all(g["phase"] == "Serving" for g in groups(s)),
+        "no restart",
+    )
+    assert condition(found, "Ready")["reason"] == "InvalidSpec"
+    assert condition(found, "Available")["status"] == "True"
+    await services.patch("chat", {"op": "replace", "path": kind, "value": "nvidia-h100-80gb"})
+    found = await services.ready("chat")
+    assert [g["id"] for g in groups(found)] == [0, 1]
+    assert found["status"]["updateRevision"] == first["status"]["updateRevision"]

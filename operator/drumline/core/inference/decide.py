@@ -7,6 +7,8 @@ the queue to running pods and into service:
     leave alone → validity → revisions → name conflict → failure → gang timeout → evacuation → rollout
     → canary → scale → drain → retire → admission → children → discovery → in service → creation → summary → account
 
+Of these only some count while the spec does not hold (`FROZEN`): the groups live on, and nothing else is changed.
+
 Groups come into service before pods are created, which takes long and may be refused. Names that are somebody else's
 are written by nobody, whichever policy would.
 """
@@ -34,7 +36,7 @@ from drumline.core.inference.policies.retire import retire
 from drumline.core.inference.policies.revisions import revisions
 from drumline.core.inference.policies.rollout import rollout
 from drumline.core.inference.policies.scale import scale
-from drumline.core.inference.policies.summary import summary
+from drumline.core.inference.policies.summary import counts, summary
 from drumline.core.inference.policies.validity import validity
 from drumline.core.inference.view import Policy, View
 
@@ -61,8 +63,28 @@ POLICIES: tuple[Policy, ...] = (
 )
 
 
-def decide(obs: Observation, now: float, policies: Sequence[Policy] = POLICIES) -> Plan:
+FROZEN: tuple[Policy, ...] = (
+    leave_alone,
+    validity,
+    failure,
+    gang_timeout,
+    evacuation,
+    scale,
+    drain,
+    retire,
+    admission,
+    discovery,
+    in_service,
+    creation,
+    counts,
+    account,
+)
+
+
+def decide(obs: Observation, now: float, policies: Sequence[Policy] | None = None) -> Plan:
     """The plan for one service. Pure: the same observation and `now` (Unix seconds) give the same plan."""
+    if policies is None:
+        policies = FROZEN if obs.errors else POLICIES
     status = obs.status.model_copy(update={"observed_generation": obs.service.generation})
     view = View(obs, now, status)
     for policy in policies:

@@ -64,8 +64,8 @@ class Observation:
     """One InferenceService and its world at one moment."""
 
     service: ObjectMeta
-    spec: InferenceServiceSpec | None  # None = it does not parse or validate; see errors
-    errors: tuple[FieldError, ...]
+    spec: InferenceServiceSpec | None  # with errors: the last one that held, None = there is none
+    errors: tuple[FieldError, ...]  # of the spec as it is now
     status: InferenceServiceStatus
     catalog: Catalog
     pods: Mapping[tuple[str, int], tuple[Pod, ...]] = field(

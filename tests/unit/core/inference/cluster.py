@@ -10,6 +10,7 @@ the application of a plan early, as the loss of the operator's process does. Nod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -183,7 +184,9 @@ class World:
             self.capacity.release(uid)
         for uid, (role, group) in held.items():
             if not isinstance(self.answers.get(uid), Granted) or uid not in self.queue:
-                self.capacity.reserve(request_of(view, role, group), Placement(group.nodes))
+                # a group of whose accelerator the catalogue knows nothing any more holds what it held
+                with suppress(KeyError):
+                    self.capacity.reserve(request_of(view, role, group), Placement(group.nodes))
 
     # the API
 

@@ -40,7 +40,7 @@ def admission(view: View) -> View:
     for role, group in every(view):
         if is_going(group) or group.created or group.phase is GroupPhase.FAILED:
             continue
-        size = _size(view, role, group)
+        size = size_of(view, role, group)
         if size is None:
             view = _lost(view, role, group)
         elif not live(group):
@@ -68,7 +68,7 @@ def request_of(view: View, role: str, group: GroupStatus) -> GangRequest:
     return near(view, role, request)
 
 
-def _size(view: View, role: str, group: GroupStatus) -> int | None:
+def size_of(view: View, role: str, group: GroupStatus) -> int | None:
     """Pods of the group; None when its revision, or what the catalogue must know of it, is not to be had any more."""
     spec = view.spec_of(group)
     try:
@@ -78,7 +78,13 @@ def _size(view: View, role: str, group: GroupStatus) -> int | None:
 
 
 def _lost(view: View, role: str, group: GroupStatus) -> View:
-    """A group that began makes room for another; one that never did says why, or others would follow it for ever."""
+    """A group that began makes room for another; one that never did says why, or others would follow it for ever.
+
+    While the spec does not hold another group would fare no better.
+    """
+    if view.obs.errors:
+        text = f"{Reason.INVALID_SPEC}: what it needs is not to be had while the spec does not hold"
+        return view.put(role, group.model_copy(update={"message": text}))
     if group.attempt:
         return finish(view, role, group, DrainReason.REVISION_LOST)
     text = f"{DrainReason.REVISION_LOST}: revision {group.revision} is not to be had any more"
@@ -155,6 +161,8 @@ def _asked(view: View, role: str, found: InferenceRoleSpec, group: GroupStatus) 
 
 def _turn(view: View, role: InferenceRoleSpec, group: GroupStatus) -> int:
     """The variant to ask for now."""
+    if view.obs.errors:
+        return group.variant
     waited = view.now - unix(group.queued_at, view.now)
     return variants.turn(view, role, group, waited) if role.variants else group.variant
 
@@ -166,7 +174,7 @@ def _look_again(view: View, role: InferenceRoleSpec, group: GroupStatus) -> View
         view = view.again_in(view.spec.scheduling.gang_timeout_seconds - waited)
     if group.excluded:
         view = view.again_in(view.obs.settings.exclude_seconds - waited)
-    return view.again_in(variants.next_turn(waited)) if role.variants else view
+    return view.again_in(variants.next_turn(waited)) if role.variants and not view.obs.errors else view
 
 
 def _refused(view: View, role: str, group: GroupStatus, answer: Refusal) -> View:

@@ -17,6 +17,7 @@ from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Action, Create
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.inference.groups import every, live
+from drumline.core.inference.policies.admission import size_of
 from drumline.core.inference.render import prepare_group
 from drumline.core.inference.view import View, is_going
 
@@ -34,6 +35,8 @@ def creation(view: View) -> View:
         there = view.pods(role, group)
         if len(there) == len(group.nodes):
             view = view.put(role, group.model_copy(update={"created": True}))
+            continue
+        if view.obs.errors and size_of(view, role, group) is None:
             continue
         due = _due(view, role, group, there)[: CREATES_PER_PLAN - len(pods)]
         if due:

@@ -29,16 +29,24 @@ Why = tuple[Reason | str, str]
 
 def summary(view: View) -> View:
     """Keep counts, conditions, phase and URL true to the groups."""
-    view = _counted(view)
+    view = _totals(_counted(view))
     service, routing = view.obs.service, view.spec.routing
-    view = view.with_status(
-        replicas=sum(r.replicas for r in view.status.roles),
-        ready_replicas=sum(r.ready for r in view.status.roles),
-        url=f"http://{service.name}.{service.namespace}.svc:{routing.port}",
-    )
+    view = view.with_status(url=f"http://{service.name}.{service.namespace}.svc:{routing.port}")
     view = _progressing(_available(_ready(view)))
     view = scaling_condition(scaling_status(view))
     return view.with_status(phase=_phase(view).value)
+
+
+def counts(view: View) -> View:
+    """Keep the counts, and whether there is anything in service, true to the groups; the rest is said already."""
+    return _available(_totals(_counted(view)))
+
+
+def _totals(view: View) -> View:
+    roles = view.status.roles
+    return view.with_status(
+        replicas=sum(r.replicas for r in roles), ready_replicas=sum(r.ready for r in roles)
+    )
 
 
 def _counted(view: View) -> View:

@@ -1,7 +1,6 @@
-"""A spec that slipped past the API server's checks changes nothing: what serves is left to serve.
+"""A spec that does not hold changes nothing, and the conditions say why, with every field named.
 
-A spec may also cease to hold while its groups serve: the catalogue or the operator changed. Nothing is started,
-scaled or restarted by a spec that does not hold; the conditions say why, with every field named.
+What serves goes on by the last revision that held (see `frozen`). Where there is none, nothing is done at all.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ SHOWN = 5
 
 
 def validity(view: View) -> View:
-    """End the decision with `InvalidSpec` when the spec does not hold."""
+    """Say `InvalidSpec` when the spec does not hold; end the decision when none ever did."""
     if view.obs.spec is not None and not view.obs.errors:
         return view
     shown = "; ".join(str(e) for e in view.obs.errors[:SHOWN]) or "the spec is unreadable"
@@ -23,11 +22,12 @@ def validity(view: View) -> View:
     message = f"{shown}; and {more} more" if more > 0 else shown
     runs = any(live(group) for _, group in every(view))
     if runs:
-        message = f"the groups are left as they are: {message}"
+        message = f"the groups go on by the last revision that held: {message}"
     known = conditions.find(view.status.conditions, ServiceCondition.READY.value)
     if known is None or known.reason != Reason.INVALID_SPEC:
         view = view.event("Warning", Reason.INVALID_SPEC, message)
     view = view.condition(ServiceCondition.READY, False, Reason.INVALID_SPEC, message)
     view = view.condition(ServiceCondition.PROGRESSING, False, Reason.INVALID_SPEC, message)
     phase = ServicePhase.DEGRADED if runs else ServicePhase.FAILED
-    return view.with_status(phase=phase.value).done(validity.__name__)
+    view = view.with_status(phase=phase.value)
+    return view if view.obs.spec is not None else view.done(validity.__name__)
