@@ -48,21 +48,29 @@ class Leader:
     draining: bool
     due: float = 0.0  # Unix seconds
     failing_since: float | None = None
+    mute_since: float | None = None
     track: Track = field(default_factory=Track)
     said: GroupSignals | None = None
 
     def signals(self) -> GroupSignals:
         """What is known of the group now; worked out once a sample."""
         track, said = self.track, self.said
-        if said is None or (said.latest, said.failing_since) != (track.latest, self.failing_since):
+        now = track.latest, self.failing_since, self.mute_since
+        if said is None or (said.latest, said.failing_since, said.mute_since) != now:
             said = self.said = GroupSignals(
                 latest=track.latest,
                 samples=tuple(track.samples),
                 window=track.window(WINDOW_SECONDS),
                 since_ready=track.since_ready(),
                 failing_since=self.failing_since,
+                mute_since=self.mute_since,
             )
         return said
+
+    def failed(self, at: float, *, answered: bool) -> None:
+        """No sample. `answered`: by the pod's own word it has none; else it could not be asked."""
+        self.failing_since = at if self.failing_since is None else self.failing_since
+        self.mute_since = (at if self.mute_since is None else self.mute_since) if answered else None
 
 
 async def look(session: aiohttp.ClientSession, leader: Leader, now: Callable[[], float]) -> None:
@@ -75,11 +83,19 @@ async def look(session: aiohttp.ClientSession, leader: Leader, now: Callable[[],
             sample = await asyncio.to_thread(sampled, text, target.metrics, at)
         else:
             sample = sampled(text, target.metrics, at)
-    except (aiohttp.ClientError, TimeoutError, ValueError, OSError, asyncio.IncompleteReadError):
-        leader.failing_since = now() if leader.failing_since is None else leader.failing_since
+    except (aiohttp.ClientError, TimeoutError, ValueError, OSError, asyncio.IncompleteReadError) as error:
+        leader.failed(now(), answered=_is_answer(error))
         return
-    leader.failing_since = None
+    leader.failing_since = leader.mute_since = None
     leader.track.add(sample, in_service=leader.in_service)
+
+
+def _is_answer(error: Exception) -> bool:
+    """Whether it was the pod that said so: a page that is no metrics, or a port that nobody listens at."""
+    refused = isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ConnectionRefusedError
+    )
+    return refused or isinstance(error, ValueError)
 
 
 def sampled(text: str, metrics: SignalMetrics, at: float) -> EngineSample:

@@ -272,6 +272,28 @@ async def test_a_long_page_is_read_beside_the_loop(engines, monkeypatch):
     assert len(leader.track.samples) == 2
 
 
+async def test_what_has_no_metrics_is_told_from_what_cant_be_asked(engines, monkeypatch):
+    async def unreachable(*_):
+        raise TimeoutError
+
+    leader = Leader(1, Target("127.0.0.1", engines.port, "/metrics", METRICS), 5.0, True, False)
+    engines.page = None
+    async with aiohttp.ClientSession() as session:
+        await look(session, leader, lambda: NOW)
+        await look(session, leader, lambda: NOW + 5)
+        assert (leader.signals().failing_since, leader.signals().mute_since) == (NOW, NOW)
+        with monkeypatch.context() as cut:
+            cut.setattr(service_scrape, "page", unreachable)
+            await look(session, leader, lambda: NOW + 10)
+        assert (leader.signals().failing_since, leader.signals().mute_since) == (NOW, None)
+        leader.target = replace(leader.target, port=1)
+        await look(session, leader, lambda: NOW + 15)
+        assert leader.signals().mute_since == NOW + 15
+        leader.target, engines.page = replace(leader.target, port=engines.port), text()
+        await look(session, leader, lambda: NOW + 20)
+    assert (leader.signals().failing_since, leader.signals().mute_since) == (None, None)
+
+
 async def test_a_leader_that_does_not_listen_fails_and_keeps_what_it_said():
     leader = Leader(1, Target("127.0.0.1", 1, "/metrics", METRICS), 5.0, in_service=True, draining=False)
     leader.track.add(sampled(text(), METRICS, NOW - 5), in_service=True)

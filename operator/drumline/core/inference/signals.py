@@ -64,6 +64,7 @@ class GroupSignals:
     window: Rates | None = None  # the last minute
     since_ready: Rates | None = None  # since it came into service: for canaries
     failing_since: float | None = None  # scrapes have failed since then
+    mute_since: float | None = None  # and it was the pod that answered, though not with metrics, since then
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 The leader's gate is closed, so no new request arrives. Then the group is waited for: `settleSeconds`, until every
 proxy has heard of it, and until two looks at its engine, one after the other, find no request in flight, at most
 `timeoutSeconds` in all. A KV cache still to be handed to a decode group counts as in flight as far as the engine says.
-Of an engine that says nothing the settle time is waited for; its pods' own termination grace does the rest.
+Of an engine that has no metrics the settle time is waited for; its pods' own termination grace does the rest. One
+that can't be asked, as after a restart of the operator that has no way to it, may have any number of requests in flight.
 A gate that is found open later than it should be, since the operator was away, is closed and all this begins anew.
 A group that others ask, one of prefill for instance, keeps its gate open until the groups of the entry role that
 drain and are of its revision are gone: a request that one of them took may still have to go through it.
@@ -25,7 +26,7 @@ from drumline.core.inference.signals import EngineSample
 from drumline.core.inference.view import View, is_going
 
 LOOK_SECONDS = 1.0  # between two looks while requests are in flight
-SILENT_SECONDS = 10.0  # without any answer ever, after which an engine is taken to have none
+SILENT_SECONDS = 10.0  # of answers without metrics and none with, after which an engine is taken to have none
 ECHO_SECONDS = 3.0  # until the mirror shows a gate that was closed
 _SAME_LOOK = 0.01  # times of status have milliseconds
 
@@ -79,12 +80,12 @@ def _served(group: GroupStatus, leader: Pod) -> bool:
 
 
 def _says_nothing(view: View, role: str, group: GroupStatus) -> bool:
-    """Whether the engine is not known to tell of its requests. Not yet asked, or just failed, is not silent."""
+    """Whether the engine is known not to tell of its requests. Not yet asked, or out of reach, is not silent."""
     known = view.obs.signals.of(role, group.id)
     if known.latest is not None:
         return known.latest.in_flight is None
-    if known.failing_since is not None:
-        return view.now - known.failing_since >= SILENT_SECONDS
+    if known.mute_since is not None:
+        return view.now - known.mute_since >= SILENT_SECONDS
     spec = view.spec_of(group)
     if spec is None or view.role_spec_of(role, group) is None:
         return True

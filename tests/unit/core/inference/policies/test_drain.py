@@ -105,9 +105,9 @@ def test_an_engine_not_yet_asked_is_waited_for() -> None:
     "observation",
     [
         heard(draining(), ago=1, running=None),
-        replace(draining(), signals=Signals({("serve", 0): GroupSignals(failing_since=NOW - 30)})),
+        replace(draining(), signals=Signals({("serve", 0): GroupSignals(mute_since=NOW - 10)})),
     ],
-    ids=["no such metrics", "never answered"],
+    ids=["no such metrics", "no metrics"],
 )
 def test_an_engine_that_says_nothing_gets_the_settle_time(observation: services.Observation) -> None:
     view, group = drained(observation)
@@ -116,9 +116,21 @@ def test_an_engine_that_says_nothing_gets_the_settle_time(observation: services.
 
 
 def test_one_look_that_failed_proves_nothing() -> None:
-    signals = Signals({("serve", 0): GroupSignals(failing_since=NOW - 1)})
+    signals = Signals({("serve", 0): GroupSignals(failing_since=NOW - 1, mute_since=NOW - 1)})
     _, group = drained(replace(draining(), signals=signals))
     assert not finished(group)
+
+
+def test_an_engine_out_of_reach_is_waited_for_until_it_is_heard_or_the_time_is_over() -> None:
+    """As by an operator that has just begun: what the engine said before is lost, and it may be at work."""
+    signals = Signals({("serve", 0): GroupSignals(failing_since=NOW - 200)})
+    view, group = drained(replace(draining(since=250), signals=signals))
+    assert not finished(group)
+    assert view.requeue_after == 1
+    view, group = drained(replace(draining(since=300), signals=signals))
+    assert finished(group)
+    assert [e.reason for e in view.events] == ["DrainTimeout"]
+    assert "an unknown number of requests" in view.events[0].message
 
 
 def test_a_role_whose_revision_is_gone_gets_the_settle_time() -> None:
