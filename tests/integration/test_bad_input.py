@@ -44,6 +44,12 @@ AT_ADMISSION: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "spec.helpers",
         "spec.helpers[0].name",
     ),
+    "spares of an elastic job": (
+        "a",
+        {"spares": 1, "elastic": {"maxSlices": 2}},
+        "spec.spares",
+        "spec.spares",
+    ),
     "too many spares": ("a", {"spares": 1001}, "spec.spares", "spec.spares"),
     "name of no Service": ("1llama", {}, "metadata.name", "metadata.name"),
     "name with a dot": ("my.llama", {}, "metadata.name", "metadata.name"),

@@ -22,7 +22,7 @@ from drumline.api.environment import BY_FRAMEWORK, SWITCHES, TPU
 from drumline.api.meta import ENV_PREFIX, ROLE_SPARE
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
-from drumline.api.rules_elastic import BOUNDS, MOST, RESIZE
+from drumline.api.rules_elastic import BOUNDS, MOST, NO_SPARES, RESIZE
 from drumline.api.rules_failure import BUDGET, FAILURE_RULE, NODE_CONDITION
 from drumline.api.rules_progress import MODEL, PROGRESS
 from drumline.api.validation import MAX_PODS
@@ -139,6 +139,7 @@ def _size_rules() -> list[Rule]:
             ".slices",
         ),
         rule(*BOUNDS),
+        rule(*NO_SPARES),
     ]
 
 

@@ -14,4 +14,9 @@ BOUNDS: Final = (
     "slices is at least elastic.minSlices and at most elastic.maxSlices",
     ".slices",
 )
+NO_SPARES: Final = (
+    "self.spares == 0 || !has(self.elastic)",
+    "spares is 0 in a job with spec.elastic, which goes on with fewer slices",
+    ".spares",
+)
 MOST: Final = "(has(self.elastic) ? self.elastic.maxSlices : self.slices)"  # of `self` = spec

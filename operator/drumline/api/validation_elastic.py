@@ -13,6 +13,11 @@ def elastic_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
     elastic = spec.elastic
     if elastic is None:
         return
+    if spec.spares:
+        text = (
+            f"given {spec.spares} with spec.elastic; allowed: 0, as an elastic job goes on with fewer slices"
+        )
+        yield FieldError("spec.spares", text)
     low, high = elastic.min_slices, elastic.max_slices
     if low > high:
         yield FieldError("spec.elastic.minSlices", f"given {low}; allowed: at most maxSlices, {high}")

@@ -29,6 +29,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.runtime.errors import ApiError
 from drumline.runtime.preflight import Cleared, Preflight
+from drumline.runtime.preflight_spares import with_fewer_spares
 
 Answer = Granted | Refusal
 
@@ -116,6 +117,10 @@ class Admitter:
         """The latest answer; None when there is none yet."""
         return self._answers.get(uid)
 
+    def kept(self) -> frozenset[str]:
+        """Nodes that are kept for gangs at the head of the queue."""
+        return frozenset().union(*self._targets.values())
+
     def wake(self) -> None:
         """Something changed that may let a gang in."""
         if self._waiting:
@@ -154,7 +159,7 @@ class Admitter:
         result = admit(asking, self._capacity, now, self._head_wait, self._allowed, self._targets)
         self._targets = result.targets
         for uid, placement in result.granted:
-            self._settle(self._waiting[uid], Granted(placement))
+            self._settle(self._waiting[uid], Granted(placement, result.sizes.get(uid, 0)))
         for uid, refusal in result.refused.items():
             self._settle(self._waiting[uid], refusal)
         if result.undecided:
@@ -184,7 +189,12 @@ class Admitter:
         refusal = quotas.refusal(request.uid, request.namespace, cleared.roles)
         if refusal is None:
             quotas.claim(request.uid, request.namespace, cleared.roles)
-        return refusal
+            return None
+        fewer = with_fewer_spares(cleared, partial(quotas.refusal, request.uid, request.namespace))
+        if fewer is None:
+            return refusal
+        self._waiting[request.uid].cleared = fewer
+        raise Undecided
 
     async def _refresh(self, result: AdmissionRound) -> None:
         """List the quotas that the round lacked; who can't have them listed goes back to preflight."""

@@ -50,6 +50,7 @@ from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
 from drumline.runtime.rooms import Rooms
 from drumline.runtime.samples import samples_of
+from drumline.runtime.versions import takes_image_volumes
 from drumline.runtime.workqueue import WorkQueue
 from drumline.runtime.world import World
 
@@ -84,6 +85,7 @@ class Controller:
         meter: Meter = NO_METER,
         authority: Authority | None = None,
     ) -> None:
+        self._client = client
         self._queue = queue
         self.catalogue = catalogue
         self._settings = settings
@@ -117,6 +119,7 @@ class Controller:
     async def start(self) -> None:
         """As leader: take over what an earlier leader placed, then let gangs in."""
         self._leads_since = self._now()
+        self._settings = replace(self._settings, image_volumes=await takes_image_volumes(self._client))
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
         if self.beside is not None:
@@ -191,7 +194,7 @@ class Controller:
         self.crews.follow(record)
         crew = self.crews.of(uid, record.status.attempt)
         seen = observe(self.world, record, self.admitter.answer(uid), self._settings, crew)
-        return replace(seen, crew_since=self._leads_since)
+        return replace(seen, crew_since=self._leads_since, pulse=self.keeper.pulse(seen))
 
     def _order(self, record: JobRecord, plan: Plan) -> None:
         """Tell launchers what a plan that was applied whole orders them."""

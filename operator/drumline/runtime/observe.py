@@ -54,6 +54,7 @@ def observe(
         spares_refused=memory.spares_refused,
         created_attempt=memory.created_attempt,
         crew=crew,
+        departing=MappingProxyType(world.departing),
         foreign=memory.foreign | _foreign_service(world, record),
         placement=placement,
         revisions={r.name: r.uid for r in _own(world.revisions.store, record)},

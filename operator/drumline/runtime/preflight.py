@@ -62,6 +62,7 @@ class Sample:
 
     count: int
     manifest: Manifest
+    optional: bool = False  # a role that the gang does without when the API server refuses its pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +93,20 @@ class Preflight:
 
         Raises ApiError when the API server can't be asked.
         """
-        samples = self._samples(request)
+        samples: list[Sample] = []
         shapes: list[PodShape] = []
-        for sample in samples:
+        for sample in self._samples(request):
             shape = await self._shape(request.namespace, sample.manifest)
-            if isinstance(shape, Refusal):
+            if isinstance(shape, PodShape):
+                samples.append(sample)
+                shapes.append(shape)
+            elif not sample.optional:
                 return shape
-            shapes.append(shape)
         roles = tuple((s.manifest, shape, s.count) for s, shape in zip(samples, shapes, strict=True))
         await self.quotas.refresh(request.namespace)
-        refusal = self.quotas.refusal(request.uid, request.namespace, roles)
-        if refusal is not None:
-            return refusal
-        return Cleared(_shaped(request, shapes), roles)
+        # of a gang with spares the quotas are asked when it has nodes: spares give way before the gang does
+        refusal = None if request.spares else self.quotas.refusal(request.uid, request.namespace, roles)
+        return refusal or Cleared(_shaped(request, shapes), roles)
 
     def close(self) -> None:
         """Cancel what is under way."""

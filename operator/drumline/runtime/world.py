@@ -7,13 +7,14 @@ were published count from their answer on, so that publishing never waits for it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import APP_MANAGED_BY, GROUP, TRAINING_JOBS
+from drumline.api.meta import APP_MANAGED_BY, GROUP, LABEL_ROLE, ROLE_SPARE, TRAINING_JOBS
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.departures import Departure, Signals, departure_of
 from drumline.core.gang.discovery import Published, is_kube_dns
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.types import Node, Placement, Pod, PodPhase
@@ -63,6 +64,7 @@ class JobMemory:
     placement: tuple[str, Placement] | None = None  # (revision, decoded)
     foreign: frozenset[str] = frozenset()
     blocked: str = ""
+    spares_refused: str = ""  # what the API server said of a spare's pod
     ended: dict[str, Pod] = field(
         default_factory=dict
     )  # how pods ended that were deleted, perhaps before we recorded it
@@ -74,6 +76,13 @@ class JobMemory:
     created_attempt: int = -1  # whose pods are all created, which a spared status would have said
     room: RoomSeen | None = None  # of an elastic gang that has fewer slices than it wants
     counted_at: float = 0.0  # when a status that differs only in counts was last written
+
+    def refuse(self, pod: Mapping[str, Any] | None, text: str) -> None:
+        """The API server's final word on creating that pod: without a spare's the gang is whole; None = no pod."""
+        if pod is not None and pod["metadata"]["labels"].get(LABEL_ROLE) == ROLE_SPARE:
+            self.spares_refused = text
+        elif pod is not None:
+            self.blocked = text
 
 
 class Listener(Protocol):
@@ -121,6 +130,8 @@ class World:
         self.keys: dict[str, Key] = {}  # job uid → key
         self.neighbour = Neighbour()
         self.expectations = expectations
+        self.signals = Signals()  # of nodes that are about to go, beside the built-in ones
+        self.departing: dict[str, Departure] = {}  # nodes that say they are about to go
         self._kube_dns: set[Key] = set()  # its pods
         self._catalogue = catalogue
         self._reader = JobReader(catalogue.current)
@@ -218,11 +229,27 @@ class World:
         elif old is not None:
             self.capacity.remove_node(old.name)
         self._listener.capacity_changed()
+        node = new or old
+        if node is not None:
+            self._note_departure(node.name, new)
         unfit = new is None or not new.ready or new.unschedulable
         if old is None:
             return
         if unfit or not old.ready or old.unschedulable or (new is not None and new.taints != old.taints):
             self._wake_gangs_on(old.name)
+
+    def _note_departure(self, name: str, node: Node | None) -> None:
+        """Keep `departing`. Who waits for nodes has to ask anew, for others than these."""
+        found = departure_of(node, self.signals) if node is not None else None
+        if found == self.departing.get(name):
+            return
+        if found is None:
+            del self.departing[name]
+        else:
+            self.departing[name] = found
+        self._wake_gangs_on(name)
+        for key in self.keys.values():
+            self._listener.job_changed(key, urgent=False)
 
     def _wake_gangs_on(self, node: str) -> None:
         for uid in self.capacity.holders(node):

@@ -36,7 +36,7 @@ FULL: dict[str, Any] = {
     "elastic": {"minSlices": 1, "maxSlices": 3, "waitSeconds": 30, "regrowSeconds": 300},
     "workersPerSlice": 16,
     "processesPerWorker": 1,
-    "spares": 1,
+    "spares": 0,
     "template": {
         "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
         "spec": {

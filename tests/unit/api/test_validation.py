@@ -169,6 +169,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"helpers": [helper("workers")]}, "spec.helpers[0].name", "any name but spare, worker, workers"),
     ({"helpers": [helper("spare")]}, "spec.helpers[0].name", "any name but spare, worker, workers"),
     ({"spares": -1}, "spec.spares", "at least 0"),
+    (
+        {"spares": 1, "elastic": {"maxSlices": 2}},
+        "spec.spares",
+        "given 1 with spec.elastic; allowed: 0",
+    ),
     ({"spares": 1001}, "spec.spares", "at most 1000"),
     ({"slices": 10000, "workersPerSlice": 5, "spares": 1}, "spec.slices", "given a gang of 50001 pods"),
     ({"helpers": [helper("worker")]}, "spec.helpers[0].name", "any name but spare, worker, workers"),

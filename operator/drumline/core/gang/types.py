@@ -242,6 +242,11 @@ class GangRequest:
         return self.slices * self.workers_per_slice
 
     @property
+    def spare_size(self) -> int:
+        """Places of one spare."""
+        return self.workers_per_slice if self.atomic_pool else 1
+
+    @property
     def avoided(self) -> frozenset[str]:
         """Nodes not to use, for whatever reason."""
         return self.excluded | self.repelled

@@ -1,0 +1,29 @@
+"""What the controller of TrainingJobs works with and knows only by what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from drumline.core.gang.types import GangRequest
+from drumline.runtime.preflight import Sample
+
+
+class Authority(Protocol):
+    """Gives a namespace what its workers need to trust the report ingest."""
+
+    async def ensure(self, namespace: str) -> None:
+        """Before pods are created there; never raises for its own sake."""
+
+
+class Beside(Protocol):
+    """Who keeps the gangs in the admission queue that are no TrainingJob's."""
+
+    def take_over(self) -> None:
+        """Hold what an earlier leader placed: nothing was granted yet."""
+
+    def answered(self, request: GangRequest) -> None:
+        """There is a new answer to that."""
+
+    def samples(self, request: GangRequest) -> Sequence[Sample]:
+        """As `Preflight` wants them; KeyError when its owner is gone."""
