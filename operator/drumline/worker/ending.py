@@ -62,6 +62,14 @@ def message(ending: Ending, lines: Iterable[str], limit: int = MAX_MESSAGE) -> s
     return "\n".join([head, *reversed(kept)])
 
 
+def clear(path: str = TERMINATION_LOG) -> None:
+    """Away with the words of a process that another one follows. Creates no file."""
+    log = Path(path)
+    with contextlib.suppress(OSError):
+        if log.exists():
+            os.truncate(log, 0)
+
+
 def write(text: str, path: str = TERMINATION_LOG) -> bool:
     """Leave it for the kubelet, unless the program has left something itself. Creates no file."""
     log = Path(path)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ LIMIT_SECONDS: Final = 0.2
 WAIT_SECONDS: Final = 5.0
 STRIKES: Final = 3
 NICENESS: Final = 10  # whoever asks, and a program in training, comes first
+_HELPERS: Final[weakref.WeakSet[subprocess.Popen[bytes]]] = weakref.WeakSet()
 _MAX_ANSWER: Final = 65_536
 
 _PROGRAM: Final = """
@@ -50,6 +52,11 @@ def say(text: str) -> None:
     """Onto stderr."""
     with contextlib.suppress(Exception):
         sys.stderr.write(f"drumline: {text}\n")
+
+
+def helpers() -> set[int]:
+    """Pids of the processes that match patterns: ours, and no part of the program."""
+    return {process.pid for process in tuple(_HELPERS) if process.poll() is None}
 
 
 class GuardedSearch:
@@ -129,7 +136,9 @@ def guarded(
 def _spawned(pattern: str, limit: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(pattern), str(limit), str(NICENESS)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+    _HELPERS.add(process)
+    return process
 
 
 def _answer(process: subprocess.Popen[bytes]) -> Any:

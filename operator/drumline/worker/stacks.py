@@ -19,6 +19,7 @@ SIGNAL: Final = int(getattr(signal, "SIGRTMAX", 64)) - 3
 MAX_BYTES: Final = 65_536
 SETTLE_SECONDS: Final = 0.2
 LIMIT_SECONDS: Final = 3.0
+_HEADING: Final = 20  # characters
 
 
 def environment(hooks: Path, folder: Path, python_path: str) -> dict[str, str]:
@@ -31,8 +32,13 @@ def environment(hooks: Path, folder: Path, python_path: str) -> dict[str, str]:
     }
 
 
-def collect(folder: Path, root: int, sleep: Callable[[float], None] = time.sleep) -> str:
-    """Ask the process `root` and its descendants for their stacks; "" when none can answer."""
+def collect(
+    folder: Path, root: int, sleep: Callable[[float], None] = time.sleep, most: int | None = None
+) -> str:
+    """Ask the process `root` and its descendants for their stacks; "" when none can answer.
+
+    `most` characters in all: each process then has its share, of which the end is kept, where its main thread is.
+    """
     parents = _parents()
     files = {int(path.name): path for path in _listed(folder) if path.name.isdigit()}
     family = _descendants(root, parents)
@@ -44,8 +50,14 @@ def collect(folder: Path, root: int, sleep: Callable[[float], None] = time.sleep
     if not asked:
         return ""
     _settle(files.values(), sleep)
-    texts = ((pid, _since(path, before[pid])) for pid, path in sorted(files.items()))
-    return "\n".join(f"process {pid}:\n{text}" for pid, text in texts if text)
+    texts = [(pid, _since(path, before[pid])) for pid, path in sorted(files.items())]
+    answers = [(pid, text) for pid, text in texts if text]
+    share = None if most is None else max(most // max(len(answers), 1) - _HEADING, 0)
+    return "\n".join(f"process {pid}:\n{_end(text, share)}" for pid, text in answers)[:most]
+
+
+def _end(text: str, most: int | None) -> str:
+    return text if most is None or len(text) <= most else text[len(text) - most :]
 
 
 def handles(pid: int) -> bool:

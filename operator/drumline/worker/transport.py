@@ -64,31 +64,37 @@ class Transport:
 
     def _post(self, body: bytes) -> Answer:
         if self._connection is None:
-            self._connection = self._connect(self._url)
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token()}"}
+            self._connection = connection(self._url, self._ca_file, self._timeout)
+        headers = {
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {token(self._token_file)}",
+        }
         self._connection.request("POST", self._url.path or "/", body, headers)
         response = self._connection.getresponse()
         text = response.read(_MAX_ANSWER)
         if response.will_close or not response.isclosed():
             self.close()
-        return Answer(response.status, _json(text), _seconds(response.getheader("Retry-After")))
-
-    def _connect(self, url: SplitResult) -> http.client.HTTPConnection:
-        host = url.hostname or ""
-        if url.scheme == "https":
-            context = ssl.create_default_context(
-                cafile=str(self._ca_file) if self._ca_file.exists() else None
-            )
-            return http.client.HTTPSConnection(host, url.port, timeout=self._timeout, context=context)
-        if url.scheme != "http" or host not in _LOOPBACK:
-            raise ValueError(f"a report goes over https, not {url.scheme}")
-        return http.client.HTTPConnection(host, url.port, timeout=self._timeout)
-
-    def _token(self) -> str:
-        return self._token_file.read_text(encoding="ascii").strip()
+        return Answer(response.status, document(text), seconds(response.getheader("Retry-After")))
 
 
-def _json(text: bytes) -> Mapping[str, Any]:
+def connection(url: SplitResult, ca_file: Path, timeout: float) -> http.client.HTTPConnection:
+    """One that is not open yet. Raises ValueError for a URL that no token may go to, OSError for a bad authority."""
+    host = url.hostname or ""
+    if url.scheme == "https":
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file.exists() else None)
+        return http.client.HTTPSConnection(host, url.port, timeout=timeout, context=context)
+    if url.scheme != "http" or host not in _LOOPBACK:
+        raise ValueError(f"a report goes over https, not {url.scheme}")
+    return http.client.HTTPConnection(host, url.port, timeout=timeout)
+
+
+def token(file: Path) -> str:
+    """The token as it is now. Raises OSError."""
+    return file.read_text(encoding="ascii").strip()
+
+
+def document(text: bytes) -> Mapping[str, Any]:
+    """The JSON object in it; an empty one where there is none."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -96,7 +102,8 @@ def _json(text: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _seconds(text: str | None) -> float:
+def seconds(text: str | None) -> float:
+    """What `Retry-After` says."""
     try:
         return float(text) if text else 0.0
     except ValueError:

@@ -1,0 +1,362 @@
+"""Processes behind the launcher's barrier, with an operator that gives orders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drumline.worker.install import install
+
+from .conftest import ENVIRONMENT
+from .operator_desk import Desk, desk
+
+FIRST = {"go": True}
+
+
+@pytest.fixture(scope="module")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install(tmp_path_factory.mktemp("launcher"))
+
+
+@pytest.fixture
+def operator() -> Iterator[Desk]:
+    with desk() as made:
+        yield made
+
+
+class Pod:
+    """A worker's container, whose programs write into a folder."""
+
+    def __init__(self, launcher: Path, folder: Path, port: int) -> None:
+        self._launcher = launcher
+        self.folder = folder
+        token = folder / "token"
+        token.write_text("token")
+        self.log = folder / "termination-log"
+        self.log.touch()
+        (folder / "tmp").mkdir()
+        self.environ = {
+            **ENVIRONMENT,
+            "PATH": os.environ["PATH"],
+            "TMPDIR": str(folder / "tmp"),
+            "DRUMLINE_REPORTER": "none",
+            "DRUMLINE_REPORT_URL": f"http://127.0.0.1:{port}/v1/report",
+            "DRUMLINE_REPORT_TOKEN_FILE": str(token),
+            "DRUMLINE_TERMINATION_LOG": str(self.log),
+            "DRUMLINE_BARRIER": "1",
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, program: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(self._launcher), "--", sys.executable, "-c", textwrap.dedent(program)]
+        pipe = subprocess.PIPE
+        made = subprocess.Popen(command, env=self.environ, cwd=self.folder, stdout=pipe, stderr=pipe)
+        self.processes.append(made)
+        return made
+
+    def wait_for(self, name: str) -> str:
+        """What a program wrote into that file."""
+        path, deadline = self.folder / name, time.monotonic() + 20
+        while not path.exists() or not path.read_text():
+            assert time.monotonic() < deadline, name
+            time.sleep(0.01)
+        return path.read_text()
+
+
+@pytest.fixture
+def pod(launcher: Path, operator: Desk, tmp_path: Path) -> Iterator[Pod]:
+    made = Pod(launcher, tmp_path, operator.port)
+    yield made
+    for process in made.processes:
+        process.kill()
+        process.communicate()
+
+
+EPOCHS = """
+import os, sys, time
+epoch = int(os.environ["DRUMLINE_EPOCH"])
+print("epoch", epoch, flush=True)
+if epoch < 2:
+    sys.exit(10 + epoch)
+"""
+SLEEPER = """
+import os, time
+epoch = os.environ["DRUMLINE_EPOCH"]
+open("running-" + epoch, "w").write(str(os.getpid()))
+if epoch != "0":
+    raise SystemExit(0)
+time.sleep(60)
+"""
+
+
+def test_a_process_that_fails_is_followed_when_the_operator_says_so(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(EPOCHS)
+    for epoch in range(2):
+        ended = operator.reaches("Ended", epoch)
+        assert (ended.exit_code, ended.attempt, ended.job.uid) == (10 + epoch, 3, "0a1b")
+        assert ended.text.splitlines() == [f"exit code {10 + epoch}", f"epoch {epoch}"]
+        operator.order(epoch=epoch + 1, go=False)
+        assert operator.reaches("Held", epoch + 1).exit_code == 0
+        operator.order(epoch=epoch + 1, go=True)
+    output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, b"epoch 0\nepoch 1\nepoch 2\n"), errors
+    states = [(m.epoch, m.state.value) for m in operator.musters]
+    assert list(dict.fromkeys(states)) == [
+        (0, "Held"),
+        (0, "Running"),
+        (0, "Ended"),
+        (1, "Held"),
+        (1, "Running"),
+        (1, "Ended"),
+        (2, "Held"),
+        (2, "Running"),
+    ]
+    assert len({m.origin for m in operator.musters}) == 1
+    assert operator.connections == 1, "what is said meanwhile needs no connection of its own"
+    assert list((pod.folder / "tmp").iterdir()) == []
+
+
+def test_an_ended_process_has_its_successor_at_once_where_all_may_go(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(EPOCHS)
+    operator.reaches("Ended", 0)
+    began = time.monotonic()
+    operator.order(epoch=2, go=True)
+    assert process.wait(20) == 0
+    assert time.monotonic() - began < 5.0
+
+
+def test_orders_of_a_later_epoch_end_a_process_and_what_it_left(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(
+        """
+        import os, signal, subprocess, sys, time
+        epoch = os.environ["DRUMLINE_EPOCH"]
+        if epoch == "0":
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            more = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+            orphan = subprocess.Popen(["sh", "-c", f"{sys.executable} -c '{more}' & echo $!"], stdout=-1)
+            open("orphan", "w").write(orphan.stdout.readline().decode())
+            time.sleep(60)
+        """
+    )
+    orphan = int(pod.wait_for("orphan"))
+    began = time.monotonic()
+    operator.order(epoch=1, go=False, grace_seconds=0.3)
+    operator.reaches("Held", 1)
+    assert 0.3 <= time.monotonic() - began < 5.0
+    assert not _runs(orphan)
+    operator.order(epoch=1, go=True)
+    assert process.wait(20) == 0
+
+
+def test_a_process_that_obeys_is_not_waited_for(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(SLEEPER)
+    pod.wait_for("running-0")
+    began = time.monotonic()
+    operator.order(epoch=1, grace_seconds=30.0)
+    assert process.wait(20) == 0
+    assert time.monotonic() - began < 5.0
+    pod.wait_for("running-1")
+
+
+def test_a_released_launcher_ends_as_its_process_did(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start("print('the reason'); raise SystemExit(42)")
+    operator.reaches("Ended")
+    operator.order(release=True)
+    assert process.wait(20) == 42
+    assert pod.log.read_text() == "exit code 42\nthe reason"
+
+
+def test_the_last_words_are_those_of_the_last_process(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(EPOCHS)
+    operator.reaches("Ended", 0)
+    assert pod.log.read_text() == "exit code 10\nepoch 0"
+    operator.order(epoch=1)
+    operator.reaches("Ended", 1)
+    operator.order(epoch=1, release=True)
+    assert process.wait(20) == 11
+    assert pod.log.read_text() == "exit code 11\nepoch 1"
+
+
+def test_an_attempt_that_is_over_ends_the_wait(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start("raise SystemExit(7)")
+    operator.reaches("Ended")
+    operator.refuse(409)
+    assert process.wait(20) == 7
+
+
+@pytest.mark.parametrize("status", [503, 404])
+def test_where_nobody_answers_it_ends_as_its_process_did(pod: Pod, operator: Desk, status: int) -> None:
+    operator.order(**FIRST)
+    pod.environ["DRUMLINE_BARRIER_SECONDS"] = "1.0"
+    process = pod.start("raise SystemExit(7)")
+    operator.reaches("Ended")
+    operator.refuse(status)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (
+        7,
+        b"drumline: nobody has said for 1 s what is to be done; ending\n",
+    )
+
+
+def test_a_signal_ends_the_wait(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start("raise SystemExit(7)")
+    operator.reaches("Ended")
+    process.terminate()
+    assert process.wait(20) == 143
+
+
+def test_a_process_that_a_signal_ended_has_no_successor(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(SLEEPER)
+    pod.wait_for("running-0")
+    process.terminate()
+    assert process.wait(20) == -signal.SIGTERM
+
+
+def test_a_restarted_container_begins_with_the_epoch_that_is(pod: Pod, operator: Desk) -> None:
+    operator.order(epoch=2, go=False)
+    pod.environ["PET_RDZV_ID"] = "job-3-0"
+    process = pod.start("import os; print(os.environ['DRUMLINE_EPOCH'], os.environ['PET_RDZV_ID'])")
+    operator.reaches("Held", 2)
+    operator.order(epoch=2, go=True)
+    output, _ = process.communicate(timeout=20)
+    assert output == b"2 job-3-0-2\n"
+
+
+def test_a_process_begins_where_nobody_answers(pod: Pod, operator: Desk) -> None:
+    operator.refuse(503)
+    hurry = f"""
+import sys
+sys.path.insert(0, {str(pod._launcher)!r})
+from drumline.worker import barrier, launcher
+barrier.ASK_SECONDS = 0.3
+sys.exit(launcher.main([sys.executable, "-c", "raise SystemExit(0)"], sys.path[0]))
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", hurry], env=pod.environ, check=False, timeout=20)
+    assert done.returncode == 0
+    assert {m.state.value for m in operator.musters} == {"Held"}, "it asks again after a while"
+
+
+def test_without_a_barrier_orders_of_epochs_concern_nobody(pod: Pod, operator: Desk) -> None:
+    del pod.environ["DRUMLINE_BARRIER"]
+    operator.order(epoch=4, go=False)
+    process = pod.start("import os, sys; sys.stdin.read(); raise SystemExit(9)")
+    operator.until(lambda m: m.digest.startswith("4"))
+    assert process.wait(20) == 9
+    assert {(m.epoch, m.state.value) for m in operator.musters} == {(0, "Running")}
+
+
+@pytest.mark.parametrize("barrier", ["0", "1"])
+def test_stacks_are_collected_when_asked_for(pod: Pod, operator: Desk, barrier: str) -> None:
+    pod.environ["DRUMLINE_BARRIER"] = barrier
+    operator.order(**FIRST)
+    process = pod.start(
+        """
+        import pathlib, time
+        def waits_for_peers():
+            pathlib.Path("running").write_text("yes")
+            while not pathlib.Path("go").exists():
+                time.sleep(0.01)
+        waits_for_peers()
+        """
+    )
+    pod.wait_for("running")
+    operator.order(number=5, kind="Stacks")
+    told = operator.until(lambda m: m.seen == 5)
+    assert (told.state.value, "in waits_for_peers" in told.stacks) == ("Running", True), told
+    operator.order(number=6, kind="")
+    operator.until(lambda m: m.digest.split(".")[-2] == "" and not m.stacks)
+    (pod.folder / "go").touch()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert errors.count(b"drumline: stacks of process") == 1
+
+
+def test_a_program_that_is_not_pythons_has_no_stacks(pod: Pod, operator: Desk) -> None:
+    pod.environ["DRUMLINE_HOOKS"] = "0"
+    operator.order(number=1, kind="Stacks")
+    pod.start(SLEEPER)
+    assert operator.until(lambda m: m.seen == 1).stacks == "no Python process answers with its stacks"
+
+
+def test_a_checkpoint_is_asked_for_by_its_signal(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(
+        """
+        import os, signal, sys, time
+        signal.signal(signal.SIGUSR1, lambda *_: open("saved", "w").write("yes"))
+        open("running", "w").write("yes")
+        while not os.path.exists("saved"):
+            time.sleep(0.01)
+        """
+    )
+    pod.wait_for("running")
+    operator.order(number=1, kind="Checkpoint", signal="SIGUSR1")
+    assert operator.until(lambda m: m.seen == 1).stacks == ""
+    assert process.wait(20) == 0
+    assert pod.wait_for("saved") == "yes"
+
+
+def test_each_epoch_reports_by_itself(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    pod.environ.update(PET_RDZV_ID="job-3-0", DRUMLINE_LAUNCHER_MARKER="of somebody else")
+    process = pod.start(
+        """
+        import json, os, sys
+        names = ("DRUMLINE_EPOCH", "PET_RDZV_ID", "DRUMLINE_LAUNCHER_MARKER", "DRUMLINE_STACKS", "PYTHONPATH")
+        print(json.dumps([os.environ[n] for n in names]))
+        sys.exit(0 if os.environ["DRUMLINE_EPOCH"] == "1" else 3)
+        """
+    )
+    operator.reaches("Ended")
+    operator.order(epoch=1)
+    output, _ = process.communicate(timeout=20)
+    first, second = map(json.loads, output.splitlines())
+    assert (first[:2], second[:2]) == (["0", "job-3-0"], ["1", "job-3-0-1"])
+    assert all(a != b for a, b in zip(first[2:4], second[2:4], strict=True))
+    assert first[4].count("hooks") == second[4].count("hooks") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a process namespace takes root")
+def test_as_a_containers_first_process_it_ends_all_others(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    program = """
+import os, subprocess, sys
+if os.environ["DRUMLINE_EPOCH"] == "0":
+    subprocess.Popen(["setsid", "env", "-i", "/bin/sleep", "60"])
+    sys.exit(5)
+print(open("/proc/self/stat").read().split()[0], [p for p in os.listdir("/proc") if p.isdigit()])
+"""
+    inside = [sys.executable, str(pod._launcher), "--", sys.executable, "-c", program]
+    unshare = ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", *inside]
+    process = subprocess.Popen(unshare, env=pod.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pod.processes.append(process)
+    operator.reaches("Ended")
+    operator.order(epoch=1)
+    output, errors = process.communicate(timeout=20)
+    own, _, others = output.decode().partition(" ")
+    assert (process.returncode, others.strip()) == (0, f"['1', '{own}']"), errors
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
