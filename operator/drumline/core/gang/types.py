@@ -228,6 +228,7 @@ class GangRequest:
     repelled: frozenset[str] = frozenset()  # nodes not to use, since pods there keep it off
     labels: tuple[Mapping[str, str], ...] = ()  # of each role's pods, workers first
     preferred_nodes: Mapping[int, str] = field(default_factory=dict)  # pod index → node of the last attempt
+    queue: str = ""  # the AcceleratorQueue that it waits in; "" = none, no quota
     near: tuple[str, ...] = ()  # nodes of others that it would like to share a domain with …
     near_level: str = ""  # … of this level
     min_slices: int = 0  # an elastic gang begins with as few of its slices; 0 = with all or none …
