@@ -21,10 +21,10 @@ from functools import reduce
 from typing import Final
 
 from drumline.api.catalog import Catalog
+from drumline.api.meta import TAINT_BAD_NODE
 from drumline.core.gang.topology import HOST_LEVEL, Hierarchy, Path, Topology, order_of
 from drumline.core.gang.types import Node, Pod
 
-BAD_NODE: Final = "drumline.dev/bad-node"
 _FLAT: Final = Hierarchy("flat")
 
 
@@ -147,7 +147,7 @@ def _fault(node: Node) -> str:
     """Why nothing new comes to the node; "" when it may."""
     if not node.ready:
         return "not ready"
-    bad = next((t for t in node.taints if t.key == BAD_NODE), None)
+    bad = next((t for t in node.taints if t.key == TAINT_BAD_NODE), None)
     if bad is not None:
         return f"bad: {bad.value}" if bad.value else "bad"
     return "cordoned" if node.unschedulable else ""

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drumline.api.catalog import Catalog
-from drumline.core.gang.capacity_tree import BAD_NODE, Chips, Domain, Hold, forest
+from drumline.api.meta import TAINT_BAD_NODE
+from drumline.core.gang.capacity_tree import Chips, Domain, Hold, forest
 from drumline.core.gang.types import Member, Node, Pod, PodPhase, Taint
 
 CATALOG = Catalog.default()
@@ -72,7 +73,7 @@ def test_what_is_left_of_a_node_that_is_out_is_broken() -> None:
     nodes = [
         node("a", ready=False),
         node("b", unschedulable=True),
-        node("c", taints=(Taint(BAD_NODE, "DeviceFault", "NoSchedule"),)),
+        node("c", taints=(Taint(TAINT_BAD_NODE, "DeviceFault", "NoSchedule"),)),
     ]
     found = tree(nodes, [pod("p", "b", 2)])
     assert [d.note for d in found.children] == ["not ready", "cordoned", "bad: DeviceFault"]
