@@ -10,6 +10,7 @@ from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
 from drumline.core.training.clock import unix
 from drumline.core.training.policies.discovery import publish
+from drumline.core.training.policies.spares import is_spare
 from drumline.core.training.policies.termination import force_overdue
 from drumline.core.training.view import View, deletions
 
@@ -30,7 +31,8 @@ def finished(view: View) -> View:
 
 
 def _clean_up(view: View, ended_at: float) -> View:
-    survivors = [p for p in view.obs.pods.values() if not p.terminal]
+    view = view.act(*deletions([p for p in view.obs.pods.values() if is_spare(p) and not p.terminal]))
+    survivors = [p for p in view.obs.pods.values() if not p.terminal and not is_spare(p)]
     view, survivors = _letting_go(view, survivors, ended_at)
     if survivors:
         complete = conditions.is_true(view.status, ConditionType.COMPLETE)

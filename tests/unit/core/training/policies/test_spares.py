@@ -1,0 +1,278 @@
+"""Spares: their pods beside the gang, a spare for a lost node, and the end of a spare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from drumline.api.reasons import ConditionType, Reason
+from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.plan import Create, Delete, Plan
+from drumline.core.gang.types import Member, Node, Placement, Pod, PodPhase, Taint
+from drumline.core.training.decide import decide
+from drumline.core.training.observation import Granted, Observation, Settings
+from drumline.core.training.spares import lost_nodes
+from tests.unit.core.training import jobs
+from tests.unit.core.training.jobs import NOW, UID
+
+SETTINGS = Settings(launcher_image="example.org/operator:1")
+NODES = ("node-0", "node-1", "node-2", "node-3", "spare-0", "spare-1")
+LATER = NOW + 20  # the backoff is over
+
+
+def asking(spares: int = 2, **changes: Any) -> Observation:
+    raw = jobs.spec(spares=spares, **changes)
+    return replace(jobs.job(raw), settings=SETTINGS)
+
+
+def granted(observation: Observation, nodes: tuple[str, ...] = NODES) -> Plan:
+    return decide(replace(observation, admission=Granted(Placement(nodes))), NOW)
+
+
+def spare_pod(index: int, node: str, attempt: int = 1, **changes: Any) -> Pod:
+    pod = Pod(
+        "ns",
+        f"job-{attempt}-spare-{index}",
+        f"uid-{attempt}-9{index}",
+        node=node,
+        bound=True,
+        phase=PodPhase.RUNNING,
+        created_at=NOW,
+        member=Member("job", UID, attempt, "spare", 0, index),
+    )
+    return replace(pod, **changes)
+
+
+def running(observation: Observation | None = None, nodes: tuple[str, ...] = NODES) -> Observation:
+    """A job that runs, its spares standing by."""
+    observation = observation or asking()
+    plan = granted(observation, nodes)
+    status = TrainingJobStatus.model_validate(plan.status or plan.intent)
+    begun = replace(observation, status=status, placement=Placement(nodes))
+    ready = {p.name: jobs.up(p) for p in jobs.pods(begun)}
+    spares = [spare_pod(i, node) for i, node in enumerate(nodes[4:])]
+    begun = replace(begun, pods={**ready, **{p.name: p for p in spares}})
+    return jobs.settled(jobs.published(begun))
+
+
+def created(plan: Plan) -> dict[str, str]:
+    """Pods that a plan creates, by name, with their nodes."""
+    found = {}
+    for action in (a for stage in plan.actions for a in stage):
+        if isinstance(action, Create) and action.resource == "pods":
+            terms = action.manifest["spec"]["affinity"]["nodeAffinity"]
+            (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+            found[action.manifest["metadata"]["name"]] = term["matchFields"][0]["values"][0]
+    return found
+
+
+def deleted(plan: Plan) -> set[str]:
+    return {a.name for stage in plan.actions for a in stage if isinstance(a, Delete) and a.resource == "pods"}
+
+
+def status_of(plan: Plan) -> TrainingJobStatus:
+    return TrainingJobStatus.model_validate(jobs.written(plan))
+
+
+def message(plan: Plan) -> str:
+    status = status_of(plan)
+    return next(c.message for c in status.conditions if c.type == ConditionType.QUOTA_RESERVED)
+
+
+def after_loss_of(observation: Observation, index: int, *, node_gone: bool = True) -> Observation:
+    """The status says that the attempt failed with that worker's node; its pods are gone."""
+    assert observation.placement is not None
+    lost = observation.placement.nodes[index]
+    gone = frozenset({lost}) if node_gone else frozenset()
+    failing = jobs.with_pod(
+        replace(observation, unhealthy=gone), index, lambda p: replace(p, deleting=True, reason="NodeLost")
+    )
+    return replace(jobs.settled(failing), pods={})
+
+
+def test_spares_are_asked_for_and_their_pods_are_created_after_the_gangs():
+    observation = asking()
+    waiting = decide(observation, NOW).waiting
+    assert waiting is not None
+    assert waiting.spares == 2
+    plan = granted(observation)
+    assert created(plan) == {
+        "job-1-0-0": "node-0",
+        "job-1-0-1": "node-1",
+        "job-1-1-0": "node-2",
+        "job-1-1-1": "node-3",
+        "job-1-spare-0": "spare-0",
+        "job-1-spare-1": "spare-1",
+    }
+    assert plan.intent is not None
+    assert (plan.intent["placement"]["pods"], plan.intent["placement"]["spares"]) == (4, 2)
+    assert message(plan).endswith("; 2 of 2 spares")
+
+
+def test_fewer_spares_than_asked_for_hold_nothing_up():
+    plan = granted(asking(3))
+    assert message(plan).endswith("; 2 of 3 spares")
+    assert len(created(plan)) == 6
+    assert len(created(granted(asking(3), NODES[:4]))) == 4
+
+
+def test_a_job_that_asks_for_no_spares_says_nothing_of_them():
+    plan = granted(asking(0), NODES[:4])
+    assert "spare" not in str(plan.intent)
+
+
+def test_without_an_image_places_are_all_that_spares_are():
+    bare = replace(asking(), settings=Settings())
+    plan = granted(bare)
+    assert len(created(plan)) == 4
+    assert "2 of 2 spares (places only" in message(plan)
+
+
+def test_a_gang_runs_without_its_spares_pods():
+    observation = running()
+    workers_only = {n: p for n, p in observation.pods.items() if "spare" not in n}
+    assert jobs.reason(observation.status, ConditionType.PODS_READY) == ("True", "AllPodsReady")
+    assert observation.status.workers.ready == 4
+    plan = decide(replace(observation, pods=workers_only), NOW + 1)
+    assert set(created(plan)) == {"job-1-spare-0", "job-1-spare-1"}
+    assert plan.status is None
+
+
+def test_nothing_is_planned_while_all_is_well():
+    plan = decide(running(), NOW + 1)
+    assert (plan.actions, plan.status, plan.events) == ((), None, ())
+
+
+def test_a_spare_takes_the_place_of_a_lost_node_without_asking_admission():
+    plan = decide(after_loss_of(running(), 1), LATER)
+    assert plan.waiting is None
+    assert plan.begins
+    assert created(plan) == {
+        "job-2-0-0": "node-0",
+        "job-2-0-1": "spare-0",
+        "job-2-1-0": "node-2",
+        "job-2-1-1": "node-3",
+        "job-2-spare-0": "spare-1",
+    }
+    (event,) = [e for e in plan.events if e.reason == Reason.SPARE_PROMOTED]
+    assert event.message == "attempt 2: spare spare-0 takes the place of node-1 (index 1); 1 of 2 spares"
+
+
+def test_a_restart_that_needs_no_node_keeps_every_place():
+    observation = running()
+    failing = jobs.settled(jobs.with_pod(observation, 0, jobs.failed))
+    plan = decide(replace(failing, pods={}), LATER)
+    assert list(created(plan).values()) == list(NODES)
+    assert not [e for e in plan.events if e.reason == Reason.SPARE_PROMOTED]
+
+
+def test_an_excluded_or_tainted_node_is_replaced_too():
+    observation = running()
+    failing = jobs.settled(jobs.with_pod(observation, 0, jobs.failed))
+    taint = Taint("broken", "", "NoSchedule")
+    nodes = {n: Node(n, taints=(taint,) if n == "node-2" else ()) for n in NODES}
+    plan = decide(replace(failing, pods={}, nodes=nodes), LATER)
+    assert created(plan)["job-2-1-0"] == "spare-0"
+
+
+def test_the_old_spares_pod_leaves_before_the_worker_is_created():
+    lost = after_loss_of(running(), 1)
+    pod = spare_pod(0, "spare-0")
+    plan = decide(replace(lost, pods={pod.name: pod}), LATER)
+    assert deleted(plan) == {pod.name}
+    assert "job-2-0-1" not in created(plan)
+    assert "job-2-0-0" in created(plan)
+
+
+def test_more_losses_than_spares_ask_admission_again():
+    observation = running()
+    lost = after_loss_of(observation, 1)
+    several = replace(lost, unhealthy=frozenset({"node-0", "node-1", "node-2"}))
+    plan = decide(several, LATER)
+    assert not plan.begins
+    assert plan.waiting is not None
+    assert plan.waiting.preferred_nodes[4] == "spare-0"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phase": PodPhase.FAILED, "reason": "Evicted"},
+        {"deleting": True},
+        {"phase": PodPhase.SUCCEEDED},
+    ],
+)
+def test_a_spare_whose_pod_ends_is_lost_and_nothing_else_is(change: dict[str, Any]):
+    observation = running()
+    pod = spare_pod(0, "spare-0", **change)
+    plan = decide(replace(observation, pods={**observation.pods, pod.name: pod}), NOW + 1)
+    status = status_of(plan)
+    assert status.placement is not None
+    assert status.placement.lost_spares == (0,)
+    assert status.attempts[-1].finished_at is None
+    assert jobs.reason(status, ConditionType.PODS_READY)[0] == "True"
+    assert created(plan) == {}
+    (event,) = plan.events
+    assert (event.type, event.reason) == ("Warning", Reason.SPARE_LOST)
+    again = replace(observation, status=status, pods={**observation.pods, pod.name: pod})
+    assert decide(again, NOW + 2).events == ()
+
+
+def test_a_lost_spare_is_neither_promoted_nor_held():
+    observation = running()
+    pod = spare_pod(0, "spare-0", deleting=True)
+    lost = jobs.settled(replace(observation, pods={**observation.pods, pod.name: pod}))
+    assert lost_nodes(lost) == {"spare-0"}
+    plan = decide(after_loss_of(lost, 1), LATER)
+    assert created(plan)["job-2-0-1"] == "spare-1"
+    assert "job-2-spare-0" not in created(plan)
+
+
+def test_a_spare_that_has_no_pod_yet_is_lost_with_its_node():
+    observation = running()
+    pods = {n: p for n, p in observation.pods.items() if n != "job-1-spare-1"}
+    plan = decide(replace(observation, pods=pods, unhealthy=frozenset({"spare-1"})), NOW + 1)
+    placement = status_of(plan).placement
+    assert placement is not None
+    assert placement.lost_spares == (1,)
+
+
+def test_spares_pods_go_with_the_job_and_the_survivors_grace_is_not_theirs():
+    observation = running()
+    done = jobs.with_pods(observation, lambda p: jobs.succeeded(p) if p.member.role == "worker" else p)
+    complete = jobs.settled(done)
+    assert jobs.reason(complete.status, ConditionType.COMPLETE)[0] == "True"
+    assert deleted(decide(complete, NOW + 1)) == {"job-1-spare-0", "job-1-spare-1"}
+
+
+def test_a_refused_pod_costs_the_gang_nothing_and_is_told_once():
+    observation = replace(running(), spares_refused="pods/job-1-spare-0: exceeded quota")
+    observation = replace(observation, pods={n: p for n, p in observation.pods.items() if "spare" not in n})
+    plan = decide(observation, NOW + 1)
+    assert created(plan) == {}
+    (event,) = plan.events
+    assert event.reason == Reason.SPARE_REFUSED
+    assert "exceeded quota" in message(plan)
+    assert decide(replace(observation, status=status_of(plan)), NOW + 2).events == ()
+
+
+def test_on_tpu_a_spare_is_a_slice():
+    tpu = {"accelerator": {"type": "tpu-v5p", "topology": "2x2x2"}, "slices": 2, "workersPerSlice": None}
+    raw = {k: v for k, v in jobs.spec(spares=1, **tpu).items() if v is not None}
+    observation = replace(jobs.job(raw), settings=SETTINGS)
+    nodes = tuple(f"p{pool}-{worker}" for pool in range(3) for worker in range(2))
+    plan = granted(observation, nodes)
+    assert {n for n in created(plan) if "spare" in n} == {"job-1-spare-0", "job-1-spare-1"}
+    begun = running(observation, nodes)
+    plan = decide(after_loss_of(begun, 1), LATER)
+    assert [created(plan)[f"job-2-{s}-{w}"] for s in range(2) for w in range(2)] == [
+        "p2-0",
+        "p2-1",
+        "p1-0",
+        "p1-1",
+    ]
+    half = spare_pod(1, "p2-1", deleting=True)
+    lost = decide(replace(begun, pods={**begun.pods, half.name: half}), NOW + 1)
+    assert deleted(lost) == {"job-1-spare-0", "job-1-spare-1"} - {half.name}
