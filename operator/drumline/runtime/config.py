@@ -59,6 +59,8 @@ class Config:
     head_wait: float = 300.0  # backfill until the head of the queue has waited this long
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
+    departing_taints: str = ""  # keys, with commas between: such a node is about to go
+    departing_labels: str = ""
     evacuate: float = 300.0  # a group on a cordoned node waits so long for another place, then goes
     gateway: str = "off"  # on or off: make HTTPRoutes and InferencePools where the cluster has these kinds
     report_url: str = ""  # where workers send reports; "" = nowhere, and they get nothing to report with
@@ -144,6 +146,8 @@ _HELP: Final[Mapping[str, str]] = {
     "launcher_image": "image that puts the launcher into workers: the operator's own (default: no launcher)",
     "launcher_silence": "seconds after which a launcher that has said nothing is missed",
     "revision": "commit that the image was built from, for the metric drumline_build_info",
+    "departing_taints": "keys of taints, with commas between, of nodes that are about to go, beside GKE's",
+    "departing_labels": "keys of labels, with commas between, of nodes that are about to go, beside GKE's",
     "evacuate": "seconds after which a group on a cordoned node goes though there is no other place for it",
     "gateway": "on or off: make HTTPRoutes and InferencePools where the cluster has these kinds",
     "catalog": "YAML file that overrides the accelerator catalogue",

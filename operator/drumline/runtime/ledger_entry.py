@@ -58,6 +58,7 @@ class Entry:
     early: float = 0.0  # by what part of a period figures are due sooner, this time
     speaker: Speaker | None = None
     hello: Hello | None = None
+    heard_at: float = 0.0  # when anything of the attempt was last heard; 0 = not by this replica
     exits: dict[str, str] = field(default_factory=dict)  # pod → how its process ended, as reported
     peers: Peers = field(default_factory=Peers)
     writing: bool = False
@@ -69,9 +70,10 @@ class Entry:
         if self.writing:
             self.late.append(event)
 
-    def greet(self, report: Report) -> None:
+    def greet(self, report: Report, now: float) -> None:
         """A worker's launcher, or a program under it, has reported, whatever it said."""
         if report.source in _OF_WORKERS:
+            self.heard_at = now
             self.hello = Hello(report.attempt, report.old_python)
 
     def hear_exit(self, pod: str, text: str) -> None:

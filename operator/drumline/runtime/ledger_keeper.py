@@ -25,6 +25,7 @@ from drumline.core.gang.goodput import Facts, status_of
 from drumline.core.gang.ledger.events import Event, Reported, Ticked
 from drumline.core.gang.ledger.fold import durable_ms, fold_all, is_stale
 from drumline.core.gang.ledger.ledger import Ledger
+from drumline.core.gang.ledger.pulse import Pulse, pulse_of
 from drumline.core.gang.ledger.resume import from_resume, to_resume
 from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import summary
@@ -194,6 +195,28 @@ class LedgerKeeper:
 
     def source_of(self, uid: str, attempt: int) -> ReportSource | None:
         """The best way in which steps of an attempt have come; None when none has."""
+    def pulse(self, obs: Observation) -> Pulse | None:
+        """What is known of the steps of the attempt that runs; None when nothing is, or it is not to be asked."""
+        attempts, spec = obs.status.attempts, obs.spec
+        if spec is None or spec.progress.source is ProgressSource.NONE:
+            return None
+        if not attempts or attempts[-1].finished_at is not None:
+            return None
+        now = self._now()
+        entry = self._entry(obs, now)
+        if entry is None or (entry.ledger.attempt, entry.ledger.epoch) != (
+            obs.status.attempt,
+            obs.status.epoch,
+        ):
+            return None
+        return pulse_of(entry.ledger, millis(now), entry.heard_at)
+
+    def alive(self, uid: str) -> None:
+        """Something of the running attempt was heard, though it may have said nothing."""
+        entry = self._entries.get(uid)
+        if entry is not None:
+            entry.heard_at = self._now()
+
         entry = self._entries.get(uid)
         speaker = entry.speaker_of(attempt) if entry is not None else None
         return speaker.source if speaker is not None else None
@@ -223,7 +246,7 @@ class LedgerKeeper:
             return Unavailable("the operator has not looked at this attempt yet", NOT_YET_SECONDS)
         if is_stale(entry.ledger, report):
             return Stale(f"epoch {report.epoch} of attempt {report.attempt} is over")
-        entry.greet(report)
+        entry.greet(report, self._now())
         if report.exit:
             entry.hear_exit(reporter.pod, report.exit)
         return self._take(record, entry, report, pod.member if pod is not None else None, since)
@@ -257,6 +280,8 @@ def _speaker(report: Report, member: Member | None) -> Speaker | None:
     """Only workers speak; which one is told by the pod, not by the report."""
     if member is None or member.role != ROLE_WORKER:
         return None
+        if report.commits and (record.status.resize is not None or record.status.order is not None):
+            self.committed(record.key)
     return Speaker(report.attempt, report.source, (member.slice, member.worker))
 
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 async def follow_log(client: Client, told: Told, patterns: Executor) -> None:
     """Until the attempt is over, or the log is at its end. `patterns`: threads that wait for users' patterns."""
     following = _Following(client, told, patterns)
-    flushing = asyncio.create_task(_flush_now_and_then(told))
+    flushing = asyncio.create_task(_flush_now_and_then(told, following))
     try:
         while not told.over and not await following.read():
             told.flush()
@@ -46,10 +46,12 @@ async def follow_log(client: Client, told: Told, patterns: Executor) -> None:
         told.flush()
 
 
-async def _flush_now_and_then(told: Told) -> None:
+async def _flush_now_and_then(told: Told, following: _Following) -> None:
     while not told.over:
         await asyncio.sleep(FLUSH_SECONDS)
         told.flush()
+        if following.connected:
+            told.alive()
 
 
 class _Following:
@@ -69,6 +71,7 @@ class _Following:
             search=self._guarded,
         )
         self._last = told.begun_at  # ms of the report's clock
+        self.connected = False  # a line has come, and the connection has not ended since
 
     def close(self) -> None:
         """End the processes that match patterns."""
@@ -80,6 +83,7 @@ class _Following:
         try:
             count = 0
             async for line in self._lines():
+                self.connected = True
                 await self._line(line)
                 if self._told.over:
                     return True
@@ -89,6 +93,8 @@ class _Following:
         except ApiError as error:
             logger.info("the log of %s broke off: %s", self._told.target.read_pod, error)
             return False
+        finally:
+            self.connected = False
         return True
 
     async def _lines(self) -> AsyncIterator[bytes]:

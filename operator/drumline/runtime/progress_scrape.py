@@ -51,6 +51,7 @@ async def scrape(session: aiohttp.ClientSession, told: Told, now: Callable[[], f
         try:
             text = await fetch(session, target.address, spec)
             scraped.take(look(text, spec), now())
+            told.alive()
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             logger.info("no metrics of %s: %s", target.reporter.pod, str(error) or type(error).__name__)
         told.flush()

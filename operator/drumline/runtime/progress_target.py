@@ -29,6 +29,9 @@ class Ledgers(Protocol):
     def position_of(self, report: Report) -> int:
         """Up to when on its own clock the sender is on record."""
 
+    def alive(self, uid: str) -> None:
+        """What is looked up of that job can be read, though it may say nothing new."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -73,6 +76,10 @@ class Told:
         moment = max(0, round((unix - self.target.started_at) * 1000))
         self._latest = max(self._latest, moment)
         return moment
+
+    def alive(self) -> None:
+        """It can be read."""
+        self._ledgers.alive(self.target.job.uid)
 
     def flush(self) -> None:
         """Report what is new, if there is any."""

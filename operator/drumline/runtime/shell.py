@@ -28,6 +28,7 @@ import yaml
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import GROUP, INFERENCE_SERVICES, TRAINING_JOBS, VERSION
+from drumline.core.gang.departures import Signals
 from drumline.core.gang.types import Pod
 from drumline.core.training.observation import Settings
 from drumline.runtime import heap
@@ -126,6 +127,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         client, queue, catalogue, settings, clocks, config.namespace, meter=events, authority=trust
     )
     world = controller.world
+    world.signals = Signals(_keys(config.departing_taints), _keys(config.departing_labels))
     watch = ProgressWatch(client, world, controller.keeper, now, logs=config.progress_logs == "on")
     controller.keeper.flush = watch.flush
     controller.companions.append(watch.run)
@@ -145,6 +147,10 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     series = JobSeries(world.jobs.store.values, pods_of, now)
     lines = partial(_joined, series.lines, service_lines, events.lines)
     return Built(controller, census, (lane,), lines, controller.keeper.deliver, controller.crews)
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(key for part in text.split(",") if (key := part.strip()))
 
 
 def _joined(*parts: Callable[[], Iterable[str]]) -> Iterable[str]:

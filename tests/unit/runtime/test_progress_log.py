@@ -44,6 +44,10 @@ class Ledgers:
         self.position = position
         self.reports = []
         self.verdict = None
+        self.heard = []
+
+    def alive(self, uid):
+        self.heard.append(uid)
 
     def deliver(self, report, reporter):
         self.reports.append(report)
@@ -92,6 +96,23 @@ async def test_a_log_is_read_to_its_end_and_told(served, client, patterns):
     asked = urlsplit(path)
     assert (method, asked.path) == ("GET", "/api/v1/namespaces/ns/pods/job-2-0-0/log")
     assert parse_qs(asked.query) == {"follow": ["true"], "timestamps": ["true"], "container": ["train"]}
+
+
+async def test_an_open_log_that_says_nothing_is_a_sign_of_life(served, client, patterns, monkeypatch):
+    monkeypatch.setattr(progress_log, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(progress_log, "RETRY_SECONDS", 0.2)
+    served.fail(404, "NotFound")
+    served.stream(step_line(5, 0), forever=True)
+    ledgers = Ledgers()
+    following = asyncio.create_task(follow_log(client, told(ledgers), patterns))
+    await asyncio.sleep(0.1)
+    assert ledgers.heard == [], "nothing can be read"
+    async with asyncio.timeout(10):
+        while not ledgers.heard:
+            await asyncio.sleep(0.01)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert set(ledgers.heard) == {TARGET.job.uid}
 
 
 async def test_after_a_break_it_goes_on_where_it_was(served, client, patterns, monkeypatch):

@@ -125,6 +125,7 @@ async def test_an_endpoint_is_scraped(endpoint):
         await asyncio.gather(task, return_exceptions=True)
     assert ledgers.reports[0].spans[0].step == 7
     assert ledgers.reports[0].source is ReportSource.SCRAPE
+    assert ledgers.heard == [teller.target.job.uid]
 
 
 async def test_what_is_too_large_too_slow_or_elsewhere_is_not_read(endpoint, monkeypatch):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from drumline.core.gang.departures import Signals
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.world import World
@@ -64,3 +65,29 @@ def test_kube_dns_serves_until_its_last_pod_is_gone(world: World, kind: str, pha
     assert world.kube_dns
     world.pods._event(event(kind, "kube-dns-2", "kubedns", phase))
     assert not world.kube_dns
+
+
+def _node(name: str, **metadata: Any) -> dict[str, Any]:
+    metadata = {"name": name, "uid": name, "resourceVersion": str(metadata), **metadata}
+    spec = {"taints": [{"key": k, "effect": "NoSchedule"} for k in metadata.pop("taints", ())]}
+    return {"metadata": metadata, "spec": spec, "status": {}}
+
+
+def _nodes(world: World, told: Told, kind: str, document: dict[str, Any]) -> tuple[list[str], int]:
+    """Which nodes are about to go after an event, and how often jobs were woken."""
+    told.jobs.clear()
+    world.nodes._event({"type": kind, "object": document})
+    return sorted(world.departing), len(told.jobs)
+
+
+def test_nodes_that_are_about_to_go_are_known_and_wake_who_may_wait_for_them(
+    world: World, told: Told
+) -> None:
+    world.signals = Signals(taints=("example.com/going",))
+    assert _nodes(world, told, "ADDED", _node("a")) == ([], 0)
+    assert _nodes(world, told, "MODIFIED", _node("a", taints=["example.com/going"])) == (["a"], 1)
+    assert _nodes(world, told, "MODIFIED", _node("a", taints=["example.com/going", "x"])) == (["a"], 0)
+    scheduled = {"cloud.google.com/scheduled-maintenance-time": "1800000000"}
+    assert _nodes(world, told, "ADDED", _node("b", labels=scheduled)) == (["a", "b"], 1)
+    assert _nodes(world, told, "MODIFIED", _node("a")) == (["b"], 1)
+    assert _nodes(world, told, "DELETED", _node("b", labels=scheduled)) == ([], 1)
