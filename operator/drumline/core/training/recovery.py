@@ -29,6 +29,7 @@ from drumline.core.training.epochs import CURABLE, refusal
 from drumline.core.training.exclusions import after_failure, slow_nodes
 from drumline.core.training.failure_rules import Facts, matching_rule
 from drumline.core.training.hopeless import hopeless, others_have_it
+from drumline.core.training.spares import make_up
 from drumline.core.training.view import View
 
 MAX_TEXT: Final = 512  # characters of a message that go into the status
@@ -157,7 +158,10 @@ def _with_action(view: View, action: FailureAction) -> View:
 
 
 def _again(view: View, ended: Ended, text: str, action: FailureAction) -> View:
-    delay = restart_delay(view.status, view.spec.failure_policy.backoff)
+    backoff = view.spec.failure_policy.backoff
+    delay = restart_delay(view.status, backoff)
+    if action is not FailureAction.REQUEUE and delay <= backoff.initial_seconds and make_up(view):
+        delay = 0.0  # for the first in a row there is nothing to wait for
     view = view.with_status(next_attempt_at=rfc3339_millis(view.now + delay), stalled_since=None)
     if action is FailureAction.REQUEUE:
         return _requeued(view, f"{text}; queued again, next try in {delay:.0f} s")

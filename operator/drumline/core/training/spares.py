@@ -59,6 +59,18 @@ def carried_over(view: View, placement: Placement, unusable: frozenset[str]) -> 
     return found.placement if found is not None else None
 
 
+def make_up(view: View) -> bool:
+    """Whether nodes of the gang must not be used again, and spares are there for all of them."""
+    placement = view.obs.placement
+    if placement is None or not spare_places(view):
+        return False
+    if len(placement.nodes) != view.roster.size + spare_places(view):
+        return False
+    unusable = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes}
+    lost = not unusable.isdisjoint(placement.nodes[: view.roster.size])
+    return lost and carried_over(view, placement, unusable) is not None
+
+
 def with_spares(view: View, placement: Placement, written: PlacementStatus) -> PlacementStatus:
     """What the status says of a placement, with its spares; unchanged for a job that asks for none."""
     return written.model_copy(update={"spares": _found(view, placement)}) if view.spec.spares else written

@@ -81,15 +81,11 @@ def message(plan: Plan) -> str:
     return next(c.message for c in status.conditions if c.type == ConditionType.QUOTA_RESERVED)
 
 
-def after_loss_of(observation: Observation, index: int, *, node_gone: bool = True) -> Observation:
-    """The status says that the attempt failed with that worker's node; its pods are gone."""
+def after_loss_of(observation: Observation, index: int) -> Observation:
+    """The attempt has failed, its pods are gone, and so is that worker's node."""
     assert observation.placement is not None
-    lost = observation.placement.nodes[index]
-    gone = frozenset({lost}) if node_gone else frozenset()
-    failing = jobs.with_pod(
-        replace(observation, unhealthy=gone), index, lambda p: replace(p, deleting=True, reason="NodeLost")
-    )
-    return replace(jobs.settled(failing), pods={})
+    failing = jobs.settled(jobs.with_pod(observation, 0, jobs.failed))
+    return replace(failing, pods={}, unhealthy=frozenset({observation.placement.nodes[index]}))
 
 
 def test_spares_are_asked_for_and_their_pods_are_created_after_the_gangs():
@@ -158,6 +154,19 @@ def test_a_spare_takes_the_place_of_a_lost_node_without_asking_admission():
     }
     (event,) = [e for e in plan.events if e.reason == Reason.SPARE_PROMOTED]
     assert event.message == "attempt 2: spare spare-0 takes the place of node-1 (index 1); 1 of 2 spares"
+
+
+def test_the_first_loss_that_a_spare_makes_up_for_waits_for_nothing():
+    observation = replace(running(), unhealthy=frozenset({"node-1"}))
+    failing = jobs.with_pod(observation, 1, lambda p: replace(p, deleting=True, reason="NodeLost"))
+    plan = decide(failing, NOW + 1)
+    assert plan.begins
+    assert status_of(plan).attempt == 2
+    bare = replace(running(asking(0), NODES[:4]), unhealthy=frozenset({"node-1"}))
+    failing = jobs.with_pod(bare, 1, lambda p: replace(p, deleting=True, reason="NodeLost"))
+    plan = decide(failing, NOW + 1)
+    assert not plan.begins
+    assert plan.requeue_after == 10
 
 
 def test_a_restart_that_needs_no_node_keeps_every_place():
