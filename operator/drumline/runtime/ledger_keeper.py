@@ -85,6 +85,7 @@ class LedgerKeeper:
         self._meter = meter
         self._now = now
         self._entries: dict[str, Entry] = {}  # by job uid
+        self.committed: Callable[[tuple[str, str]], None] = lambda _key: None  # told of checkpoints, by job
         self.flush: Callable[[str], None] = lambda _uid: None  # asks for what was not delivered yet of a job
 
     def forget(self, uid: str) -> None:
@@ -118,7 +119,8 @@ class LedgerKeeper:
         attempts = accounts.attempt_events(after, entry.ledger, entry.ended, now)
         if attempts:
             self.flush(obs.job.uid)
-        events = accounts.in_time([*attempts, *news])
+        sizes = accounts.resize_news(obs, after, len(entry.ledger.lanes), now)
+        events = accounts.in_time([*attempts, *sizes, *news])
         ledger = fold_all(entry.ledger, events) if events else entry.ledger
         ended = accounts.last_ended(after)
         silent = self._silence(obs, after, entry)
@@ -193,8 +195,6 @@ class LedgerKeeper:
             return self._silence(obs, status, entry).said
         return from_reports(speaker.source, obs.spec, reporting(obs.settings), status.attempt)
 
-    def source_of(self, uid: str, attempt: int) -> ReportSource | None:
-        """The best way in which steps of an attempt have come; None when none has."""
     def pulse(self, obs: Observation) -> Pulse | None:
         """What is known of the steps of the attempt that runs; None when nothing is, or it is not to be asked."""
         attempts, spec = obs.status.attempts, obs.spec
@@ -217,9 +217,19 @@ class LedgerKeeper:
         if entry is not None:
             entry.heard_at = self._now()
 
+    def source_of(self, uid: str, attempt: int) -> ReportSource | None:
+        """The best way in which steps of an attempt have come; None when none has."""
         entry = self._entries.get(uid)
         speaker = entry.speaker_of(attempt) if entry is not None else None
         return speaker.source if speaker is not None else None
+
+    def checkpoint_of(self, obs: Observation) -> float | None:
+        """When the job's latest checkpoint became durable, Unix seconds; None when none is known."""
+        entry, stored = self._entries.get(obs.job.uid), obs.status.goodput
+        if entry is not None and entry.ledger.checkpoint_at >= 0:
+            return entry.ledger.checkpoint_at / 1000
+        at = stored.last_checkpoint_at if stored is not None else None
+        return unix(at) if at is not None else None
 
     def position_of(self, report: Report) -> int:
         """Up to when, on its own clock, the ledger has what the sender of `report` said; 0 = nothing."""
@@ -270,6 +280,8 @@ class LedgerKeeper:
         if _has_steps(report):
             entry.speaker = speaker
         entry.hear(Reported(millis(self._now()), report))
+        if report.commits and (record.status.resize is not None or record.status.order is not None):
+            self.committed(record.key)
         news = [s for s in report.spans if s.start_ms + s.duration_ms > position]
         self._meter.heard(record.meta.namespace, news)
         written, held = (durable_ms(ledger, report) for ledger in (entry.written, entry.ledger))
@@ -280,8 +292,6 @@ def _speaker(report: Report, member: Member | None) -> Speaker | None:
     """Only workers speak; which one is told by the pod, not by the report."""
     if member is None or member.role != ROLE_WORKER:
         return None
-        if report.commits and (record.status.resize is not None or record.status.order is not None):
-            self.committed(record.key)
     return Speaker(report.attempt, report.source, (member.slice, member.worker))
 
 

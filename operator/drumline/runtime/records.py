@@ -17,6 +17,7 @@ from drumline.api.validation import parse_spec, validate_job
 from drumline.core.gang.discovery import Published
 from drumline.core.gang.names import controller_uid
 from drumline.core.training.clock import unix
+from drumline.core.training.elastic import resized, slices_of
 from drumline.core.training.members import Roster, roster
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.request import gang_request
@@ -37,6 +38,7 @@ class JobRecord:
     roster: Roster | None
     status: TrainingJobStatus
     catalog: Catalog  # what it was judged by
+    wanted: int = 0  # slices, where spec, shape and roster are of an attempt with another number; see `elastic`
 
     @property
     def key(self) -> tuple[str, str]:
@@ -159,10 +161,14 @@ class JobReader:
 
 
 def _record(meta: JobMeta, parsed: _Parsed, status: TrainingJobStatus) -> JobRecord:
-    errors = parsed.errors or _misfit(parsed.roster, status)
+    spec, shape, members, wanted = parsed.spec, parsed.shape, parsed.roster, 0
+    if spec is not None and shape is not None and slices_of(spec, status) != spec.slices:
+        wanted = spec.slices
+        spec, shape, members = resized(meta.name, spec, shape, slices_of(spec, status))
+    errors = parsed.errors or _misfit(members, status)
     if errors:
         return JobRecord(meta, None, errors, None, None, status, parsed.catalog)
-    return JobRecord(meta, parsed.spec, (), parsed.shape, parsed.roster, status, parsed.catalog)
+    return JobRecord(meta, spec, (), shape, members, status, parsed.catalog, wanted)
 
 
 def _misfit(members: Roster | None, status: TrainingJobStatus) -> tuple[FieldError, ...]:

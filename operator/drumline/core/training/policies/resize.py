@@ -1,0 +1,104 @@
+"""An elastic gang that runs with another number of slices than it should makes way for one that has it.
+
+It should have as many as are wanted, or as there is room for. The running attempt ends
+
+- when a checkpoint has become durable since the other size was due, so that no step is lost; or
+- where no checkpoint is known at all, when it has run for `regrowSeconds` with all pods ready.
+
+Room that came free counts only once the attempt has run that long in any case, so that nodes that come and go do not
+restart a gang over and over; a change of `spec.slices` counts at once. The size that is due, and since when, stand in
+`status.resize`, for a successor.
+
+It is no failure: it costs no budget and no backoff, and the ledger takes what follows for a beginning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from drumline.api.reasons import ConditionType, Reason
+from drumline.api.status import AttemptStatus, ResizeStatus
+from drumline.core.training.attempts import finished
+from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.training.elastic import wanted
+from drumline.core.training.view import View
+
+LOOK_SECONDS: Final = 15.0  # between looks for room, and for a checkpoint that nothing else told of
+FRESH_SECONDS: Final = 30.0  # a checkpoint that is older is not worth restarting from: the next one is
+ACTION: Final = "Resize"  # of an attempt that ended so
+
+
+def resize(view: View) -> View:
+    """End the running attempt when the next one is to have another number of slices, at the right moment."""
+    elastic, ready_at = view.spec.elastic, _ready_at(view)
+    if elastic is None or ready_at is None or not view.live:
+        return _nothing_due(view)
+    target = _target(view)
+    if target == view.shape.slices:
+        return _nothing_due(view).again_in(LOOK_SECONDS if wanted(view.obs) > target else None)
+    view = _due(view, target)
+    wait = _wait(view, unix(ready_at) + elastic.regrow_seconds)
+    return view.again_in(wait) if wait > 0 else _ended(view, target)
+
+
+def _entries(view: View) -> list[AttemptStatus]:
+    """Those of the running attempt, the latest first: an epoch of it has one of its own."""
+    return [a for a in reversed(view.status.attempts) if a.attempt == view.status.attempt]
+
+
+def _ready_at(view: View) -> str | None:
+    """When its pods were first all ready."""
+    return next((a.ready_at for a in _entries(view) if a.ready_at is not None), None)
+
+
+def _asked_for(view: View) -> bool:
+    """Whether `spec.slices` has changed since the attempt began."""
+    known = next((a.wanted_slices for a in _entries(view) if a.wanted_slices is not None), None)
+    return known is not None and known != wanted(view.obs)
+
+
+def _target(view: View) -> int:
+    """Slices that the gang should have now."""
+    now, wish = view.shape.slices, wanted(view.obs)
+    return wish if wish <= now else min(wish, max(now, view.obs.room))
+
+
+def _nothing_due(view: View) -> View:
+    return view if view.status.resize is None else view.with_status(resize=None)
+
+
+def _due(view: View, target: int) -> View:
+    """The view with the resize on record. More room, or less, than at first does not begin the wait again."""
+    known, now = view.status.resize, view.shape.slices
+    if known is not None and known.slices == target:
+        return view
+    same_way = known is not None and (known.slices > now) == (target > now)
+    since = known.since if known is not None and same_way else rfc3339_millis(view.now)
+    view = view.with_status(resize=ResizeStatus(slices=target, since=since))
+    text = f"{target} slices instead of {now}: the gang restarts at its next durable checkpoint"
+    return view if same_way else view.event("Normal", Reason.RESIZE_PENDING, text)
+
+
+def _wait(view: View, settled: float) -> float:
+    """Seconds until the attempt may end, or to the next look; 0 = now. `settled`: when it has run for long enough."""
+    order = view.status.resize
+    since = unix(order.since) if order is not None else view.now
+    saved = view.obs.checkpoint_at
+    if saved is None:
+        return max(settled, since) - view.now
+    earliest = since if _asked_for(view) else max(since, settled)
+    fresh = saved > earliest and view.now - saved <= FRESH_SECONDS
+    return 0.0 if fresh else LOOK_SECONDS
+
+
+def _ended(view: View, target: int) -> View:
+    known = view.obs.checkpoint_at is not None
+    where = "after a durable checkpoint" if known else "no checkpoint is known"
+    text = f"resized from {view.shape.slices} to {target} slices, {where}"
+    status = finished(view.status, view.now, message=text, action=ACTION)
+    view = replace(view, status=status, status_first=True)
+    view = view.with_status(resize=None, next_attempt_at=None, stalled_since=None)
+    view = view.condition(ConditionType.RESTARTING, True, Reason.RESIZED, text)
+    view = view.condition(ConditionType.PODS_READY, False, Reason.RESIZED, text)
+    return view.event("Normal", Reason.RESIZED, text)
