@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from drumline.api.orders import OrderKind, Orders
 from drumline.api.report import Receipt
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import (
     Accepted,
     Forbidden,
+    Heard,
+    MusterVerdict,
     NotLeader,
     Reporter,
     Stale,
+    Told,
     Unavailable,
     Verdict,
 )
@@ -86,3 +92,45 @@ def test_counts_without_sense_are_an_error(payload: bytes) -> None:
 def test_what_is_too_long_is_not_sent() -> None:
     with pytest.raises(wire.WireError):
         wire.frame(wire.REPORT, b"x" * wire.MAX_FRAME)
+
+
+def test_a_muster_arrives_as_sent() -> None:
+    reporter = Reporter("ns", "pod-é", "uid")
+    kind, payload = through(wire.muster_frame(2**32 - 1, reporter, b'{"x": 1}'))
+    assert kind == wire.MUSTER
+    assert wire.read_muster(payload) == (2**32 - 1, reporter, b'{"x": 1}')
+
+
+@pytest.mark.parametrize(
+    "verdict", [Heard(), Stale(), Forbidden("no", gone=True), NotLeader(3.0), Unavailable("why", 1.0)]
+)
+def test_what_is_said_of_a_muster_arrives_as_sent(verdict: MusterVerdict) -> None:
+    kind, payload = through(wire.hearing_frame(5, verdict))
+    assert kind == wire.HEARING
+    assert wire.read_hearing(payload) == (5, verdict)
+
+
+def test_orders_arrive_as_sent() -> None:
+    orders = Orders(epoch=2, go=False, number=3, kind=OrderKind.STACKS)
+    kind, payload = through(wire.orders_frame(Told("job", 4, orders)))
+    assert kind == wire.ORDERS
+    assert wire.read_orders(payload) == ("job", 4, False, orders.digest, orders.to_json())
+    _, payload = through(wire.orders_frame(Told("job", 4, None, over=True)))
+    assert wire.read_orders(payload) == ("job", 4, True, "", None)
+
+
+@pytest.mark.parametrize(
+    ("read", "payload"),
+    [
+        (wire.read_muster, b"abc"),
+        (wire.read_muster, b"\0\0\0\0\0\1{}"),
+        (wire.read_hearing, b"\0\0"),
+        (wire.read_hearing, b"\0\0\0\0{}"),
+        (wire.read_hearing, b'\0\0\0\0{"as":"accepted","receipt":{},"held":0}'),
+        (wire.read_orders, b"{"),
+        (wire.read_orders, b"[1]"),
+    ],
+)
+def test_what_is_no_frame_of_orders(read: Callable[[bytes], object], payload: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        read(payload)
