@@ -1,0 +1,232 @@
+"""The rest of a modelled cluster: scheduler, kubelets, taint manager, collectors of garbage.
+
+Each does what the real one does, after a while drawn by lot: a pinned pod is bound if its node is there, ready and
+has room; a bound pod runs, ends as its annotations say (those of `e2e.cluster.fakepods`), and once deleted is gone
+when its program has ended; the pods of a lost node are deleted after their toleration and stay until the node is
+back or gone; what a deleted object owned is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from drumline.api.meta import LABEL_RANK
+from drumline.core.gang.clock import rfc3339
+from e2e.chaos import pods
+from e2e.chaos.model.answers import Refused
+from e2e.chaos.model.patch import merged
+from e2e.chaos.model.server import Document, Key, Server
+
+FAKE = "fake.drumline.dev/"
+TOLERATION = 30.0  # seconds that a pod stays on a lost node
+RESCHEDULE = 3.0
+OWNED = ("pods", "services", "endpointslices", "controllerrevisions")
+
+
+@dataclass
+class Machines:
+    """Listens to the server and acts on it."""
+
+    server: Server
+    chance: random.Random
+    ips: int = 0
+
+    def changed(self, resource: str, before: Document | None, after: Document | None) -> None:
+        """What a change sets in motion."""
+        if resource in OWNED and before is None and after is not None:
+            self._later(2.0, lambda: self._collect_orphan(resource, after))
+        if resource == "pods" and after is not None:
+            self._pod_changed(before, after)
+        elif resource == "trainingjobs" and after is None and before is not None:
+            self._later(1.0, lambda: self._collect(before["metadata"]["uid"]))
+        elif resource == "nodes":
+            self._node_changed(before, after)
+
+    def end(self, key: Key, uid: str, code: int, **status: Any) -> None:
+        """A pod's program ends, unless it has ended or gone."""
+        pod = self._pod(key, uid)
+        if pod is None or pods.is_over(pod):
+            return
+        end = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "finishedAt": self._stamp()}
+        containers = [{"name": pod["spec"]["containers"][0]["name"], "state": {"terminated": end}}]
+        phase = "Succeeded" if code == 0 else "Failed"
+        self._status(key, {"phase": phase, "containerStatuses": containers, **status})
+        self._condition(key, "Ready", "False", "PodCompleted" if code == 0 else "PodFailed")
+
+    def disrupt(self, key: Key, uid: str, reason: str) -> None:
+        """Somebody of the cluster deletes a pod and says why."""
+        pod = self._pod(key, uid)
+        if pod is not None and not pods.is_over(pod):
+            self._condition(key, "DisruptionTarget", "True", reason)
+            self.server.delete("pods", key, uid)
+
+    def _pod_changed(self, before: Document | None, pod: Document) -> None:
+        key, uid = _key(pod), pod["metadata"]["uid"]
+        if before is None:
+            self._later(0.3, lambda: self._schedule(key, uid))
+        elif pods.bound_to(pod) and not pods.bound_to(before):
+            self._later(0.8, lambda: self._start(key, uid))
+        elif pods.is_deleting(pod) and not pods.is_deleting(before):
+            self._later(1.5, lambda: self._let_go(key, uid))
+
+    def _schedule(self, key: Key, uid: str) -> None:
+        pod = self._pod(key, uid)
+        if pod is None or pods.bound_to(pod) or pods.is_deleting(pod):
+            return
+        place = pods.pinned_to(pod)
+        node = self.server.find("nodes", ("", place))
+        if node is None or not pods.is_ready_node(node) or not self._fits(pod, node):
+            self._condition(key, "PodScheduled", "False", "Unschedulable")
+            self._later(RESCHEDULE, lambda: self._schedule(key, uid))
+            return
+        bound = {**pod, "spec": {**pod["spec"], "nodeName": place}}
+        self.server.patch("pods", key, lambda _: bound, status=False)
+        self._condition(key, "PodScheduled", "True", "")
+
+    def _fits(self, pod: Document, node: Document) -> bool:
+        name, room = node["metadata"]["name"], int(node["status"]["allocatable"][pods.GPU])
+        others = (p for p in self.server.all("pods") if pods.bound_to(p) == name and not pods.is_over(p))
+        return sum(map(pods.chips_of, others)) + pods.chips_of(pod) <= room
+
+    def _start(self, key: Key, uid: str) -> None:
+        pod = self._pod(key, uid)
+        if pod is None or pods.is_deleting(pod) or pods.is_over(pod):
+            return
+        if not self._alive(pod):
+            self._later(4.0, lambda: self._start(key, uid))
+            return
+        self.ips += 1
+        running = {
+            "name": pod["spec"]["containers"][0]["name"],
+            "state": {"running": {"startedAt": self._stamp()}},
+        }
+        address = f"10.{self.ips >> 16 & 255}.{self.ips >> 8 & 255}.{self.ips & 255}"
+        status = {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "startTime": self._stamp(),
+        }
+        self._status(key, {**status, "containerStatuses": [running]})
+        self._condition(key, "Ready", "True", "")
+        script = _script(pod)
+        if "run-seconds" in script or "exit-code" in script:
+            delay, code = float(script.get("run-seconds", 0)), int(script.get("exit-code", 0))
+            self._at(delay, lambda: self._ends(key, uid, code))
+
+    def _ends(self, key: Key, uid: str, code: int) -> None:
+        """A program's end is not heard of while its node is lost."""
+        pod = self._pod(key, uid)
+        if pod is not None and not self._alive(pod):
+            self._at(5.0, lambda: self._ends(key, uid, code))
+        elif pod is not None and not pods.is_deleting(pod):
+            self.end(key, uid, code)
+
+    def _let_go(self, key: Key, uid: str) -> None:
+        pod = self._pod(key, uid)
+        if pod is None:
+            return
+        if not self._alive(pod):
+            self._later(4.0, lambda: self._let_go(key, uid))
+        else:
+            self.server.delete("pods", key, uid, grace=0)
+
+    def _alive(self, pod: Document) -> bool:
+        node = self.server.find("nodes", ("", pods.bound_to(pod)))
+        return node is not None and pods.is_ready_node(node)
+
+    def _node_changed(self, before: Document | None, after: Document | None) -> None:
+        node = after or before
+        if node is None:
+            return
+        name = node["metadata"]["name"]
+        if after is None:
+            self._later(20.0, lambda: self._bury(name))
+        elif before is not None and pods.is_ready_node(before) and not pods.is_ready_node(after):
+            for pod in self._on(name):
+                self._condition(_key(pod), "Ready", "False", "NodeNotReady")
+            self._at(TOLERATION, lambda: self._evict(name))
+
+    def _evict(self, name: str) -> None:
+        node = self.server.find("nodes", ("", name))
+        if node is not None and not pods.is_ready_node(node):
+            for pod in self._on(name):
+                self.disrupt(_key(pod), pod["metadata"]["uid"], "DeletionByTaintManager")
+
+    def _bury(self, name: str) -> None:
+        """The pods of a node that does not exist are marked as failed and removed."""
+        if self.server.find("nodes", ("", name)) is not None:
+            return
+        for pod in self._on(name):
+            key, uid = _key(pod), pod["metadata"]["uid"]
+            self._status(key, {"phase": "Failed"})
+            self._condition(key, "DisruptionTarget", "True", "DeletionByPodGC")
+            self.server.delete("pods", key, uid, grace=0)
+
+    def _collect(self, owner: str) -> None:
+        for resource in OWNED:
+            for found in self.server.all(resource):
+                if pods.owner_of(found) == owner:
+                    self._try(partial(self.server.delete, resource, _key(found), found["metadata"]["uid"]))
+
+    def _collect_orphan(self, resource: str, found: Document) -> None:
+        """What was made for an owner that is gone goes too."""
+        owner = pods.owner_of(found)
+        if owner and not any(job["metadata"]["uid"] == owner for job in self.server.all("trainingjobs")):
+            self.server.delete(resource, _key(found), found["metadata"]["uid"])
+
+    def _on(self, node: str) -> list[Document]:
+        return [p for p in self.server.all("pods") if pods.bound_to(p) == node and not pods.is_over(p)]
+
+    def _pod(self, key: Key, uid: str) -> Document | None:
+        pod = self.server.find("pods", key)
+        return pod if pod is not None and pod["metadata"]["uid"] == uid else None
+
+    def _status(self, key: Key, changes: Document) -> None:
+        self.server.patch("pods", key, lambda p: merged(p, {"status": changes}), status=True)
+
+    def _condition(self, key: Key, kind: str, value: str, reason: str) -> None:
+        pod = self.server.get("pods", key)
+        known = pod["status"].get("conditions") or []
+        if any((c["type"], c["status"], c.get("reason", "")) == (kind, value, reason) for c in known):
+            return
+        fresh = {"type": kind, "status": value, "reason": reason, "lastTransitionTime": self._stamp()}
+        self._status(key, {"conditions": [*(c for c in known if c["type"] != kind), fresh]})
+
+    def _stamp(self) -> str:
+        return rfc3339(self.server.clock())
+
+    def _later(self, most: float, what: Callable[[], None]) -> None:
+        self._at(self.chance.random() * most, what)
+
+    def _at(self, seconds: float, what: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._try, what)
+
+    def _try(self, what: Callable[[], object]) -> None:
+        """Somebody else may have been faster."""
+        try:
+            what()
+        except Refused:
+            return
+
+
+def _key(document: Document) -> Key:
+    metadata = document["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _script(pod: Document) -> dict[str, str]:
+    """What its annotations say, where they count for this rank and attempt."""
+    notes = pod["metadata"].get("annotations") or {}
+    said = {k.removeprefix(FAKE): v for k, v in notes.items() if k.startswith(FAKE)}
+    ranks, attempts = said.pop("only-ranks", None), said.pop("only-attempts", None)
+    rank = (pod["metadata"].get("labels") or {}).get(LABEL_RANK, "")
+    counts = (ranks is None or rank in ranks.split(",")) and (
+        attempts is None or str(pods.attempt_of(pod)) in attempts.split(",")
+    )
+    return said if counts else {}

@@ -1,0 +1,64 @@
+"""What raw pods say: where they are, of which job and attempt, whether they hold anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from drumline.api.meta import LABEL_ATTEMPT
+
+Document = Mapping[str, Any]
+GPU = "nvidia.com/gpu"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+def is_over(pod: Document) -> bool:
+    """Whether its containers ended for good: it holds nothing."""
+    return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")
+
+
+def is_deleting(pod: Document) -> bool:
+    """Whether somebody deletes it."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def bound_to(pod: Document) -> str:
+    """The node it is bound to; "" for none."""
+    return str(pod["spec"].get("nodeName") or "")
+
+
+def place_of(pod: Document) -> str:
+    """The node that it is bound to, or may only be bound to; "" when it may go anywhere."""
+    return bound_to(pod) or pinned_to(pod)
+
+
+def pinned_to(pod: Document) -> str:
+    """The node that its affinity names."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    for term in (affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or ():
+        for entry in term.get("matchFields") or ():
+            return str(entry["values"][0])
+    return ""
+
+
+def chips_of(pod: Document) -> int:
+    """The GPUs it asks for."""
+    limits = (c.get("resources", {}).get("limits") or {} for c in pod["spec"]["containers"])
+    return sum(int(found.get(GPU, 0)) for found in limits)
+
+
+def attempt_of(pod: Document) -> int:
+    """The attempt of its gang; 0 for a pod of no gang."""
+    return int((pod["metadata"].get("labels") or {}).get(LABEL_ATTEMPT, 0))
+
+
+def owner_of(pod: Document) -> str:
+    """Uid of its controller."""
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return next((str(o["uid"]) for o in owners if o.get("controller")), "")
+
+
+def is_ready_node(node: Document) -> bool:
+    """Whether its kubelet is heard of."""
+    conditions = node["status"].get("conditions") or ()
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

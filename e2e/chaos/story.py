@@ -1,0 +1,270 @@
+"""One seed on the real control plane: jobs, half a minute of faults, then calm until every job has ended.
+
+The seed decides which jobs there are, what is done to them, and which faults strike when. What the machine makes of
+it differs from run to run, so a seed replays its script, not each of its moments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from drumline.runtime.http import JSON_PATCH, MERGE_PATCH
+from drumline.runtime.http_paths import resource_path
+from e2e.chaos import pods
+from e2e.chaos.judge import Judge, Limits
+from e2e.chaos.scripts import End, Kind, Script, draw
+from e2e.chaos.site import HOSTS, POOL, Site, quietly
+from e2e.chaos.skewed import skew
+from e2e.cluster import nodes
+
+STORM = 25.0  # seconds of faults
+CALM = 240.0  # seconds within which every job has to end then
+PAUSE = 9.0  # longer than a lease
+SIZES = (1, 2, 2, 3, 4, 8, 16)
+MOST_CHIPS = (HOSTS - 1) * 8
+LIMITS = Limits(partial=150.0, orphan=90.0)
+FAULTS = (
+    *("kill", "kill", "pause", "apiserver", "etcd", "storm", "storm", "cuts", "gap", "down", "clock"),
+    *("lose", "remove", "fail", "fail", "delete", "evict"),
+)
+
+
+@dataclass
+class Story:
+    """A seed under way, and what came of it."""
+
+    seed: int
+    site: Site
+    judge: Judge = field(default_factory=lambda: Judge(LIMITS))
+    log: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.space = f"chaos-{self.seed}"
+        self.scripts = draw(self.chance, self.chance.randint(3, 5), SIZES, STORM, MOST_CHIPS)
+        count = self.chance.randint(3, 7)
+        self.faults = sorted(
+            (round(self.chance.uniform(3, STORM), 2), self.chance.choice(FAULTS)) for _ in range(count)
+        )
+
+    async def play(self) -> None:
+        """Live through it; what was wrong is in `judge.found`."""
+        self.began = time.monotonic()
+        await self.site.create_namespace(self.space)
+        for node in self.site.history.all("nodes"):
+            self.judge.see(0.0, "nodes", None, node)
+        self.site.history.change = self._told
+        await self._suffer()
+        await self.site.mend()
+        await self._until(self._all_ended, CALM)
+        await self._until(lambda: not any(self.judge.live_pods()), 60)
+        await self.site.history.caught_up()
+        self._judge_ends()
+        self.site.history.change = lambda *_: None
+        await self.site.clear(self.space)
+        self.seconds = time.monotonic() - self.began
+
+    @property
+    def now(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
+
+    def _told(self, at: float, resource: str, before: Any, after: Any) -> None:
+        metadata = (after or before)["metadata"]
+        if metadata.get("namespace", self.space) == self.space:
+            self.judge.see(at - self.began, resource, before, after)
+
+    async def _suffer(self) -> None:
+        """Do what the script says at its times; a fault that takes long holds up none of the others."""
+        steps = [(s.begins, self._beginning(s)) for s in self.scripts]
+        steps += [(at, self._acting(s, what)) for s in self.scripts for at, what in s.actions]
+        steps += [(at, self._striking(fault)) for at, fault in self.faults]
+        async with asyncio.TaskGroup() as group:
+            tending = group.create_task(self._tend_for_ever())
+            deeds = [group.create_task(self._at(at, step)) for at, step in steps]
+            await asyncio.wait(deeds)
+            await asyncio.sleep(max(0.0, STORM - self.now))
+            tending.cancel()
+
+    async def _at(self, at: float, step: Callable[[], Awaitable[object]]) -> None:
+        await asyncio.sleep(max(0.0, at - self.now))
+        await step()
+
+    def _beginning(self, script: Script) -> Callable[[], Awaitable[object]]:
+        body = script.manifest(self.space, POOL)
+        return lambda: self._insist("POST", resource_path("trainingjobs", self.space), body)
+
+    def _acting(self, script: Script, what: str) -> Callable[[], Awaitable[object]]:
+        path = resource_path("trainingjobs", self.space, script.name)
+        if what == "delete":
+            return lambda: self._insist("DELETE", path, None)
+        body = [{"op": "add", "path": "/spec/suspend", "value": what == "suspend"}]
+        return lambda: self._insist("PATCH", path, body, JSON_PATCH)
+
+    async def _insist(self, method: str, path: str, body: Any, content: str = "application/json") -> None:
+        """What a user does is done, though the API server be away for a while."""
+        for _ in range(60):
+            try:
+                await self.site.client.request(method, path, body=body, content_type=content)
+            except Exception as error:  # noqa: BLE001 - looked at just below
+                status = getattr(error, "status", 0)
+                if 400 <= status < 500 and status not in (408, 429):
+                    return  # it was done by a try whose answer was lost, or the job is gone
+                await asyncio.sleep(1)
+            else:
+                return
+        self.judge.wrong(self.now, f"{method} {path} could not be done")
+
+    def _striking(self, fault: str) -> Callable[[], Awaitable[object]]:
+        async def strike() -> None:
+            self.log.append(f"{self.now:.1f} {fault}")
+            deed = getattr(self, f"_strike_{fault}", None)
+            await quietly(deed if deed is not None else lambda: self._hurt(fault))
+
+        return strike
+
+    async def _strike_kill(self) -> None:
+        leader = await asyncio.to_thread(self.site.crew.leader)
+        if leader is not None:
+            leader.signal(signal.SIGKILL)
+
+    async def _strike_pause(self) -> None:
+        leader = await asyncio.to_thread(self.site.crew.leader)
+        if leader is not None:
+            leader.signal(signal.SIGSTOP)
+            await asyncio.sleep(PAUSE)
+            leader.signal(signal.SIGCONT)
+
+    async def _strike_apiserver(self) -> None:
+        await self.site.restart_apiserver()
+
+    async def _strike_etcd(self) -> None:
+        await self.site.restart_etcd()
+
+    async def _strike_storm(self) -> None:
+        await self._for_a_while("faults", 0.25)
+
+    async def _strike_cuts(self) -> None:
+        await self._for_a_while("cuts", 0.3)
+
+    async def _strike_down(self) -> None:
+        self.site.weather.down = True
+        for replica in self.site.crew.replicas:
+            replica.proxy.cut()
+        await asyncio.sleep(self.chance.uniform(0.5, 3))
+        self.site.weather.down = False
+
+    async def _strike_gap(self) -> None:
+        for replica in self.site.crew.replicas:
+            replica.proxy.gap()
+
+    async def _strike_clock(self) -> None:
+        leader = await asyncio.to_thread(self.site.crew.leader)
+        if leader is not None:
+            skew(leader.clock, self.chance.choice((-3600.0, 3600.0)))
+            await asyncio.sleep(self.chance.uniform(2, 8))
+            skew(leader.clock, 0.0)
+
+    async def _strike_lose(self) -> None:
+        host = self.chance.choice(self.site.hosts)
+        await nodes.lose_node(self.site.cluster, host)
+
+    async def _strike_remove(self) -> None:
+        host = self.chance.choice(self.site.hosts)
+        await nodes.delete_node(self.site.cluster, host)
+
+    async def _for_a_while(self, what: str, share: float) -> None:
+        setattr(self.site.weather, what, share)
+        await asyncio.sleep(self.chance.uniform(2, 6))
+        setattr(self.site.weather, what, 0.0)
+
+    async def _hurt(self, how: str) -> None:
+        """Strike one pod."""
+        there = [p for p in self._pods() if pods.bound_to(p) and not pods.is_over(p)]
+        if not there:
+            return
+        name = self.chance.choice(sorted(p["metadata"]["name"] for p in there))
+        path = resource_path("pods", self.space, name)
+        if how == "fail":
+            await self._end_pod(name, 137)
+        elif how == "delete":
+            await self.site.client.request("DELETE", path)
+        else:
+            body = {
+                "apiVersion": "policy/v1",
+                "kind": "Eviction",
+                "metadata": {"name": name, "namespace": self.space},
+            }
+            await self.site.client.request("POST", f"{path}/eviction", body=body)
+
+    async def _end_pod(self, name: str, code: int) -> None:
+        """What its kubelet writes when its program ends."""
+        end = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
+        container = {"name": "train", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+        phase = "Succeeded" if code == 0 else "Failed"
+        status = {"phase": phase, "containerStatuses": [{**container, "state": {"terminated": end}}]}
+        path = resource_path("pods", self.space, name, "status")
+        await self.site.client.request("PATCH", path, body={"status": status}, content_type=MERGE_PATCH)
+
+    def _pods(self) -> list[Any]:
+        return [p for p in self.site.history.all("pods") if p["metadata"]["namespace"] == self.space]
+
+    def _jobs(self) -> dict[str, Any]:
+        found = self.site.history.all("trainingjobs")
+        return {j["metadata"]["name"]: j for j in found if j["metadata"]["namespace"] == self.space}
+
+    async def _tend_for_ever(self) -> None:
+        while True:
+            await self._tend()
+            await asyncio.sleep(0.5)
+
+    async def _tend(self) -> None:
+        """Do what a Deployment and the jobs' own programs do."""
+        self.site.crew.tend()
+        jobs = self._jobs()
+        for script in self.scripts:
+            status = jobs.get(script.name, {}).get("status") or {}
+            if (
+                script.kind is Kind.STUMBLES
+                and status.get("attempt", 0) >= 2
+                and status.get("phase") == "Running"
+            ):
+                await self._finish(script.name, status["attempt"])
+
+    async def _finish(self, job: str, attempt: int) -> None:
+        for pod in self._pods():
+            name = pod["metadata"]["name"]
+            if name.startswith(f"{job}-{attempt}-") and pods.bound_to(pod) and not pods.is_over(pod):
+                await quietly(lambda name=name: self._end_pod(name, 0))  # type: ignore[misc]
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds() and time.monotonic() < deadline:
+            await self._tend()
+            await asyncio.sleep(0.5)
+
+    def _all_ended(self) -> bool:
+        return all(self._end_of(script) == script.end for script in self.scripts)
+
+    def _end_of(self, script: Script) -> str:
+        job = self._jobs().get(script.name)
+        return End.GONE.value if job is None else str((job.get("status") or {}).get("phase", "new"))
+
+    def _judge_ends(self) -> None:
+        self.judge.end(self.now)
+        for script in self.scripts:
+            found = self._end_of(script)
+            if found != script.end:
+                status = self._jobs().get(script.name, {}).get("status")
+                self.judge.wrong(self.now, f"{script.name} is {found}, not {script.end.value}: {status}")
+        for pod in self.judge.live_pods():
+            self.judge.wrong(self.now, f"pod {pod['metadata']['name']} is left over")
+        if "Traceback" in self.site.crew.logs():
+            self.judge.wrong(self.now, "an operator has logged a traceback")
