@@ -9,34 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from drumline.api.inference import InferenceRoleSpec, InferenceServiceSpec
 from drumline.api.inference_status import GroupPhase, GroupStatus, InferenceServiceStatus, RoleStatus
 from drumline.api.meta import API_VERSION, INFERENCE_SERVICE
 from drumline.api.reasons import Reason, ServiceCondition
 from drumline.core.gang import conditions
+from drumline.core.gang.course import Course
 from drumline.core.gang.names import Owner
-from drumline.core.gang.plan import Action, Create, Event
 from drumline.core.gang.types import GangRequest, Pod
 from drumline.core.inference import names
 from drumline.core.inference.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class View(Course):
     """One decision in the making."""
 
     obs: Observation
     now: float
     status: InferenceServiceStatus
-    prepare: tuple[Create, ...] = ()
-    status_first: bool = False  # the status goes before the actions
-    actions: tuple[tuple[Action, ...], ...] = ()
-    events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
     queue: tuple[GangRequest, ...] = ()
-    ended: str = ""
 
     def with_status(self, **changes: Any) -> View:
         """The view with changed status fields."""
@@ -58,25 +52,6 @@ class View:
             self.obs.service.generation,
         )
         return self if found is self.status.conditions else self.with_status(conditions=found)
-
-    def act(self, *actions: Action) -> View:
-        """One more stage of actions; an empty stage is none."""
-        return replace(self, actions=(*self.actions, actions)) if actions else self
-
-    def event(self, kind: Literal["Normal", "Warning"], reason: Reason | str, message: str) -> View:
-        """One more event."""
-        return replace(self, events=(*self.events, Event(kind, str(reason), message)))
-
-    def again_in(self, seconds: float | None) -> View:
-        """Decide again after at most so many seconds."""
-        if seconds is None:
-            return self
-        earliest = seconds if self.requeue_after is None else min(seconds, self.requeue_after)
-        return replace(self, requeue_after=max(0.0, earliest))
-
-    def done(self, policy: str) -> View:
-        """No later policy has a say."""
-        return replace(self, ended=policy)
 
     def ask(self, *requests: GangRequest) -> View:
         """These groups wait for admission."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB
 from drumline.api.orders import Orders
@@ -16,8 +16,9 @@ from drumline.api.reasons import ConditionType, Reason
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.course import Course
 from drumline.core.gang.names import Owner
-from drumline.core.gang.plan import Action, Create, Delete, Event
+from drumline.core.gang.plan import Delete
 from drumline.core.gang.types import GangRequest, Pod
 from drumline.core.training import bitmap, conditions
 from drumline.core.training.members import Roster
@@ -25,23 +26,17 @@ from drumline.core.training.observation import JobMeta, Observation
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class View(Course):
     """One decision in the making."""
 
     obs: Observation
     now: float
     status: TrainingJobStatus
-    prepare: tuple[Create, ...] = ()
     intent: TrainingJobStatus | None = None
     silent: bool = False  # no status is written
-    status_first: bool = False  # the status goes before the actions: what they undo must be on record
-    actions: tuple[tuple[Action, ...], ...] = ()
-    events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
     waiting: GangRequest | None = None
     delete_self: bool = False
     orders: Orders | None = None  # for the launchers
-    ended: str = ""  # name of the policy that ended the decision
 
     def with_status(self, **changes: Any) -> View:
         """The view with changed status fields."""
@@ -57,25 +52,6 @@ class View:
         if conditions.find(self.status, kind) is None:
             return self
         return self.condition(kind, False, reason, message)
-
-    def act(self, *actions: Action) -> View:
-        """One more stage of actions; an empty stage is none."""
-        return replace(self, actions=(*self.actions, actions)) if actions else self
-
-    def event(self, kind: Literal["Normal", "Warning"], reason: Reason | str, message: str) -> View:
-        """One more event."""
-        return replace(self, events=(*self.events, Event(kind, str(reason), message)))
-
-    def again_in(self, seconds: float | None) -> View:
-        """Decide again after at most so many seconds."""
-        if seconds is None:
-            return self
-        earliest = seconds if self.requeue_after is None else min(seconds, self.requeue_after)
-        return replace(self, requeue_after=max(0.0, earliest))
-
-    def done(self, policy: str) -> View:
-        """No later policy has a say."""
-        return replace(self, ended=policy)
 
     @property
     def spec(self) -> TrainingJobSpec:
