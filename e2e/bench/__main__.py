@@ -4,6 +4,8 @@ The limit is a raw asynchronous client that creates (and for the restart deletes
 pods with nothing around them, best of 3. The scheduler's client limit is raised to 1000 requests a second for
 every scenario but `1x5000-default`, which runs at Kubernetes' defaults, on 640 hosts.
 
+`inplace-1x1000` has another limit: the same gang's restart with new pods.
+
 Scenarios are named on the command line; without names all run but `rss-20000`, which takes long. `300x2` has a
 second limit, the floor: see `floor`.
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from e2e.bench import scenarios
 from e2e.bench.floor import floor
+from e2e.bench.in_place import PODS_IN_GANG, SCENARIO, reporting, restart_in_place
 from e2e.bench.memory import PATIENT, RSS, measure_memory
 from e2e.bench.rig import rig
 from e2e.bench.scenarios import Row
@@ -41,7 +44,7 @@ COLUMNS = (
 GROUPS = {"1x1000": (1, 1000), "50x20": (50, 20), "300x2": (300, 2)}
 FLOORS = ("300x2",)
 SERVICE, SERVICE_GROUPS, SERVICE_SIZE = "service-100x8", 100, 8
-DEFAULTS = (*GROUPS, "restart-1x1000", SERVICE, "1x5000-default")
+DEFAULTS = (*GROUPS, "restart-1x1000", SCENARIO, SERVICE, "1x5000-default")
 
 
 async def tuned(wanted: set[str]) -> list[Row]:
@@ -75,6 +78,16 @@ async def services(wanted: set[str]) -> list[Row]:
         await made.start_operator()
         row = await create_service(made, SERVICE, SERVICE_GROUPS, SERVICE_SIZE)
     return [_against(row, limit)]
+
+
+async def in_place(wanted: set[str]) -> list[Row]:
+    """A gang of 1,000 whose processes start again in their pods; its limit is its restart with new ones."""
+    if SCENARIO not in wanted:
+        return []
+    async with rig(TUNED) as made, reporting(made) as target:
+        limit = await scenarios.restart_job(made, "recreate-1x1000", PODS_IN_GANG)
+        row = await restart_in_place(made, target)
+    return [_against(row, limit["wall_s"])]
 
 
 async def at_defaults(wanted: set[str]) -> list[Row]:
@@ -122,6 +135,7 @@ async def main(arguments: list[str]) -> list[Row]:
         )
     rows = [
         *await tuned(wanted),
+        *await in_place(wanted),
         *await services(wanted),
         *await at_defaults(wanted),
         *await memory(wanted),
