@@ -50,7 +50,7 @@ from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.records import JobRecord, read_slice
 from drumline.runtime.rooms import Rooms
 from drumline.runtime.samples import samples_of
-from drumline.runtime.versions import takes_image_volumes
+from drumline.runtime.versions import restarts_containers, takes_image_volumes
 from drumline.runtime.workqueue import WorkQueue
 from drumline.runtime.world import World
 
@@ -119,7 +119,11 @@ class Controller:
     async def start(self) -> None:
         """As leader: take over what an earlier leader placed, then let gangs in."""
         self._leads_since = self._now()
-        self._settings = replace(self._settings, image_volumes=await takes_image_volumes(self._client))
+        self._settings = replace(
+            self._settings,
+            image_volumes=await takes_image_volumes(self._client),
+            container_restarts=await restarts_containers(self._client, "default"),
+        )
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
         if self.beside is not None:

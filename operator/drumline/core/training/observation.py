@@ -39,6 +39,9 @@ class Settings:
     report_url: str = ""  # where workers report to; "" = nowhere
     launcher_image: str = ""  # where the launcher comes from; "" = nowhere
     image_volumes: bool = True  # whether the API server takes image volumes, by which spares pull images
+    container_restarts: bool = (
+        False  # whether the API server keeps rules by which a container is restarted in its pod
+    )
     launcher_silence_seconds: float = 30.0  # a launcher that has said nothing for so long does not run
 
 

@@ -24,6 +24,11 @@ Template = Mapping[str, Any]  # v1.PodTemplateSpec
 
 REPORTERS: Final = frozenset({ProgressSource.AUTO, ProgressSource.LAUNCHER, ProgressSource.REPORT})
 LAUNCHED: Final = frozenset({ProgressSource.AUTO, ProgressSource.LAUNCHER})
+# A launcher that was killed with its program, as when memory ran out, comes back in its pod (KEP-5307).
+RESTART_WHEN_KILLED: Final[Mapping[str, Any]] = {
+    "restartPolicy": "Never",
+    "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [137]}}],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Reporting:
 
     url: str = ""
     launcher_image: str = ""
+    restarts: bool = False  # a container may be restarted in its pod, by rules of its own
 
 
 def reports(spec: TrainingJobSpec, reporting: Reporting) -> bool:
@@ -93,6 +99,8 @@ def instrumented(spec: TrainingJobSpec, reporting: Reporting) -> Template:
         pod["containers"][0] = _behind_launcher(
             pod["containers"][0], launcher.command_of(spec.template) or []
         )
+        if reporting.restarts and restarts_in_place(spec) and "restartPolicy" not in pod["containers"][0]:
+            pod["containers"][0] |= RESTART_WHEN_KILLED
     return {**spec.template, "spec": pod}
 
 

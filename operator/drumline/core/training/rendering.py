@@ -22,7 +22,7 @@ def render_settings(obs: Observation) -> RenderSettings:
 
 def reporting(settings: Settings) -> Reporting:
     """What the configuration says of reporting."""
-    return Reporting(settings.report_url, settings.launcher_image)
+    return Reporting(settings.report_url, settings.launcher_image, settings.container_restarts)
 
 
 def prepared_spares(view: View, attempt: int) -> PreparedSpares | None:
