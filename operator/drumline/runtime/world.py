@@ -133,6 +133,7 @@ class World:
         self.signals = Signals()  # of nodes that are about to go, beside the built-in ones
         self.departing: dict[str, Departure] = {}  # nodes that say they are about to go
         self._kube_dns: set[Key] = set()  # its pods
+        self._leaving: set[str] = set()  # jobs that are gone, and hold their nodes for a moment more
         self._catalogue = catalogue
         self._reader = JobReader(catalogue.current)
         catalogue.changed = self._on_catalogue
@@ -186,12 +187,19 @@ class World:
         return self.memory.setdefault(uid, JobMemory())
 
     def forget(self, uid: str) -> None:
-        """The job is gone."""
+        """The job is gone. Its nodes are free once none of its pods may come to be bound to one any more."""
         self.memory.pop(uid, None)
         self.keys.pop(uid, None)
         self._reader.forget(uid)
         self.expectations.forget(uid)
-        self.capacity.release(uid)
+        if self._may_be_bound(uid):
+            self._leaving.add(uid)
+        else:
+            self.capacity.release(uid)
+
+    def _may_be_bound(self, uid: str) -> bool:
+        """Whether the job has a pod that the scheduler may bind, until the garbage collector has come to it."""
+        return any(not pod.bound and not pod.terminal for pod in self.pods.store.by("job", uid).values())
 
     @property
     def kube_dns(self) -> bool:
@@ -285,6 +293,10 @@ class World:
     def _on_member(self, pod: Pod, old: Pod | None, new: Pod | None) -> None:
         uid = pod.member.job_uid if pod.member is not None else ""
         self.expectations.pod_changed(old, new)
+        if uid in self._leaving and not self._may_be_bound(uid):
+            self._leaving.discard(uid)
+            self.capacity.release(uid)
+            self._listener.capacity_changed()
         memory = self.memory.get(uid)
         if memory is not None and new is None and (pod.terminal or pod.disruption):
             # a pod that was evicted holds nothing any more: it is as good as failed

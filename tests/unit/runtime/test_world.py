@@ -1,13 +1,18 @@
 """What the mirror concludes from other people's pods."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from drumline.core.gang.departures import Signals
+from drumline.core.gang.types import Node, PodPhase
+from drumline.core.training.policies.admission import request_of
+from drumline.core.training.view import View
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.world import World
+from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import CATALOG, UID
 
 
@@ -91,3 +96,37 @@ def test_nodes_that_are_about_to_go_are_known_and_wake_who_may_wait_for_them(
     assert _nodes(world, told, "ADDED", _node("b", labels=scheduled)) == (["a", "b"], 1)
     assert _nodes(world, told, "MODIFIED", _node("a")) == (["b"], 1)
     assert _nodes(world, told, "DELETED", _node("b", labels=scheduled)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "then", [{"phase": PodPhase.RUNNING, "bound": True}, {"phase": PodPhase.FAILED}, None]
+)
+def test_a_job_that_is_gone_holds_its_nodes_while_the_scheduler_may_bind_its_pods(
+    world: World, told: Told, then: dict[str, Any] | None
+) -> None:
+    observation = jobs.begun()
+    request = request_of(View(observation, jobs.NOW, observation.status))
+    placement = jobs.placement(observation)
+    for name in placement.nodes:
+        world.capacity.set_node(Node(name, allocatable={"cpu": 8000, "pods": 10}))
+    world.capacity.reserve(request, placement)
+    pod = replace(next(iter(observation.pods.values())), node="", bound=False)
+    key = (pod.namespace, pod.name)
+    world.pods.store.put(key, pod)
+    world._on_pod(None, pod)
+    world.forget(UID)
+    assert world.capacity.reserved(UID)
+    after = replace(pod, **then) if then is not None else None
+    world.pods.store.remove(key) if after is None else world.pods.store.put(key, after)
+    world._on_pod(pod, after)
+    assert not world.capacity.reserved(UID)
+
+
+def test_a_job_that_is_gone_and_has_no_such_pod_holds_nothing(world: World) -> None:
+    observation = jobs.begun()
+    placement = jobs.placement(observation)
+    for name in placement.nodes:
+        world.capacity.set_node(Node(name, allocatable={"cpu": 8000, "pods": 10}))
+    world.capacity.reserve(request_of(View(observation, jobs.NOW, observation.status)), placement)
+    world.forget(UID)
+    assert not world.capacity.reserved(UID)
