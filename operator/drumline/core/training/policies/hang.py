@@ -48,7 +48,8 @@ def hang(view: View) -> View:
 def _hangs(view: View, pulse: Pulse, asked: OrderStatus | None) -> View:
     if asked is None and launches(view.spec, reporting(view.obs.settings)):
         return ask(view, OrderKind.STACKS, _silence(pulse)).again_in(ANSWER_SECONDS)
-    left = unix(asked.at) + ANSWER_SECONDS - view.now if asked is not None else 0.0
+    since = max(unix(asked.at), view.obs.crew_since) if asked is not None else 0.0
+    left = since + ANSWER_SECONDS - view.now
     answers = _answers(view, asked)
     if left > 0 and len(answers) < view.roster.workers:
         return view.again_in(left)

@@ -96,6 +96,12 @@ def test_it_waits_for_answers_and_not_for_ever() -> None:
     assert (status.attempts[-1].cause, status.attempts[-1].rank) == ("Hang", 3)
 
 
+def test_a_successor_gives_launchers_their_time_again() -> None:
+    observation = replace(answering(asked(), {2: READS}), crew_since=LATER + 20)
+    assert decide(observation, LATER + 21).requeue_after == 14
+    assert after(observation, LATER + 35)[1].attempts[-1].cause == "Hang"
+
+
 def test_an_old_answer_is_none() -> None:
     observation = answering(asked(), dict.fromkeys(range(4), READS), number=0)
     assert decide(observation, LATER + 1).requeue_after == 14
