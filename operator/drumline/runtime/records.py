@@ -9,18 +9,18 @@ from typing import Any
 
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
-from drumline.api.meta import ANNOTATION_DIGEST, GROUP, MANAGED_BY
+from drumline.api.meta import ANNOTATION_DIGEST, GROUP
 from drumline.api.shape import GangShape, resolve_shape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import parse_spec, validate_job
 from drumline.core.gang.discovery import Published
 from drumline.core.gang.names import controller_uid
-from drumline.core.training.clock import unix
 from drumline.core.training.elastic import resized, slices_of
 from drumline.core.training.members import Roster, roster
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.request import gang_request
+from drumline.runtime.record_meta import read_meta
 
 Document = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ class JobRecord:
     roster: Roster | None
     status: TrainingJobStatus
     catalog: Catalog  # what it was judged by
-    wanted: int = 0  # slices, where spec, shape and roster are of an attempt with another number; see `elastic`
+    wanted: int = 0  # slices, where the attempt has another number; see `elastic`
 
     @property
     def key(self) -> tuple[str, str]:
@@ -92,19 +92,8 @@ class JobReader:
 
     def read(self, document: Document) -> JobRecord:
         """The record of a TrainingJob. A spec that does not hold gives errors, never an exception."""
-        metadata = document["metadata"]
-        parsed = self._parse(metadata, document.get("spec") or {})
-        meta = JobMeta(
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            generation=metadata.get("generation", 1),
-            resource_version=metadata["resourceVersion"],
-            created_at=unix(metadata.get("creationTimestamp")),
-            deleting="deletionTimestamp" in metadata,
-            managed_by=str((document.get("spec") or {}).get("managedBy") or MANAGED_BY),
-            labels=metadata.get("labels") or {},
-        )
+        meta = read_meta(document)
+        parsed = self._parse(document["metadata"], document.get("spec") or {})
         status = TrainingJobStatus.model_validate(document.get("status") or {})
         return _record(meta, parsed, status)
 

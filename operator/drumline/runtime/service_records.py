@@ -11,16 +11,13 @@ from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_status import GroupStatus, InferenceServiceStatus
-from drumline.api.meta import GROUP, MANAGED_BY
 from drumline.api.validation_inference import parse_service, validate_service
-from drumline.core.gang.clock import unix
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.names import controller_uid
 from drumline.core.inference.render_request import group_request
+from drumline.runtime.record_meta import read_meta
 
 Document = Mapping[str, Any]
-
-_OURS = f"{GROUP}/"
 
 logger = logging.getLogger(__name__)
 
@@ -73,21 +70,8 @@ class ServiceReader:
 
     def read(self, document: Document) -> ServiceRecord:
         """The record of an InferenceService. A spec that does not hold gives errors, never an exception."""
-        metadata = document["metadata"]
-        raw = document.get("spec") or {}
-        meta = ObjectMeta(
-            namespace=metadata["namespace"],
-            name=metadata["name"],
-            uid=metadata["uid"],
-            generation=metadata.get("generation", 1),
-            resource_version=metadata["resourceVersion"],
-            created_at=unix(metadata.get("creationTimestamp")),
-            deleting="deletionTimestamp" in metadata,
-            labels=metadata.get("labels") or {},
-            annotations={k: v for k, v in (metadata.get("annotations") or {}).items() if k.startswith(_OURS)},
-            managed_by=str(raw.get("managedBy") or MANAGED_BY),
-        )
-        parsed = self._parse(meta, raw)
+        meta = read_meta(document)
+        parsed = self._parse(meta, document.get("spec") or {})
         status = InferenceServiceStatus.model_validate(document.get("status") or {})
         return ServiceRecord(meta, parsed.spec, parsed.errors, status, parsed.catalog)
 
