@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from drumline.api.failure import FailurePolicy
 from drumline.api.reasons import Cause, ConditionType
 from drumline.api.status import AttemptStatus, Condition, TrainingJobStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.failures import INFRASTRUCTURE
 from drumline.core.training import conditions
 from drumline.core.training.accounts import LAST_WORDS
 from drumline.core.training.budgets import spent
-from drumline.core.training.clock import unix
 
 MAX_EVENTS: Final = 5
 _ENDS: Final = (

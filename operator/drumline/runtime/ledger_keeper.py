@@ -21,6 +21,7 @@ from drumline.api.meta import ROLE_WORKER
 from drumline.api.progress import ProgressSource
 from drumline.api.report import Receipt, Report, ReportSource, Span, SpanKind
 from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.goodput import Facts, status_of
 from drumline.core.gang.ledger.events import Event, Reported, Ticked
 from drumline.core.gang.ledger.fold import durable_ms, fold_all, is_stale
@@ -33,7 +34,6 @@ from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Member
 from drumline.core.training import accounts, conditions, silence
 from drumline.core.training.accounts import KnownLanes
-from drumline.core.training.clock import unix
 from drumline.core.training.lanes import millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported, from_reports

@@ -12,8 +12,8 @@ from drumline.api.goodput import STEP_BUCKETS_MS, StepTimes
 from drumline.api.meta import TRAINING_JOB
 from drumline.api.report import Span, SpanKind
 from drumline.api.status import AttemptStatus, TrainingJobStatus
+from drumline.core.gang.clock import unix
 from drumline.core.training import conditions
-from drumline.core.training.clock import unix
 from drumline.core.training.observation import Observation
 from drumline.runtime.metrics_text import Family, Histogram
 

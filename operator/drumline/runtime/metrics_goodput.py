@@ -12,7 +12,7 @@ from drumline.api.goodput import RECOVERY, GoodputStatus, State, StateTime
 from drumline.api.meta import TRAINING_JOB
 from drumline.api.progress import Precision
 from drumline.api.reasons import Phase
-from drumline.core.training.clock import unix
+from drumline.core.gang.clock import unix
 from drumline.runtime.metrics_text import Family, seconds
 from drumline.runtime.records import JobRecord
 

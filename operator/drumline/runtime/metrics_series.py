@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Pod
-from drumline.core.training.clock import unix
 from drumline.runtime.metrics_census import MAX_JOBS, bound_chips
 from drumline.runtime.metrics_goodput import OF_JOBS, rows_of, unbalanced_ms
 from drumline.runtime.metrics_kept import KEPT_SECONDS, Kept, Subject

@@ -18,9 +18,9 @@ from drumline.api.meta import ROLE_WORKER
 from drumline.api.progress import ProgressSource
 from drumline.api.reasons import ConditionType
 from drumline.api.report import JobRef, ReportSource
+from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
-from drumline.core.training.clock import unix
 from drumline.runtime.http import Client
 from drumline.runtime.ingest.verdicts import Reporter
 from drumline.runtime.ledger_keeper import LedgerKeeper

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from drumline.api.report import JobRef, Report, ReportSource
-from drumline.core.training.clock import unix
+from drumline.core.gang.clock import unix
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import Accepted, Reporter
 from drumline.runtime.ledger_keeper import HELD_SECONDS

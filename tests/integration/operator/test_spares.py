@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drumline.core.training.clock import unix
+from drumline.core.gang.clock import unix
 from drumline.runtime.http import MERGE_PATCH
 from drumline.runtime.http_paths import resource_path
 from e2e.cluster import nodes

@@ -14,7 +14,7 @@ from drumline.cli.terminal import Terminal
 from drumline.cli.why import ABSENT, INVALID, OK, UNREACHABLE
 from drumline.cli.why_text import screen
 from drumline.cli.why_view import NoStatusError, why_of
-from drumline.core.training.clock import unix
+from drumline.core.gang.clock import unix
 
 DAY = "2026-11-20T"
 NOW = unix(f"{DAY}10:14:00Z")

@@ -16,6 +16,7 @@ from drumline.api.progress import ProgressSource
 from drumline.api.reasons import Cause, ConditionType
 from drumline.api.status import AttemptStatus, PhaseTime, TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.clock import unix
 from drumline.core.gang.ledger.events import (
     AttemptBegan,
     AttemptEnded,
@@ -28,7 +29,6 @@ from drumline.core.gang.ledger.ledger import Ledger, begin
 from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import AttemptFigures
 from drumline.core.training import conditions
-from drumline.core.training.clock import unix
 from drumline.core.training.elastic import fitted
 from drumline.core.training.lanes import NOTHING_SEEN, Milestone, Seen, lane_changes, look, millis
 from drumline.core.training.lanes_spares import spare_histories, spare_lanes

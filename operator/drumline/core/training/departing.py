@@ -11,8 +11,8 @@ from typing import Final
 from drumline.api.progress import OnRequest
 from drumline.api.reasons import Cause
 from drumline.api.status import Avoidance, ExcludedNode
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.departures import Departure
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.progress_render import launches
 from drumline.core.training.rendering import reporting
 from drumline.core.training.view import View

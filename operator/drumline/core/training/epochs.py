@@ -13,10 +13,10 @@ from typing import Final
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import Cause
 from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.clock import unix
 from drumline.core.gang.crew import Process
 from drumline.core.gang.types import PodPhase
 from drumline.core.training.attempts import ran_stably
-from drumline.core.training.clock import unix
 from drumline.core.training.dependencies import not_due
 from drumline.core.training.progress_render import barrier_refusal
 from drumline.core.training.rendering import reporting

@@ -20,7 +20,7 @@ from typing import Final
 
 from drumline.api.reasons import Cause
 from drumline.api.status import AttemptStatus, Avoidance, ExcludedNode, TrainingJobStatus
-from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.training.view import View
 
 STRIKES: Final = 2  # among the kept attempts

@@ -14,10 +14,10 @@ from typing import Any, Final
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, Reason
 from drumline.api.status import AttemptStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.failure_table import COMMAND_NOT_FOUND, CONFIG_MISSING, IMAGE_WAITS, VOLUME_WAITS
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training.attempts import ran_stably
-from drumline.core.training.clock import unix
 from drumline.core.training.view import View
 
 _NO_SUCH_FILE: Final = ("executable file not found", "no such file or directory", "permission denied")

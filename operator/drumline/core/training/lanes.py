@@ -30,10 +30,10 @@ from typing import Final
 from drumline.api.goodput import State
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.ledger.events import LanesChanged
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import bitmap, conditions
-from drumline.core.training.clock import unix
 from drumline.core.training.observation import Observation
 
 Base = State | None  # None = up

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from drumline.api.goodput import State
 from drumline.api.status import TrainingJobStatus
-from drumline.core.training.clock import unix
+from drumline.core.gang.clock import unix
 from drumline.core.training.lanes import History, Milestone, millis
 from drumline.core.training.observation import Observation
 from drumline.core.training.spares import standing_by

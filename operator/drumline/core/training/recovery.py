@@ -20,11 +20,11 @@ from drumline.api.failure import FailureAction, FailureRule, RestartStrategy
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import Avoidance
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.failure_table import SANDBOX_WAITS, VOLUME_WAITS
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import begun_in_place, fail, finished, released, restart_delay
 from drumline.core.training.budgets import count_restart, overspent
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.epochs import CURABLE, refusal
 from drumline.core.training.exclusions import after_failure, slow_nodes
 from drumline.core.training.failure_rules import Facts, matching_rule

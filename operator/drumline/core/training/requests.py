@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from drumline.api.orders import OrderKind
 from drumline.api.status import OrderStatus
-from drumline.core.training.clock import rfc3339_millis
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.training.view import View
 
 MAX_MESSAGE = 1024

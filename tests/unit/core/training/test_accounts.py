@@ -6,10 +6,10 @@ import pytest
 
 from drumline.api.goodput import GoodputStatus
 from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.ledger.events import AttemptBegan, AttemptEnded, Closed, Ticked
 from drumline.core.gang.ledger.summary import AttemptFigures
 from drumline.core.training import accounts
-from drumline.core.training.clock import rfc3339_millis
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
 

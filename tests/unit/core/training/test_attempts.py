@@ -4,8 +4,8 @@ import pytest
 
 from drumline.api.failure import JobBackoff
 from drumline.api.status import AttemptStatus, TrainingJobStatus
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.training.attempts import KEPT_ATTEMPTS, backoff_left, restart_delay
-from drumline.core.training.clock import rfc3339_millis
 from tests.unit.core.training.jobs import NOW
 
 

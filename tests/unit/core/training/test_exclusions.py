@@ -7,8 +7,8 @@ import pytest
 from drumline.api.goodput import GoodputStatus, Straggler
 from drumline.api.reasons import Cause, ConditionType
 from drumline.api.status import AttemptStatus, Avoidance, ExcludedNode, TrainingJobStatus
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.types import Node, PodPhase, Refusal
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.decide import decide
 from drumline.core.training.exclusions import given_up
 from drumline.core.training.observation import Granted

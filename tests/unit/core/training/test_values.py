@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drumline.core.gang.clock import rfc3339, rfc3339_millis, unix
 from drumline.core.training import bitmap
-from drumline.core.training.clock import rfc3339, rfc3339_millis, unix
 from tests.unit.core.training import jobs
 
 

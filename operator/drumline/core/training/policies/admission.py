@@ -12,13 +12,13 @@ from itertools import chain, repeat
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import Avoidance, PlacementStatus
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.feasibility import standing_obstacle
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.revision import encode
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import backoff_left, begun, fail, released
-from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.departing import departing, kept_out
 from drumline.core.training.elastic import wanted
 from drumline.core.training.elastic_admission import (

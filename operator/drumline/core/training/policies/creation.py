@@ -16,11 +16,11 @@ from dataclasses import replace
 from functools import partial
 
 from drumline.api.reasons import ConditionType, Reason
+from drumline.core.gang.clock import unix
 from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Action, Create
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
-from drumline.core.training.clock import unix
 from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
 from drumline.core.training.render import PreparedGang, placement_hash
 from drumline.core.training.rendering import prepared

@@ -17,8 +17,8 @@ from drumline.api.orders import OrderKind
 from drumline.api.progress import OnRequest
 from drumline.api.reasons import Cause, Reason
 from drumline.api.status import OrderStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.departures import Departure
-from drumline.core.training.clock import unix
 from drumline.core.training.departing import departing, next_look
 from drumline.core.training.departing import request as asked_how
 from drumline.core.training.recovery import Ended, end_attempt

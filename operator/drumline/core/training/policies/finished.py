@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from drumline.api.reasons import ConditionType
+from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
-from drumline.core.training.clock import unix
 from drumline.core.training.policies.discovery import publish
 from drumline.core.training.policies.spares import is_spare
 from drumline.core.training.policies.termination import force_overdue

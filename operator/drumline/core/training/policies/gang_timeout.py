@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import Avoidance
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished, released
-from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.exclusions import avoid
 from drumline.core.training.view import View
 

@@ -18,9 +18,9 @@ from drumline.api.failure import HangAction
 from drumline.api.orders import OrderKind
 from drumline.api.reasons import Cause, Reason
 from drumline.api.status import OrderStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.stacks import Whereabouts, whereabouts
-from drumline.core.training.clock import unix
 from drumline.core.training.progress_render import launches
 from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.rendering import reporting

@@ -18,11 +18,11 @@ from math import floor
 from drumline.api.failure import FailureAction
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.crew import Process
 from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod, Termination
 from drumline.core.training.attempts import finished
-from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.epochs import AT_BARRIER, BARRIER_SECONDS, grace_seconds, not_in, restarting
 from drumline.core.training.recovery import MAX_TEXT, Ended, end_attempt
 from drumline.core.training.view import View

@@ -10,9 +10,9 @@ from dataclasses import replace
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import AttemptStatus, Workers
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import conditions
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.dependencies import not_due
 from drumline.core.training.epochs import not_in, restarting
 from drumline.core.training.view import View

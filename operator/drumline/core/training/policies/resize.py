@@ -19,8 +19,8 @@ from typing import Final
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import AttemptStatus, ResizeStatus
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.training.attempts import finished
-from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.elastic import wanted
 from drumline.core.training.view import View
 

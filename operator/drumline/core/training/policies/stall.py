@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.failure_table import (
     CONFIG_MISSING,
     CONFIG_WAITS,
@@ -20,7 +21,6 @@ from drumline.core.gang.failure_table import (
 )
 from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod
-from drumline.core.training.clock import rfc3339_millis, unix
 from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.view import View
 

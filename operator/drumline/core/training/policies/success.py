@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.training import SuccessPolicyType
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.types import PodPhase
 from drumline.core.training import bitmap
 from drumline.core.training.attempts import finished, released
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.view import View
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import ExcludedNode, TrainingJobStatus
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.plan import Apply, Create, Delete
 from drumline.core.gang.types import Refusal
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted
 from tests.unit.core.training import jobs

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from drumline.api.orders import OrderKind, ProcessState
 from drumline.api.reasons import ConditionType
 from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.crew import Process
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.plan import Plan
-from drumline.core.training.clock import rfc3339_millis
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Observation, Settings
 from tests.unit.core.gang.test_stacks import READS, REDUCES

@@ -6,7 +6,7 @@ import pytest
 
 from drumline.api.orders import OrderKind, ProcessState
 from drumline.api.status import OrderStatus
-from drumline.core.training.clock import rfc3339_millis
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Settings
 from tests.unit.core.training import crews, jobs
