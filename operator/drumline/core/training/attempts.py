@@ -46,8 +46,14 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
 
 def begun_in_place(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
     """The status with the next epoch of the attempt in it; the one before has ended in `status`."""
-    epoch = status.epoch + 1
-    record = AttemptStatus(attempt=status.attempt, epoch=epoch, started_at=rfc3339_millis(now))
+    epoch, last = status.epoch + 1, status.attempts[-1]
+    record = AttemptStatus(
+        attempt=status.attempt,
+        epoch=epoch,
+        started_at=rfc3339_millis(now),
+        slices=last.slices,
+        wanted_slices=last.wanted_slices,
+    )
     return status.model_copy(update={"epoch": epoch, "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:]})
 
 
