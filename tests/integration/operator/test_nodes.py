@@ -80,6 +80,34 @@ async def test_nobody_waits_for_the_pods_of_a_node_that_is_gone(lab: Lab) -> Non
     assert any(f"node {before[1]} is gone" in text for text in await _forced(lab))
 
 
+async def test_a_node_that_is_cut_off_is_left_and_its_pods_are_not_forced(lab: Lab) -> None:
+    """The taint manager deletes the pod after its 30 seconds, and no kubelet ends it."""
+    before = await _running(lab, "cut-off", "3 hosts of h100 in blocks of 3")
+    await nodes.lose_node(lab.cluster, before[1])
+    job = await _attempt(lab, "cut-off", 2)
+    found = job["status"]["attempts"][0]
+    assert (found["cause"], found["node"]) == ("NodeLost", before[1])
+    assert [(n["name"], n["avoid"]) for n in job["status"]["excludedNodes"]] == [(before[1], "IfPossible")]
+    pods = {p["metadata"]["name"]: p for p in await lab.pods()}
+    reasons = {
+        c["reason"] for c in pods["cut-off-1-0-1"]["status"]["conditions"] if c["type"] == "DisruptionTarget"
+    }
+    assert reasons == {"DeletionByTaintManager"}
+    await lab.settle("cut-off", 4.0)  # longer than the deadline
+    assert await _forced(lab) == []
+    await nodes.restore_node(lab.cluster, before[1])
+    await lab.until_pods(lambda names: names == {"cut-off-2-0-0", "cut-off-2-0-1"})
+
+
+async def test_a_pod_that_is_deleted_while_its_node_is_not_ready_went_with_it(lab: Lab) -> None:
+    before = await _running(lab, "by-hand", "3 hosts of h100 in blocks of 3")
+    await nodes.lose_node(lab.cluster, before[1])
+    await lab.delete("pods", "by-hand-1-0-1")
+    job = await _attempt(lab, "by-hand", 2)
+    assert (job["status"]["attempts"][0]["cause"], job["status"]["restartCount"]) == ("NodeLost", 0)
+    assert before[1] not in {node_of(p) for p in await lab.pods("drumline.dev/attempt=2")}
+
+
 async def test_the_last_node_is_used_again_though_it_failed_the_job_twice(lab: Lab) -> None:
     """Two failures used to exclude it for an hour, with nothing else that could take the gang."""
     await lab.nodes("1 hosts of h100 in blocks of 1")

@@ -62,7 +62,8 @@ TABLE: Final = (
     Row(Cause.NODE_LOST, disruption=("DeletionByTaintManager", "DeletionByPodGC")),
     Row(Cause.EVICTED, disruption=("EvictionByEvictionAPI",)),
     Row(Cause.MAINTENANCE, reason=("NodeShutdown", "Shutdown", "Terminated")),
-    Row(Cause.EVICTED, reason=("Evicted",)),
+    Row(Cause.EVICTED, reason=("Evicted", "Preempting"), disruption=("TerminationByKubelet",)),
+    Row(Cause.APPLICATION_EXIT, reason=("Evicted",)),  # no disruption: it went over a limit of its own
     Row(Cause.MAINTENANCE, disruption=("TerminationByKubelet",)),
     Row(Cause.NODE_LOST, reason=("NodeLost",)),
     Row(

@@ -36,7 +36,8 @@ def describe(pod: Pod, node: Node | None = None) -> str:
         code = f"exited with {end.exit_code}{why}"
         return f"{cause}: container {end.container} of pod {pod.name}{where} {code}"
     waits = f"{pod.waiting}: {pod.waiting_message}" if pod.waiting else ""
-    detail = pod.disruption or pod.reason or waits or ("deleted" if pod.deleting else "failed")
+    said = f"{pod.reason}: {pod.message}" if pod.reason and pod.message else pod.reason
+    detail = said or pod.disruption or waits or ("deleted" if pod.deleting else "failed")
     return f"{cause}: pod {pod.name}{where}: {detail}"
 
 

@@ -35,6 +35,7 @@ CASES = [
     ({"disruption": "EvictionByEvictionAPI"}, _WELL, Cause.EVICTED),
     ({"reason": "NodeShutdown"}, None, Cause.MAINTENANCE),
     ({"reason": "Evicted", "disruption": "TerminationByKubelet"}, None, Cause.EVICTED),
+    ({"reason": "Evicted"}, None, Cause.APPLICATION_EXIT),
     ({"reason": "Odd", "disruption": "TerminationByKubelet"}, None, Cause.MAINTENANCE),
     ({"reason": "NodeLost"}, None, Cause.NODE_LOST),
     ({"reason": "OutOfmemory"}, None, Cause.PLACEMENT_RACE),
