@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drumline.runtime.errors import ApiError
+from drumline.runtime.errors import AlreadyExists, ApiError, NotFound, TransientError
+from drumline.runtime.http import JSON
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.kube import Client, connect
 from e2e.chaos.crew import Crew, crew
@@ -28,6 +29,7 @@ PREFIX = "chaos-"
 POOL = f"{PREFIX}h100"
 DESCRIPTION = f"{HOSTS} hosts of h100 in blocks of {HOSTS}"
 _READY_SECONDS = 90
+_TRIES = 60
 
 
 @dataclass
@@ -62,6 +64,20 @@ class Site:
         await self.client.request("DELETE", resource_path("trainingjobs", name))
         await self.client.request("DELETE", resource_path("pods", name), params={"gracePeriodSeconds": 0})
         await self.client.request("DELETE", resource_path("namespaces", name=name))
+
+    async def insist(self, method: str, path: str, body: Any, content: str = JSON) -> bool:
+        """Do what a user does, though the API server be away for a while; false if it could not be done."""
+        for _ in range(_TRIES):
+            try:
+                await self.client.request(method, path, body=body, content_type=content)
+            except TransientError:
+                await asyncio.sleep(1)
+            except ApiError as error:
+                # it was done by a try whose answer was lost, or what it is about is gone
+                return isinstance(error, AlreadyExists | NotFound)
+            else:
+                return True
+        return False
 
     async def mend(self) -> None:
         """All hosts are there and well, no fault strikes, every operator's clock is right."""

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from drumline.runtime.http import JSON_PATCH, MERGE_PATCH
+from drumline.runtime.http import JSON, JSON_PATCH, MERGE_PATCH
 from drumline.runtime.http_paths import resource_path
 from e2e.chaos import pods
 from e2e.chaos.judge import Judge, Limits
@@ -108,19 +108,9 @@ class Story:
         body = [{"op": "add", "path": "/spec/suspend", "value": what == "suspend"}]
         return lambda: self._insist("PATCH", path, body, JSON_PATCH)
 
-    async def _insist(self, method: str, path: str, body: Any, content: str = "application/json") -> None:
-        """What a user does is done, though the API server be away for a while."""
-        for _ in range(60):
-            try:
-                await self.site.client.request(method, path, body=body, content_type=content)
-            except Exception as error:  # noqa: BLE001 - looked at just below
-                status = getattr(error, "status", 0)
-                if 400 <= status < 500 and status not in (408, 429):
-                    return  # it was done by a try whose answer was lost, or the job is gone
-                await asyncio.sleep(1)
-            else:
-                return
-        self.judge.wrong(self.now, f"{method} {path} could not be done")
+    async def _insist(self, method: str, path: str, body: Any, content: str = JSON) -> None:
+        if not await self.site.insist(method, path, body, content):
+            self.judge.wrong(self.now, f"{method} {path} could not be done")
 
     def _striking(self, fault: str) -> Callable[[], Awaitable[object]]:
         async def strike() -> None:

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 Status = dict[str, Any]
+KINDS = {
+    "pods": "Pod",
+    "services": "Service",
+    "trainingjobs": "TrainingJob",
+    "controllerrevisions": "ControllerRevision",
+    "endpointslices": "EndpointSlice",
+    "nodes": "Node",
+}
 
 
 class Refused(Exception):  # noqa: N818 - an error is named for the fact
@@ -50,8 +58,21 @@ def modified(resource: str, group: str, name: str) -> Refused:
 
 def other_uid(resource: str, group: str, name: str, given: str, there: str) -> Refused:
     """409: a delete of another object than is there."""
-    text = f"Precondition failed: UID in precondition: {given}, UID in object meta: {there}"
-    return conflict(resource, group, name, text)
+    kind = KINDS.get(resource, resource)
+    text = (
+        f"the UID in the precondition ({given}) does not match the UID in record ({there}). "
+        "The object might have been deleted and then recreated"
+    )
+    return conflict(kind, group, name, text)
+
+
+def apply_to_other(resource: str, name: str, given: str) -> Refused:
+    """422: an apply with the uid of another object than is there."""
+    kind = KINDS.get(resource, resource)
+    problem = f'Invalid value: "{given}": field is immutable'
+    cause = {"reason": "FieldValueInvalid", "message": problem, "field": "metadata.uid"}
+    text = f'{kind} "{name}" is invalid: metadata.uid: {problem}'
+    return Refused(422, "Invalid", text, name=name, kind=kind, causes=[cause])
 
 
 def apply_to_nothing(resource: str, group: str, name: str, given: str) -> Refused:

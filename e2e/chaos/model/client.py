@@ -195,8 +195,7 @@ def carry_out(server: Server, request: Request, call: _Call) -> Any:
         return server.create(request.resource, body, dry="dryRun" in request.params)
     if request.verb == "DELETE":
         uid = (body.get("preconditions") or {}).get("uid", "")
-        server.delete(request.resource, request.key, uid, body.get("gracePeriodSeconds"))
-        return {"kind": "Status", "status": "Success"}
+        return server.delete(request.resource, request.key, uid, body.get("gracePeriodSeconds"))
     return _changed(server, request, call.content_type, body)
 
 

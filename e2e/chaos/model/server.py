@@ -93,7 +93,8 @@ class Server:
         key = (metadata.get("namespace", ""), metadata["name"])
         if self.find(resource, key) is not None:
             raise answers.already_exists(resource, GROUPS.get(resource, ""), key[1])
-        metadata |= {"uid": f"uid-{self.made}", "creationTimestamp": rfc3339(self.clock()), "generation": 1}
+        metadata |= {"uid": f"uid-{self.made}", "creationTimestamp": rfc3339(self.clock())}
+        metadata |= {"generation": 1} if resource in SUBRESOURCE else {}
         document = {**body, "metadata": metadata}
         if resource in SUBRESOURCE and resource != "nodes":
             document["status"] = {"phase": "Pending"} if resource == "pods" else {}
@@ -123,24 +124,32 @@ class Server:
         if before is None:
             return self.create(resource, body)
         if uid and uid != before["metadata"]["uid"]:
-            raise answers.other_uid(resource, group, key[1], uid, before["metadata"]["uid"])
+            raise answers.apply_to_other(resource, key[1], uid)
         return self._update(resource, key, before, merged(before, body), status=False)
 
-    def delete(self, resource: str, key: Key, uid: str = "", grace: int | None = None) -> None:
+    def delete(self, resource: str, key: Key, uid: str = "", grace: int | None = None) -> Document:
         """DELETE: a pod on a node gets its grace, anything else goes at once. Raises Refused."""
         before = self.get(resource, key)
         there = before["metadata"]["uid"]
         if uid and uid != there:
             raise answers.other_uid(resource, GROUPS.get(resource, ""), key[1], uid, there)
-        seconds = self._grace(before, grace) if resource == "pods" else 0
-        if seconds == 0:
+        if resource != "pods":
             self._put(resource, key, before, None)
-            return
-        known = before["metadata"].get("deletionGracePeriodSeconds")
-        if known is not None and known <= seconds:
-            return
+            return {"kind": "Status", "status": "Success"}
+        return self._delete_pod(key, before, self._grace(before, grace))
+
+    def _delete_pod(self, key: Key, before: Document, seconds: int) -> Document:
+        metadata = before["metadata"]
+        known = metadata.get("deletionGracePeriodSeconds")
+        if seconds and known is not None and known <= seconds:
+            return before
         stamp = {"deletionTimestamp": rfc3339(self.clock() + seconds), "deletionGracePeriodSeconds": seconds}
-        self._put(resource, key, before, {**before, "metadata": {**before["metadata"], **stamp}})
+        stamp |= {"generation": metadata["generation"] + (known is None)}
+        going = {**before, "metadata": {**metadata, **stamp}}
+        if seconds:
+            return self._put("pods", key, before, going)
+        self._put("pods", key, before, None)
+        return going
 
     def since(self, resource: str, version: int) -> list[Event]:
         """What a watch from that version shows; raises Refused when it is not kept any more."""
@@ -168,7 +177,7 @@ class Server:
         elif resource in SUBRESOURCE:
             after = {**after, "status": before.get("status") or {}}
         metadata = {**after["metadata"], "resourceVersion": before["metadata"]["resourceVersion"]}
-        if after.get("spec") != before.get("spec"):
+        if resource in SUBRESOURCE and after.get("spec") != before.get("spec"):
             metadata["generation"] = before["metadata"]["generation"] + 1
         after = {**after, "metadata": metadata}
         return before if after == before else self._put(resource, key, before, after)

@@ -1,0 +1,39 @@
+"""Core and executor in virtual time against the model of the API server; `make chaos` plays many more seeds."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from e2e.chaos import record
+from e2e.chaos.model import story
+from e2e.chaos.model.client import ModelClient
+from e2e.chaos.model.loop import run
+from e2e.chaos.model.server import Server
+from e2e.chaos.weather import Weather
+
+RECORDED = Path(__file__).parents[2] / "chaos" / "recorded" / "answers.json"
+SEEDS = 50
+
+
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, 10))
+def test_whatever_strikes_every_job_ends_as_it_should(first: int) -> None:
+    for seed in range(first, first + 10):
+        played = story.play(seed)
+        replay = f"python -m e2e.chaos --model --seed {seed} --seeds 1"
+        assert not played.judge.found, "\n".join([replay, *played.log, *played.judge.found])
+        assert played.judge.changes > 0
+
+
+def test_the_model_answers_as_a_real_api_server_was_recorded_to() -> None:
+    async def ask() -> list[record.Answer]:
+        client = ModelClient(Server(lambda: story.EPOCH), Weather(), random.Random(0))
+        return await record.interview(client.request)
+
+    assert json.loads(record.lines(run(ask()))) == json.loads(RECORDED.read_text())
+
+
+def test_a_seed_plays_the_same_story_again() -> None:
+    first, second = story.play(7), story.play(7)
+    assert (first.log, first.judge.changes) == (second.log, second.judge.changes)
