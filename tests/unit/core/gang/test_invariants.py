@@ -48,6 +48,7 @@ def requests(draw: st.DrawFn) -> GangRequest:
     common = {
         "priority": draw(st.integers(0, 1)),
         "excluded": frozenset(draw(st.sets(st.sampled_from(NAMES), max_size=2))),
+        "spares": draw(st.integers(0, 2)),
     }
     if draw(st.integers(0, 3)) == 0:
         return tpu_gang(hosts=draw(st.sampled_from([2, 4])), slices=draw(st.integers(1, 2)), **common)
@@ -111,9 +112,11 @@ STEPS = st.lists(
 
 
 def check(request: GangRequest, placement: Placement, nodes: dict[str, Node]) -> None:
-    """All of it, on nodes that take it, in the domain asked for."""
-    assert len(placement.nodes) == request.pods
-    workers = placement.nodes[: request.workers]
+    """All of it, on nodes that take it, in the domain asked for; so are its spares, as many as there are."""
+    spares = placement.nodes[request.pods :]
+    assert len(placement.nodes) >= request.pods
+    assert len(spares) in range(0, request.spares * request.spare_size + 1, request.spare_size)
+    workers = (*placement.nodes[: request.workers], *spares)
     for name in workers:
         assert standing_obstacle(nodes[name], request.worker) == ""
     assert request.excluded.isdisjoint(placement.nodes)
@@ -159,6 +162,7 @@ def held_by(world: World) -> Counter[tuple[str, str]]:
     for request, placement in world.running.values():
         groups = [(request.workers, request.worker), *((h.count, h.shape) for h in request.helpers)]
         shapes = [s for count, s in groups for _ in range(count)]
+        shapes += [request.worker] * (len(placement.nodes) - request.pods)
         for name, each in zip(placement.nodes, shapes, strict=True):
             for resource, amount in each.requests:
                 held[name, resource] += amount

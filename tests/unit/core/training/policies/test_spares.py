@@ -10,51 +10,22 @@ import pytest
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.plan import Create, Delete, Plan
-from drumline.core.gang.types import Member, Node, Placement, Pod, PodPhase, Taint
+from drumline.core.gang.types import Node, PodPhase, Taint
 from drumline.core.training.decide import decide
-from drumline.core.training.observation import Granted, Observation, Settings
+from drumline.core.training.observation import Settings
 from drumline.core.training.spares import lost_nodes
 from tests.unit.core.training import jobs
-from tests.unit.core.training.jobs import NOW, UID
-
-SETTINGS = Settings(launcher_image="example.org/operator:1")
-NODES = ("node-0", "node-1", "node-2", "node-3", "spare-0", "spare-1")
-LATER = NOW + 20  # the backoff is over
-
-
-def asking(spares: int = 2, **changes: Any) -> Observation:
-    raw = jobs.spec(spares=spares, **changes)
-    return replace(jobs.job(raw), settings=SETTINGS)
-
-
-def granted(observation: Observation, nodes: tuple[str, ...] = NODES) -> Plan:
-    return decide(replace(observation, admission=Granted(Placement(nodes))), NOW)
-
-
-def spare_pod(index: int, node: str, attempt: int = 1, **changes: Any) -> Pod:
-    pod = Pod(
-        "ns",
-        f"job-{attempt}-spare-{index}",
-        f"uid-{attempt}-9{index}",
-        node=node,
-        bound=True,
-        phase=PodPhase.RUNNING,
-        created_at=NOW,
-        member=Member("job", UID, attempt, "spare", 0, index),
-    )
-    return replace(pod, **changes)
-
-
-def running(observation: Observation | None = None, nodes: tuple[str, ...] = NODES) -> Observation:
-    """A job that runs, its spares standing by."""
-    observation = observation or asking()
-    plan = granted(observation, nodes)
-    status = TrainingJobStatus.model_validate(plan.status or plan.intent)
-    begun = replace(observation, status=status, placement=Placement(nodes))
-    ready = {p.name: jobs.up(p) for p in jobs.pods(begun)}
-    spares = [spare_pod(i, node) for i, node in enumerate(nodes[4:])]
-    begun = replace(begun, pods={**ready, **{p.name: p for p in spares}})
-    return jobs.settled(jobs.published(begun))
+from tests.unit.core.training.jobs import NOW
+from tests.unit.core.training.spare_jobs import (
+    LATER,
+    NODES,
+    SETTINGS,
+    after_loss_of,
+    asking,
+    granted,
+    running,
+    spare_pod,
+)
 
 
 def created(plan: Plan) -> dict[str, str]:
@@ -79,13 +50,6 @@ def status_of(plan: Plan) -> TrainingJobStatus:
 def message(plan: Plan) -> str:
     status = status_of(plan)
     return next(c.message for c in status.conditions if c.type == ConditionType.QUOTA_RESERVED)
-
-
-def after_loss_of(observation: Observation, index: int) -> Observation:
-    """The attempt has failed, its pods are gone, and so is that worker's node."""
-    assert observation.placement is not None
-    failing = jobs.settled(jobs.with_pod(observation, 0, jobs.failed))
-    return replace(failing, pods={}, unhealthy=frozenset({observation.placement.nodes[index]}))
 
 
 def test_spares_are_asked_for_and_their_pods_are_created_after_the_gangs():
