@@ -14,7 +14,7 @@ from drumline.api.failure import JobBackoff
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import AttemptStatus, TrainingJobStatus
-from drumline.core.training.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.training.requests import settled
 from drumline.core.training.view import View, deletions
 
