@@ -108,8 +108,8 @@ class OnRequest(ApiModel):
 
     signal: RequestSignal = Field(
         default=RequestSignal.SIGUSR1,
-        description="What the launcher sends to the command of every worker. A program that does not handle it is "
-        "ended by it.",
+        description="What the launcher sends to the command of every worker, or to those of its descendants that "
+        "handle it.",
     )
     grace_seconds: int = Field(
         default=120,

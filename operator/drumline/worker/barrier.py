@@ -17,6 +17,7 @@ Stacks and checkpoints are asked for in the same way, whether there is a barrier
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from drumline.worker import crew as crews
+from drumline.worker import stacks
 from drumline.worker.crew import Orders
 from drumline.worker.ending import Ending
 from drumline.worker.epoch import Epoch
@@ -148,10 +150,19 @@ class Barrier:
         elif orders.kind == crews.CHECKPOINT:
             found = getattr(signal, orders.signal, None) if orders.signal.startswith("SIG") else None
             if isinstance(found, signal.Signals):
-                self._child.kill(found)
+                self._ask(found)
             else:
                 say(f"a checkpoint was asked for by {orders.signal!r}, which is no signal")
             self._crew.carried_out(orders.number)
+
+    def _ask(self, number: signal.Signals) -> None:
+        """Send the signal to who handles it: any other would be ended by it."""
+        asked = stacks.handlers(self._child.pid, number) if self._child.pid > 0 else []
+        for pid in asked:
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        if not asked:
+            say(f"a checkpoint was asked for, and no process handles {number.name}")
 
     def _answer_requests(self) -> None:
         """Collect stacks, for ever; in a thread."""

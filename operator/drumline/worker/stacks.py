@@ -60,12 +60,28 @@ def _end(text: str, most: int | None) -> str:
     return text if most is None or len(text) <= most else text[len(text) - most :]
 
 
-def handles(pid: int) -> bool:
+def handlers(root: int, number: int) -> list[int]:
+    """The process `root`, if it catches that signal, else the first of its descendants that do.
+
+    A shell, or an agent that starts others, catches none of what they do; what a program forks catches what it does.
+    """
+    parents = _parents()
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        if handles(pid, number):
+            found.append(pid)
+        else:
+            todo.extend(child for child, parent in parents.items() if parent == pid)
+    return sorted(found)
+
+
+def handles(pid: int, number: int = SIGNAL) -> bool:
     """Whether the process catches the signal."""
     with contextlib.suppress(OSError, ValueError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (SIGNAL - 1) & 1)
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
     return False
 
 

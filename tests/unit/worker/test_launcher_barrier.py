@@ -314,6 +314,36 @@ def test_a_checkpoint_is_asked_for_by_its_signal(pod: Pod, operator: Desk) -> No
     assert pod.wait_for("saved") == "yes"
 
 
+def test_who_does_not_handle_the_signal_is_not_sent_it(pod: Pod, operator: Desk) -> None:
+    """An agent starts a rank that handles it, which forks a child that would too."""
+    operator.order(**FIRST)
+    (pod.folder / "rank.py").write_text(
+        textwrap.dedent(
+            """
+            import os, signal, time
+            signal.signal(signal.SIGUSR1, lambda *_: open(f"saved-{os.getpid()}", "w").write("yes"))
+            child = os.fork()
+            if child:
+                open("running", "w").write(f"{os.getpid()} {child}")
+            while not os.path.exists("done"):
+                time.sleep(0.01)
+            """
+        )
+    )
+    process = pod.start("import subprocess, sys; sys.exit(subprocess.call([sys.executable, 'rank.py']))")
+    rank, child = pod.wait_for("running").split()
+    operator.order(number=1, kind="Checkpoint", signal="SIGUSR1")
+    operator.until(lambda m: m.seen == 1)
+    assert pod.wait_for(f"saved-{rank}") == "yes"
+    operator.order(number=2, kind="Checkpoint", signal="SIGUSR2")
+    operator.until(lambda m: m.seen == 2)
+    (pod.folder / "done").touch()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert not (pod.folder / f"saved-{child}").exists()
+    assert b"no process handles SIGUSR2" in errors
+
+
 def test_each_epoch_reports_by_itself(pod: Pod, operator: Desk) -> None:
     operator.order(**FIRST)
     pod.environ.update(PET_RDZV_ID="job-3-0", DRUMLINE_LAUNCHER_MARKER="of somebody else")
