@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.drumline-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e bench verify cluster-up cluster-down
+.PHONY: help venv demo test e2e bench chaos verify cluster-up cluster-down
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ bench: $(STAMP) ## Measure the operator against a raw client, reports, and the l
 	$(PY) -m e2e.bench
 	$(PY) -m e2e.bench.reports
 	$(PY) -m e2e.bench.fold
+
+chaos: $(STAMP) ## Strike the operator by the seed: 5,000 against a model of the API server, 20 on a real control plane
+	$(PY) -m e2e.chaos --model
+	$(PY) -m e2e.chaos
 
 verify: $(STAMP) ## Check style, types, layers, generated files and examples
 	$(PY) -m e2e.stages verify

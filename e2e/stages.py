@@ -85,6 +85,7 @@ def tests() -> list[Stage]:
             900,
             needs="build",
         ),
+        Stage("chaos", (*_PYTEST, "tests/chaos"), 600, needs="build"),
         Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build engine"),
         Stage(
             "real training", (*_PYTEST, "e2e/suites/test_jax_training.py"), 600, unless=reason, needs="build"

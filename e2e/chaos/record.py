@@ -194,11 +194,11 @@ def lines(answers: list[Answer]) -> str:
     return f"[\n{rows}\n]\n"
 
 
-async def _main(path: Path) -> None:
+async def _main() -> str:
     with EmbeddedCluster(OPTIONS) as cluster:
         await install_api(cluster)
-        path.write_text(lines(await ask_real(cluster)), encoding="utf-8")
+        return lines(await ask_real(cluster))
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1])))
+    Path(sys.argv[1]).write_text(asyncio.run(_main()), encoding="utf-8")
