@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drumline.api.catalog import Catalog
-from drumline.api.goodput import GoodputStatus, Source, State, StepTimes
+from drumline.api.goodput import GoodputStatus, Source, State, StepTimes, Straggler
 from drumline.api.progress import CheckpointSpec, ModelSpec
 from drumline.core.gang.goodput import Facts, status_of
 from drumline.core.gang.goodput_flops import flops_per_token
@@ -243,6 +243,16 @@ def test_no_number_is_larger_than_the_api_server_takes() -> None:
     assert (found.tokens, found.lost_steps) == (most, most)
     assert (found.step_times.count, found.step_times.sum_ms) == (most, most)
     assert found.step_times.buckets == (most, 1)
+
+
+def test_who_was_slow_already_is_so_since_then() -> None:
+    slow = {lane: Straggler(lane=lane, median_ms=900) for lane in ("0-1", "0-2")}
+    first = status(day(stragglers=(slow["0-1"],)))
+    assert [(s.lane, s.since) for s in first.stragglers] == [("0-1", first.at)]
+    later = first.model_copy(update={"stragglers": (slow["0-1"].model_copy(update={"since": "before"}),)})
+    found = status(day(stragglers=tuple(slow.values())), Facts(before=later))
+    assert [(s.lane, s.since) for s in found.stragglers] == [("0-1", "before"), ("0-2", found.at)]
+    assert status(day(), Facts(before=found)).stragglers == ()
 
 
 def test_what_was_paid_stays_paid_when_a_price_changes() -> None:
