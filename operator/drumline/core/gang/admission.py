@@ -28,7 +28,6 @@ from typing import Final
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.capacity_index import ROOT, ShapeIndex
-from drumline.core.gang.leniency import lenient
 from drumline.core.gang.placement import hierarchy_for
 from drumline.core.gang.placement_elastic import hope_for, place_most
 from drumline.core.gang.placement_pools import shared_depth, whole_pools
@@ -77,7 +76,7 @@ def admit(
     order = sorted((_told_apart(request, capacity) for request in pending), key=_order)
     try:
         for position, asked in enumerate(order):
-            request, answer = place_most(lenient(asked, capacity), capacity, now)
+            request, answer = place_most(asked, capacity, now)
             if isinstance(answer, Refusal):
                 turn.refuse(request, answer)
                 continue

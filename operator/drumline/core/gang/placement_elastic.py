@@ -1,9 +1,10 @@
 """An elastic gang takes the most of its slices that can be placed; never fewer than it says, never part of one.
 
-1. All that it asks for, as any other gang.
-2. Else, once it need not wait for all any more (`patient_until`), the largest number of slices for which there is a
-   placement. If so many slices can be placed, one less can be placed too, so the number is found by bisection,
-   between the fewest that will do and what the free capacity as a whole amounts to.
+1. While it waits for all of it (`patient_until`), it is placed as any other gang.
+2. Then it gets the largest number of slices for which there is a placement. If so many can be placed, one less can
+   be placed too, so the number is found by bisection, between the fewest that will do and what the free capacity as a
+   whole amounts to. Nodes that it only would rather avoid may serve more slices; those at fault never do, unless
+   the fewest can't be placed without (`leniency`).
 
 Slices keep their places in order: those of the last attempt of which every node has room go first, so that a gang
 that lost its second slice goes on with the first and the third as its first and second.
@@ -17,28 +18,33 @@ from dataclasses import replace
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.capacity_index import ROOT
+from drumline.core.gang.leniency import lenient
 from drumline.core.gang.placement import hierarchy_for, place, place_later
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 
-Placed = tuple[GangRequest, Placement]
 Room = Callable[[str], int]  # of a node: how many more workers it takes
 
 
-def place_most(
-    request: GangRequest, capacity: Capacity, now: float
-) -> tuple[GangRequest, Placement | Refusal]:
+def place_most(asked: GangRequest, capacity: Capacity, now: float) -> tuple[GangRequest, Placement | Refusal]:
     """The request for as many slices as are placed, and where; or the request as it is, and why it waits.
 
     `now` and `patient_until` are seconds of one clock.
     """
+    if not _takes_less(asked, now):
+        request = lenient(asked, capacity)
+        return request, place(request, capacity)
+    slices = _most(asked, capacity)
+    request = (
+        asked
+        if slices == asked.slices
+        else reduced(asked, slices or asked.min_slices, _room(asked, capacity))
+    )
+    request = lenient(request, capacity)
     answer = place(request, capacity)
-    if isinstance(answer, Placement) or not _takes_less(request, now):
+    if isinstance(answer, Placement):
         return request, answer
-    found = _fewer(request, capacity)
-    if found is not None:
-        return found
-    text = f"{answer.message}; there is no room for {request.min_slices} of its slices either"
-    return request, Refusal(answer.reason, text)
+    text = f"{answer.message}; that is what the fewest of its slices take, {request.slices} of {asked.slices}"
+    return asked, Refusal(answer.reason, text)
 
 
 def hope_for(request: GangRequest, capacity: Capacity, now: float) -> tuple[GangRequest, Placement | Refusal]:
@@ -80,28 +86,45 @@ def _takes_less(request: GangRequest, now: float) -> bool:
     return 0 < request.min_slices < request.slices and now >= request.patient_until
 
 
-def _fewer(request: GangRequest, capacity: Capacity) -> Placed | None:
+def _most(asked: GangRequest, capacity: Capacity) -> int:
+    """The largest number of slices for which there is a placement; 0 = none."""
+    # more slices are worth a node that would rather be avoided, not one that is at fault
+    asked = replace(asked, excluded=asked.excluded.difference(asked.if_possible))
+    room = _room(asked, capacity)
+
+    def fits(slices: int) -> bool:
+        return isinstance(place(reduced(asked, slices, room), capacity), Placement)
+
+    low, high = asked.min_slices, min(asked.slices, _at_most(asked, capacity))
+    if low > high or not fits(low):
+        return 0
+    if fits(high):
+        return high
+    while high - low > 1:  # `low` fits, `high` does not
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _at_most(request: GangRequest, capacity: Capacity) -> int:
+    """Slices that the free capacity as a whole amounts to, the gang's own counted as free."""
     hierarchy = hierarchy_for(request, capacity)
     if hierarchy is None:
-        return None
+        return 0
+    with capacity.without(request.uid):
+        return capacity.now.index(request.worker, hierarchy).sums[ROOT] // request.workers_per_slice
+
+
+def _room(request: GangRequest, capacity: Capacity) -> Room:
+    """What room there is on the nodes of the last attempt, the gang's own counted as free."""
+    hierarchy = hierarchy_for(request, capacity)
+    nodes = set(request.preferred_nodes.values()) - request.avoided
+    if hierarchy is None or not nodes:
+        return lambda _: 0
     with capacity.without(request.uid):
         index = capacity.now.index(request.worker, hierarchy)
-        nodes = set(request.preferred_nodes.values()) - request.avoided
         copies: Mapping[str, int] = {node: index.copies.get(node, 0) for node in nodes}
-        most = min(request.slices - 1, index.sums[ROOT] // request.workers_per_slice)
-
-    def tried(slices: int) -> Placed | None:
-        less = reduced(request, slices, lambda node: copies.get(node, 0))
-        answer = place(less, capacity)
-        return (less, answer) if isinstance(answer, Placement) else None
-
-    low, high = request.min_slices, most
-    best = tried(low) if low <= high else None
-    while best is not None and low < high:
-        middle = (low + high + 1) // 2
-        found = tried(middle)
-        best, low, high = (found, middle, high) if found is not None else (best, low, middle - 1)
-    return best
+    return lambda node: copies.get(node, 0)
 
 
 def _fits(nodes: tuple[str, ...], room: Room) -> bool:

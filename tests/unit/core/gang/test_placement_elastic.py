@@ -54,13 +54,35 @@ def test_fewer_than_it_says_are_none() -> None:
     _, answer = place_most(elastic(least=3), state, NOW)
     found = refusal(answer)
     assert found.reason == Reason.INSUFFICIENT_ACCELERATORS
-    assert found.message.startswith("needs 64 × nvidia-h100-80gb; 40 free")
-    assert found.message.endswith("there is no room for 3 of its slices either")
+    assert found.message.startswith("needs 48 × nvidia-h100-80gb; 40 free")
+    assert found.message.endswith("that is what the fewest of its slices take, 3 of 4")
 
 
 def test_any_other_gang_is_all_or_nothing() -> None:
     _, answer = place_most(elastic(least=0), capacity(gpu_block("a", 7)), NOW)
-    assert "either" not in refusal(answer).message
+    assert "fewest" not in refusal(answer).message
+
+
+def test_more_slices_are_worth_a_node_that_it_would_rather_avoid() -> None:
+    state, away = capacity(gpu_block("a", 3)), "a-host-1"
+    rather = elastic(slices=4, workers=1, excluded=frozenset({away}), if_possible=(away,))
+    request, answer = place_most(rather, state, NOW)
+    assert (request.slices, sorted(placed(answer))) == (3, ["a-host-0", "a-host-1", "a-host-2"])
+    assert most_slices(rather, state) == 3
+    fits_without = replace(rather, slices=2)
+    assert away not in placed(place_most(fits_without, state, NOW)[1])
+
+
+def test_no_number_of_slices_is_worth_a_node_at_fault_but_the_fewest() -> None:
+    state, away = capacity(gpu_block("a", 3)), "a-host-1"
+    fault = elastic(slices=3, workers=1, excluded=frozenset({away}), if_ever_possible=(away,))
+    request, answer = place_most(fault, state, NOW)
+    assert (request.slices, away in placed(answer)) == (2, False)
+    request, answer = place_most(replace(fault, min_slices=2, slices=3), state, NOW)
+    assert (request.slices, away in placed(answer)) == (2, False)
+    last = capacity(gpu_block("a", 2))
+    request, answer = place_most(replace(fault, min_slices=2), last, NOW)
+    assert (request.slices, away in placed(answer)) == (2, True)
 
 
 def test_it_waits_for_all_of_it_first() -> None:
