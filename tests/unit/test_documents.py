@@ -56,6 +56,7 @@ def test_the_charts_settings_are_the_operators() -> None:
         "ingestService",
         "revision",
         "gateway",
+        "taintBadNodes",
     }
     assert set(values["settings"]) == names - elsewhere
 
