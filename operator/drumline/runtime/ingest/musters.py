@@ -25,6 +25,7 @@ WINDOW: Final = 16
 GATHER_SECONDS: Final = 0.005
 VERDICT_SECONDS: Final = 10.0
 MOST_HEARD: Final = 50_000
+MOST_OVER: Final = 10_000
 NO_ORDERS: Final = b'{"digest":""}'
 
 Gang = tuple[str, int]  # job uid, attempt
@@ -83,6 +84,9 @@ class Musters:
         self._heard: dict[Gang, dict[str, bytes]] = {}  # pod uid → mark
         self._heard_size = 0
         self._orders: dict[Gang, _Standing] = {}
+        self._over: OrderedDict[Gang, None] = (
+            OrderedDict()
+        )  # the last ones: a verdict may still be on its way to who asked
         self._holds: dict[Gang, dict[str, Hold]] = {}
         self.held = 0
 
@@ -122,6 +126,8 @@ class Musters:
         standing = self._orders.get(gang)
         if self._write is None:
             made.end(Unavailable())
+        elif gang in self._over:
+            made.end(Stale())
         elif standing is not None and standing.digest != muster.digest:
             made.end(Heard())
         return made
@@ -148,7 +154,7 @@ class Musters:
             _answer(call.verdict, Unavailable())
         for hold in self._all_holds():
             hold.end(Unavailable())
-        for memory in (self._sent, self._waiting, self._heard, self._orders):
+        for memory in (self._sent, self._waiting, self._heard, self._orders, self._over):
             memory.clear()
         self._heard_size = 0
 
@@ -171,9 +177,13 @@ class Musters:
         if over:
             self._orders.pop(gang, None)
             self._heard_size -= len(self._heard.pop(gang, ()))
+            self._over[gang] = None
+            if len(self._over) > MOST_OVER:
+                self._over.popitem(last=False)
             for hold in holds:
                 hold.end(Stale())
             return
+        self._over.pop(gang, None)
         body = NO_ORDERS if orders is None else orjson.dumps({"digest": digest, **orders})
         self._orders[gang] = _Standing(digest, body)
         for hold in holds:
@@ -210,6 +220,7 @@ class Musters:
         if self._heard_size >= MOST_HEARD:
             self._heard.clear()  # it costs a round of repeats
             self._heard_size = 0
+        self._over.pop(call.gang, None)
         heard = self._heard.setdefault(call.gang, {})
         self._heard_size += call.reporter.uid not in heard
         heard[call.reporter.uid] = call.mark

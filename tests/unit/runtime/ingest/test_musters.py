@@ -163,6 +163,16 @@ async def test_an_attempt_that_is_over(pair: Pair) -> None:
     assert len(pair.crews.heard) == 2, "nothing of it is known any more"
 
 
+async def test_an_attempt_that_ends_before_who_was_heard_waits(pair: Pair) -> None:
+    assert await pair.say(muster()) == Heard()
+    pair.crews.end()
+    await until(lambda: bool(pair.musters._over))
+    hold = pair.musters.hold(muster(), "uid-0")
+    assert hold.ended.result() == Stale()
+    pair.musters.release(hold)
+    assert not (await pair.hold(muster())).ended.done(), "the operator has the last word"
+
+
 async def test_a_pod_has_one_poll(pair: Pair) -> None:
     first = await pair.hold(muster())
     second = await pair.hold(muster(state="Ended"))

@@ -1,0 +1,384 @@
+"""Launchers' polls at a real ingest, judged by an operator that mirrors the cluster, with tokens of real pods."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from drumline.api.catalog import Catalog
+from drumline.api.meta import API_VERSION, TRAINING_JOBS
+from drumline.api.orders import ORDERS_PATH, Orders, ProcessState
+from drumline.api.report import AUDIENCE
+from drumline.core.training.observation import Settings
+from drumline.runtime.catalogue import Catalogue
+from drumline.runtime.controller import Clocks, Controller
+from drumline.runtime.crews import Crews
+from drumline.runtime.http import Client
+from drumline.runtime.http_paths import resource_path
+from drumline.runtime.kube import connect
+from drumline.runtime.workqueue import WorkQueue
+from drumline.worker.install import install as install_launcher
+from e2e.cluster.provider import Cluster
+from tests.integration.admission import install
+from tests.integration.ingest import IngestLab, ingest_lab
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+MANY = 1000
+AT_ONCE = 32
+WATCHED_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _crd(cluster: Cluster) -> None:
+    install(cluster)
+
+
+@dataclass
+class Worker:
+    """A pod of the gang, and a token bound to it."""
+
+    index: int
+    name: str
+    uid: str
+    token: str
+
+
+@dataclass
+class Gang:
+    """A job whose first attempt runs, as its status says; nobody runs its pods."""
+
+    lab: IngestLab
+    crews: Crews
+    controller: Controller
+    name: str
+    uid: str = ""
+    workers: list[Worker] = field(default_factory=list)
+
+    async def make(self, size: int) -> None:
+        template = {"spec": {"containers": [{"name": "train", "image": "none"}]}}
+        accelerator = {"accelerator": {"type": "cpu"}, "workersPerSlice": size, "template": template}
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "TrainingJob",
+            "metadata": {"name": self.name},
+            "spec": accelerator,
+        }
+        made = await self.lab.client.request("POST", self.path, body=body)
+        self.uid = str(made["metadata"]["uid"])
+        await self.write(attempt=1, attempts=[{"attempt": 1, "startedAt": "2026-01-01T00:00:00Z"}])
+        slots = asyncio.Semaphore(AT_ONCE)
+        self.workers = list(await asyncio.gather(*(self._worker(i, slots) for i in range(size))))
+        async with asyncio.timeout(60):
+            while not self._mirrored():
+                await asyncio.sleep(0.05)
+
+    @property
+    def path(self) -> str:
+        return resource_path(TRAINING_JOBS, self.lab.namespace)
+
+    def _mirrored(self) -> bool:
+        record = self.controller.world.jobs.store.get(self.lab.namespace, self.name)
+        pods = self.controller.world.pods.store.by("job", self.uid)
+        return record is not None and record.status.attempt == 1 and len(pods) == len(self.workers)
+
+    async def write(self, **status: Any) -> None:
+        await self.lab.client.request(
+            "PATCH",
+            f"{self.path}/{self.name}/status",
+            body={"status": status},
+            content_type="application/merge-patch+json",
+        )
+
+    async def _worker(self, index: int, slots: asyncio.Semaphore) -> Worker:
+        labels = {"job": self.name, "attempt": "1", "slice": "0", "worker": str(index), "role": "worker"}
+        owner = {
+            "apiVersion": API_VERSION,
+            "kind": "TrainingJob",
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+        }
+        metadata = {
+            "name": f"{self.name}-1-0-{index}",
+            "labels": {f"drumline.dev/{k}": v for k, v in labels.items()},
+            "ownerReferences": [owner],
+        }
+        spec = {
+            "containers": [{"name": "train", "image": "none"}],
+            "nodeSelector": {"drumline.dev/test": "nowhere"},
+        }
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        async with slots:
+            made = await self.lab.client.request("POST", resource_path("pods", self.lab.namespace), body=body)
+            name, uid = made["metadata"]["name"], made["metadata"]["uid"]
+            return Worker(index, name, uid, await self._token(name, uid))
+
+    async def _token(self, name: str, uid: str) -> str:
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+        spec = {"audiences": [AUDIENCE], "expirationSeconds": 3600, "boundObjectRef": bound}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        path = f"/api/v1/namespaces/{self.lab.namespace}/serviceaccounts/default/token"
+        return str((await self.lab.client.request("POST", path, body=body))["status"]["token"])
+
+    def muster(self, pod: Worker, **fields: Any) -> bytes:
+        job = {"namespace": self.lab.namespace, "name": self.name, "uid": self.uid}
+        whole = {"version": 1, "job": job, "attempt": 1, "origin": pod.uid, "state": "Running", **fields}
+        return orjson.dumps(whole)
+
+
+class Poll:
+    """One launcher's connection."""
+
+    def __init__(self, gang: Gang, worker: Worker) -> None:
+        self._gang = gang
+        self._worker = worker
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, **fields: Any) -> None:
+        lab, body = self._gang.lab, self._gang.muster(self._worker, **fields)
+        if self._streams is None:
+            address = f"127.1.{self._worker.index // 250}.{1 + self._worker.index % 250}"
+            self._streams = await asyncio.open_connection(
+                "127.0.0.1", lab.port, ssl=lab.tls, server_hostname=lab.host, local_addr=(address, 0)
+            )
+        head = f"POST {ORDERS_PATH} HTTP/1.1\r\nHost: {lab.host}\r\nAuthorization: Bearer {self._worker.token}\r\n"
+        self._streams[1].write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    async def answer(self) -> tuple[int, Any]:
+        assert self._streams is not None
+        head = (await self._streams[0].readuntil(b"\r\n\r\n")).decode()
+        length = int(head.partition("Content-Length: ")[2].split("\r\n")[0])
+        return int(head.split()[1]), orjson.loads(await self._streams[0].readexactly(length))
+
+    def hang_up(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+
+
+class Site:
+    """The ingest's process; the operator's part is here, and mirrors the cluster."""
+
+    def __init__(self, lab: IngestLab, controller: Controller) -> None:
+        self.lab = lab
+        self.controller = controller
+        self.crews = Crews(controller.world, lambda _key, *, urgent: self.woken.update([urgent]), time.time)  # noqa: TID251
+        self.woken: Counter[bool] = Counter()
+        self.heard = 0
+        lab.bus.attend(self.crews)
+        counted = self.crews.hear
+
+        def hear(*arguments: Any) -> Any:
+            self.heard += 1
+            return counted(*arguments)
+
+        lab.bus._hear = hear
+
+    async def gang(self, name: str, size: int = 2) -> Gang:
+        made = Gang(self.lab, self.crews, self.controller, name)
+        await made.make(size)
+        return made
+
+    async def has(self, gang: Gang, state: str, count: int, epoch: int = 0) -> None:
+        """Until so many processes are known to be in that state."""
+        wanted = (ProcessState(state), epoch)
+        async with asyncio.timeout(60):
+            while [(p.state, p.epoch) for p in self.crews.of(gang.uid, 1).values()].count(wanted) != count:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def site(cluster: Cluster, namespace: str, tmp_path: Path) -> AsyncIterator[Site]:
+    clocks = Clocks(time.time, time.monotonic)  # noqa: TID251 - a real operator's
+    async with (
+        await connect(str(cluster.kubeconfig)) as client,
+        ingest_lab(cluster, client, namespace, tmp_path) as lab,
+    ):
+        controller = mirroring(client, clocks)
+        await controller.mirror()
+        yield Site(lab, controller)
+        await controller.stop()
+
+
+def mirroring(client: Client, clocks: Clocks) -> Controller:
+    return Controller(client, WorkQueue(), Catalogue(Catalog.default()), Settings(), clocks)
+
+
+async def test_a_muster_is_judged_held_and_answered(site: Site) -> None:
+    gang = await site.gang("llama")
+    first, second = (Poll(gang, worker) for worker in gang.workers)
+    await first.ask(worker=1)
+    await second.ask(worker=1)
+    await site.has(gang, "Running", 2)
+    assert sorted(site.crews.of(gang.uid, 1)) == [0, 1], "labels say which is which"
+    orders = Orders(epoch=1, go=False, grace_seconds=2.5)
+    site.crews.tell(gang.uid, 1, orders)
+    for poll in (first, second):
+        status, body = await poll.answer()
+        assert (status, Orders.model_validate(body)) == (200, orders)
+        await poll.ask(state="Held", epoch=1, digest=body["digest"])
+    await site.has(gang, "Held", 2, epoch=1)
+    await first.ask(state="Ended", epoch=1, exitCode=3, digest=orders.digest)
+    assert (await first.answer())[1]["digest"] == orders.digest, "what is said meanwhile ends the wait"
+    await site.has(gang, "Ended", 1, epoch=1)
+    await gang.write(
+        attempts=[{"attempt": 1, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}]
+    )
+    async with asyncio.timeout(30):
+        while site.crews.of(gang.uid, 1):
+            record = site.controller.world.jobs.store.get(site.lab.namespace, gang.name)
+            assert record is not None
+            site.crews.follow(record)
+            await asyncio.sleep(0.05)
+    for poll in (first, second):
+        assert await poll.answer() == (409, {"error": "this attempt is over"})
+        poll.hang_up()
+
+
+async def test_who_is_not_the_pod_it_says(site: Site) -> None:
+    mine, other = await site.gang("mine"), await site.gang("other", 1)
+    thief = Poll(mine, other.workers[0])
+    await thief.ask()
+    assert (await thief.answer())[0] == 403
+    bad = Poll(mine, Worker(0, "x", "x", "not-a-token"))
+    await bad.ask()
+    assert (await bad.answer())[0] == 401
+    assert site.crews.of(mine.uid, 1) == {}
+    for poll in (thief, bad):
+        poll.hang_up()
+
+
+async def test_another_leader_learns_all_from_the_next_musters(site: Site) -> None:
+    gang = await site.gang("llama")
+    polls = [Poll(gang, worker) for worker in gang.workers]
+    for poll in polls:
+        await poll.ask(state="Held", epoch=2)
+    await site.has(gang, "Held", 2, epoch=2)
+    site.lab.bus.ignore()
+    await site.lab.bus.stop()
+    for poll in polls:
+        assert (await poll.answer())[0] == 503
+    await site.lab.bus.start()
+    site.crews = Crews(site.controller.world, lambda _key, *, urgent: None, time.time)  # noqa: TID251
+    site.lab.bus.attend(site.crews)
+    site.crews.tell(gang.uid, 1, Orders(epoch=2, go=False))
+    async with asyncio.timeout(30):
+        for poll in polls:
+            status = 503
+            while status == 503:
+                await poll.ask(state="Held", epoch=2)
+                status, body = await poll.answer()
+                await asyncio.sleep(0.1)
+            assert (status, body["epoch"]) == (200, 2)
+            poll.hang_up()
+    await site.has(gang, "Held", 2, epoch=2)
+
+
+async def test_a_launcher_restarts_its_process_in_place(site: Site, tmp_path: Path) -> None:
+    gang = await site.gang("llama", 1)
+    site.crews.tell(gang.uid, 1, Orders())
+    (tmp_path / "token").write_text(gang.workers[0].token)
+    bundle = await site.lab.client.request(
+        "GET", resource_path("configmaps", site.lab.namespace, "drumline-ca")
+    )
+    (tmp_path / "ca.crt").write_text(bundle["data"]["ca.crt"])
+    environ = {
+        "PATH": os.environ["PATH"],
+        "TMPDIR": str(tmp_path),
+        "DRUMLINE_JOB": gang.name,
+        "DRUMLINE_JOB_NAMESPACE": site.lab.namespace,
+        "DRUMLINE_JOB_UID": gang.uid,
+        "DRUMLINE_ATTEMPT": "1",
+        "DRUMLINE_REPORTER": "none",
+        # no name leads here: the certificate is the Service's
+        "DRUMLINE_REPORT_URL": f"https://{site.lab.host}:{site.lab.port}/v1/report",
+        "DRUMLINE_REPORT_TOKEN_FILE": str(tmp_path / "token"),
+        "DRUMLINE_REPORT_CA_FILE": str(tmp_path / "ca.crt"),
+        "DRUMLINE_TERMINATION_LOG": str(tmp_path / "none"),
+        "DRUMLINE_BARRIER": "1",
+    }
+    program = "import os; e = os.environ.get('DRUMLINE_EPOCH', '0'); print('epoch', e); raise SystemExit(0 if e == '1' else 3)"
+    launcher = install_launcher(tmp_path)
+    resolve = f"""
+import runpy, socket, sys
+found = socket.getaddrinfo
+socket.getaddrinfo = lambda host, *rest, **more: found("127.0.0.1", *rest, **more)
+sys.argv = ["launcher", "--", sys.executable, "-c", {program!r}]
+runpy.run_path({str(launcher)!r}, run_name="__main__")
+"""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", resolve, env=environ, stdout=pipe, stderr=pipe
+    )
+    try:
+        await site.has(gang, "Ended", 1)
+        ended = site.crews.of(gang.uid, 1)[0]
+        assert (ended.exit_code, ended.text) == (3, "exit code 3\nepoch 0")
+        site.crews.tell(gang.uid, 1, Orders(epoch=1, go=False))
+        await site.has(gang, "Held", 1, epoch=1)
+        site.crews.tell(gang.uid, 1, Orders(epoch=1))
+        output, errors = await asyncio.wait_for(process.communicate(), 30)
+        assert (process.returncode, output) == (0, b"epoch 0\nepoch 1\n"), errors
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+async def test_a_thousand_held_polls_cost_the_operator_nothing(site: Site) -> None:
+    gang = await site.gang("wide", MANY)
+    assert site.lab.process is not None
+    pid = site.lab.process.pid
+    idle = _memory(pid)
+    polls = [Poll(gang, worker) for worker in gang.workers]
+    for start in range(0, MANY, AT_ONCE):
+        await asyncio.gather(*(poll.ask() for poll in polls[start : start + AT_ONCE]))
+    await site.has(gang, "Running", MANY)
+    heard, cpu, began = site.heard, _cpu(pid), time.monotonic()
+    memory = _memory(pid)
+    await asyncio.sleep(WATCHED_SECONDS)
+    spent = (_cpu(pid) - cpu) / (time.monotonic() - began)
+    assert site.heard == heard == MANY, "what is held says nothing"
+    began = time.monotonic()
+    site.crews.tell(gang.uid, 1, Orders(epoch=1, go=False))
+    answers = await asyncio.gather(*(poll.answer() for poll in polls))
+    took = time.monotonic() - began
+    assert {(status, body["epoch"]) for status, body in answers} == {(200, 1)}
+    digest = Orders(epoch=1, go=False).digest
+    cpu = _cpu(pid)
+    await asyncio.gather(*(poll.ask(digest=digest) for poll in polls))
+    site.crews.tell(gang.uid, 1, Orders(epoch=1))
+    await asyncio.gather(*(poll.answer() for poll in polls))
+    asked = (_cpu(pid) - cpu) / MANY
+    assert site.heard == MANY, "the same again is not worth hearing"
+    print(
+        f"\n{MANY} held polls: {(memory - idle) / MANY / 1024:.0f} KiB each, {spent * 100:.1f} % of a core while held, "
+        f"{took:.2f} s to answer all, {asked * 1e3:.2f} ms of processor for a poll"
+    )
+    assert (memory - idle) / MANY < 256 * 1024
+    assert spent < 0.2
+    for poll in polls:
+        poll.hang_up()
+    assert site.lab.process.returncode is None
+
+
+def _memory(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found.group(1)) * 1024
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
