@@ -147,6 +147,7 @@ def raw(view: WhyView) -> dict[str, Any]:
         "nextAttemptAt": status.next_attempt_at,
         "attempts": attempts,
         "budgets": budgets,
+        "order": status.order.to_json() if status.order is not None else None,
         "excludedNodes": [n.to_json() for n in status.excluded_nodes],
         "events": [
             {"at": e.at, "type": e.type, "reason": e.reason, "message": e.message, "count": e.count}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from drumline.api.failure import FailurePolicy
 from drumline.api.reasons import Cause, ConditionType
-from drumline.api.status import AttemptStatus, Condition, TrainingJobStatus
+from drumline.api.status import AttemptStatus, Condition, OrderStatus, TrainingJobStatus
 from drumline.core.gang.clock import unix
 from drumline.core.gang.failures import INFRASTRUCTURE
 from drumline.core.training import conditions
@@ -147,11 +147,22 @@ def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
     if last.epoch and last.ready_at is None:
         when = f"at {status.next_attempt_at}, in {wait:.0f} s, " if wait > 0 else ""
         return f"processes of {last.label} start in their pods {when}once all launchers hold"
+    if status.order is not None and status.order.ended_at is None:
+        return _asked(status.order)
     if conditions.is_true(status, ConditionType.PODS_READY):
         return "nothing is due: it runs"
     if status.stalled_since is not None:
         return f"a pod waits for what is missing since {status.stalled_since}; after a grace the attempt ends"
     return "its pods are to be ready"
+
+
+def _asked(order: OrderStatus) -> str:
+    """What the launchers were asked to do once, and what follows."""
+    if order.node is None:
+        return (
+            f"{order.message}; the launchers were asked for stacks at {order.at}, then the hang is acted upon"
+        )
+    return f"{order.message} (since {order.at})"
 
 
 def _budgets(status: TrainingJobStatus, policy: FailurePolicy, now: float) -> Iterator[BudgetView]:

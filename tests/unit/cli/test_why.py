@@ -55,6 +55,8 @@ ATTEMPTS: list[dict[str, Any]] = [
         "recovery": [{"phase": "draining", "ms": 1200}, {"phase": "total", "ms": 161_200}],
     },
 ]
+NOON = f"{DAY}12:00:00Z"
+ORDER = {"number": 1, "at": f"{DAY}10:13:30Z", "message": "why it is so"}
 CONDITION = {"observedGeneration": 1, "lastTransitionTime": f"{DAY}10:13:50Z"}
 
 
@@ -172,6 +174,28 @@ NOT_READY = condition("PodsReady", "False", "PodsStarting", "0 of 4 pods are rea
             "attempt 3 as soon as there are nodes",
         ),
         ([NOT_READY], {"placement": None}, "PodsStarting", "in 20 s, once it has nodes"),
+        (
+            [READY],
+            {"attempts": LIVE, "nextAttemptAt": None, "order": {**ORDER, "kind": "Stacks"}},
+            "AllPodsReady",
+            "asked for stacks at 2026-11-20T10:13:30Z",
+        ),
+        (
+            [READY],
+            {
+                "attempts": LIVE,
+                "nextAttemptAt": None,
+                "order": {**ORDER, "kind": "Checkpoint", "node": "gpu-7"},
+            },
+            "AllPodsReady",
+            "why it is so (since",
+        ),
+        (
+            [READY],
+            {"attempts": LIVE, "nextAttemptAt": None, "order": {**ORDER, "kind": "Stacks", "endedAt": NOON}},
+            "AllPodsReady",
+            "it runs",
+        ),
     ],
 )
 def test_what_comes_next(conditions: Any, status: dict[str, Any], reason: str, next_: str) -> None:
