@@ -129,6 +129,20 @@ def test_one_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, raw.splitlines())) <= 120
 
 
+def test_epochs_have_names_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = {**ATTEMPTS[1], "epoch": 1, "action": "RestartInPlace"}
+    runs = {"attempt": 2, "epoch": 2, "startedAt": f"{DAY}10:13:50Z"}
+    raw = shown(capsys, "-f", written(tmp_path, job(epoch=2, attempts=[ATTEMPTS[0], ended, runs])))
+    lines = [" ".join(line.split()) for line in raw.splitlines()]
+    assert lines[0] == "research/llama: Restarting, attempt 2.2"
+    assert (
+        lines[2]
+        == f"Next: processes of 2.2 start in their pods at {DAY}10:14:20Z, in 20 s, once all launchers hold"
+    )
+    assert f"2.1 {DAY}10:13:10Z 40.0 s OutOfMemory RestartInPlace 3 137 - -" in lines
+    assert "Way back to attempt 2.1: 2m 41s: draining 1.2 s" in lines
+
+
 @pytest.mark.parametrize("output", ["json", "yaml"])
 def test_for_programs(output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     body = yaml.safe_load(shown(capsys, "llama", "-f", written(tmp_path, job(), job("other")), "-o", output))
@@ -160,20 +174,6 @@ NOT_READY = condition("PodsReady", "False", "PodsStarting", "0 of 4 pods are rea
         ([condition("Complete", "True", "Completed")], {}, "Completed", "succeeded"),
         ([condition("Suspended", "True", "SuspendedBySpec")], {}, "SuspendedBySpec", "spec.suspend"),
         ([READY], {"attempts": LIVE, "nextAttemptAt": None}, "AllPodsReady", "it runs"),
-        ([NOT_READY], {"attempts": LIVE, "nextAttemptAt": None}, "PodsStarting", "to be ready"),
-        (
-            [NOT_READY],
-            {"attempts": LIVE, "nextAttemptAt": None, "stalledSince": f"{DAY}10:13:30Z"},
-            "PodsStarting",
-            f"missing since {DAY}10:13:30Z",
-        ),
-        (
-            [condition("QuotaReserved", "False", "InsufficientAccelerators"), NOT_READY],
-            {"placement": None, "nextAttemptAt": f"{DAY}09:00:00Z"},
-            "InsufficientAccelerators",
-            "attempt 3 as soon as there are nodes",
-        ),
-        ([NOT_READY], {"placement": None}, "PodsStarting", "in 20 s, once it has nodes"),
         (
             [READY],
             {"attempts": LIVE, "nextAttemptAt": None, "order": {**ORDER, "kind": "Stacks"}},
@@ -196,6 +196,20 @@ NOT_READY = condition("PodsReady", "False", "PodsStarting", "0 of 4 pods are rea
             "AllPodsReady",
             "it runs",
         ),
+        ([NOT_READY], {"attempts": LIVE, "nextAttemptAt": None}, "PodsStarting", "to be ready"),
+        (
+            [NOT_READY],
+            {"attempts": LIVE, "nextAttemptAt": None, "stalledSince": f"{DAY}10:13:30Z"},
+            "PodsStarting",
+            f"missing since {DAY}10:13:30Z",
+        ),
+        (
+            [condition("QuotaReserved", "False", "InsufficientAccelerators"), NOT_READY],
+            {"placement": None, "nextAttemptAt": f"{DAY}09:00:00Z"},
+            "InsufficientAccelerators",
+            "attempt 3 as soon as there are nodes",
+        ),
+        ([NOT_READY], {"placement": None}, "PodsStarting", "in 20 s, once it has nodes"),
     ],
 )
 def test_what_comes_next(conditions: Any, status: dict[str, Any], reason: str, next_: str) -> None:

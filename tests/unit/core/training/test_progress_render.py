@@ -209,3 +209,14 @@ def test_the_launcher_holds_where_processes_may_start_again_in_their_pods(
 ) -> None:
     spec = worker(reporting, failurePolicy=policy, progress=progress)
     assert env(spec["containers"][0]).get("DRUMLINE_BARRIER") == value
+
+
+def test_a_container_is_restarted_when_it_was_killed_where_that_can_be() -> None:
+    able = Reporting(URL, "img", restarts=True)
+    rules = [{"action": "Restart", "exitCodes": {"operator": "In", "values": [137]}}]
+    train = worker(able, failurePolicy={"restartStrategy": "InPlace"})["containers"][0]
+    assert (train["restartPolicy"], train["restartPolicyRules"]) == ("Never", rules)
+    assert "restartPolicyRules" not in worker(able)["containers"][0]
+    assert (
+        "restartPolicyRules" not in worker(ALL, failurePolicy={"restartStrategy": "InPlace"})["containers"][0]
+    )

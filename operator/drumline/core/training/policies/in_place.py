@@ -1,8 +1,9 @@
 """A process that failed in a pod that lives on: what its launcher says of it is taken as a pod's failure is.
 
 Failed has a process of the running epoch that ended with an error, and one whose container was started again in its
-pod after the epoch was whole, since its launcher died with it. The first one by time, then by rank, is the cause;
-the others fell because of it. What follows is `recovery`'s to say: another epoch, another attempt, or the end.
+pod after the epoch was whole, since its launcher died with it: another launcher speaks then, later than that. By the
+kubelet's clock it is only known to a leader that was not there. The first failure by time, then by rank, is the
+cause; the others fell because of it. What follows is `recovery`'s to say: another epoch, another attempt, or the end.
 
 A gang of which a launcher does not come to the barrier in time, or does not start its process, is recreated: pods
 that don't answer are no better than pods that failed. That is no failure of its own: the cause stays that of the
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import floor
+from typing import Final
 
 from drumline.api.failure import FailureAction
 from drumline.api.orders import ProcessState
@@ -26,6 +28,8 @@ from drumline.core.training.attempts import finished
 from drumline.core.training.epochs import AT_BARRIER, BARRIER_SECONDS, grace_seconds, not_in, restarting
 from drumline.core.training.recovery import MAX_TEXT, Ended, end_attempt
 from drumline.core.training.view import View
+
+MILLISECOND: Final = 0.001  # to which the status has times
 
 
 def in_place(view: View) -> View:
@@ -43,19 +47,26 @@ def in_place(view: View) -> View:
 def _failed(view: View) -> Iterator[tuple[float, int, Pod]]:
     """When, index, and the pod as if its container had ended as the process did."""
     current, done = view.current(), view.succeeded()
-    whole_at = view.status.attempts[-1].ready_at
     for index, pod in current.items():
         process = view.obs.crew.get(index)
         if index >= view.roster.workers or index in done:
             continue
         if process is not None and _has_failed(process, view.status.epoch):
             yield process.at, index, _as_ended(view, pod, process)
-        elif pod.restarted is not None and whole_at and pod.restarted.finished_at >= floor(unix(whole_at)):
-            yield pod.restarted.finished_at, index, replace(pod, termination=pod.restarted)
+        elif process is not None and pod.restarted is not None and _came_back(view, process, pod.restarted):
+            yield process.at, index, replace(pod, termination=pod.restarted)
 
 
 def _has_failed(process: Process, epoch: int) -> bool:
     return process.epoch == epoch and process.state is ProcessState.ENDED and process.exit_code != 0
+
+
+def _came_back(view: View, process: Process, end: Termination) -> bool:
+    """Whether a container that was restarted, at some time, was after the epoch was whole."""
+    whole_at = unix(view.status.attempts[-1].ready_at)
+    if not whole_at or process.at <= whole_at + MILLISECOND:
+        return False
+    return view.obs.crew_since < whole_at or end.finished_at >= floor(whole_at)
 
 
 def _as_ended(view: View, pod: Pod, process: Process) -> Pod:

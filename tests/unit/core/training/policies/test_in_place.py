@@ -102,15 +102,42 @@ def test_the_same_table_rules_and_budgets_as_for_pods():
 def test_killed_is_not_out_of_memory_unless_the_kernel_says_so():
     _, world = _failed(r1=ended(code=137, text="killed by SIGKILL"))
     assert world.status.attempts[0].cause == "ApplicationExit"
-    end = Termination("train", 137, "OOMKilled", "", NOW + 60)
-    restarted = jobs.with_pod(crews.running(), 1, lambda p: replace(p, restarted=end))
-    _, world = after(restarted, NOW + 61)
+
+
+def _killed(world, at, said_at, finished_at=None, reason="Error"):
+    """Rank 1's container was killed and started again; its new launcher speaks at `said_at`."""
+    end = Termination("train", 137, reason, "", at if finished_at is None else finished_at)
+    world = jobs.with_pod(world, 1, lambda p: replace(p, restarted=end))
+    return saying(world, r1=crews.process(RUNNING, world.status.epoch, said_at))
+
+
+def test_a_launcher_that_was_killed_and_came_back_is_a_failure_once():
+    _, world = after(_killed(crews.running(), NOW + 60, NOW + 62, reason="OOMKilled"), NOW + 62)
     assert (world.status.attempts[0].cause, world.status.attempts[0].rank) == ("OutOfMemory", 1)
-    assert world.status.attempts[-1].label == "1.1"
-    _, again = after(at_epoch(world, RUNNING), NOW + 70)
+    assert (world.status.attempts[0].exit_code, world.status.attempts[-1].label) == (137, "1.1")
+    _, again = after(at_epoch(world, RUNNING, NOW + 64), NOW + 64)
     assert again.status.epoch == 1
     _, same = after(again, NOW + 71)
     assert same.status == again.status
+    _, world = after(_killed(same, NOW + 80, NOW + 82), NOW + 82)
+    assert world.status.epoch == 2
+
+
+def test_a_nodes_clock_does_not_matter_to_a_leader_that_was_there():
+    for skew in (-100, 100):
+        _, world = after(_killed(crews.running(), 0, NOW + 62, finished_at=NOW + 60 + skew), NOW + 62)
+        _, world = after(at_epoch(world, RUNNING, NOW + 64), NOW + 64)
+        _, world = after(world, NOW + 65)
+        assert world.status.epoch == 1
+
+
+def test_another_leader_goes_by_the_containers_own_time():
+    _, world = after(_killed(crews.running(), NOW + 60, NOW + 62), NOW + 62)
+    _, world = after(at_epoch(world, RUNNING, NOW + 64), NOW + 64)
+    later = replace(at_epoch(world, RUNNING, NOW + 90), crew_since=NOW + 80)
+    assert after(later, NOW + 91)[1].status.epoch == 1
+    killed = replace(_killed(world, NOW + 70, NOW + 90), crew_since=NOW + 80)
+    assert after(killed, NOW + 91)[1].status.epoch == 2
 
 
 def test_a_rule_asks_for_it_without_the_strategy():
