@@ -18,7 +18,7 @@ from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
 from drumline.core.gang.plan import Event, Plan
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import GangRequest, Granted, Placement, Refusal
+from drumline.core.gang.types import GangRequest, Granted, Placement
 from drumline.core.training.decide import decide
 from drumline.core.training.exclusions import given_up
 from drumline.core.training.observation import Observation, Settings
@@ -302,8 +302,7 @@ class Controller:
             if memory.held and not self.admitter.granted(uid):
                 self._release(uid)
         elif not self.admitter.granted(uid):
-            refused = isinstance(observation.admission, Refusal)
-            lost = given_up(observation.status, refused=refused) | lost_nodes(observation)
+            lost = given_up(observation.status, observation.admission) | lost_nodes(observation)
             held = " ".join((written.revision, *sorted(lost)))
             if memory.held != held:
                 self._reserve(observation, lost, held)

@@ -18,15 +18,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from drumline.api.reasons import Cause
+from drumline.api.reasons import Cause, Reason
 from drumline.api.status import AttemptStatus, Avoidance, ExcludedNode, TrainingJobStatus
 from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.types import Granted, Refusal
 from drumline.core.training.view import View
 
 STRIKES: Final = 2  # among the kept attempts
 SLOW_SECONDS: Final = 600.0
 NODE_CAUSES: Final = frozenset({Cause.NODE_LOST, Cause.MAINTENANCE, Cause.DEVICE_FAULT, Cause.PLACEMENT_RACE})
 MAX_EXCLUDED: Final = 100
+NO_PLACE: Final = frozenset(
+    {
+        Reason.INSUFFICIENT_ACCELERATORS,
+        Reason.NO_FEASIBLE_NODE,
+        Reason.TOPOLOGY_UNSATISFIABLE,
+        Reason.HEAD_OF_QUEUE_RESERVED,
+    }
+)
 _GRADES: Final = (Avoidance.IF_POSSIBLE, Avoidance.IF_EVER_POSSIBLE, Avoidance.ALWAYS)
 
 
@@ -85,13 +94,14 @@ def _slow_nodes(view: View) -> Iterator[str]:
             yield placement.nodes[index]
 
 
-def given_up(status: TrainingJobStatus, *, refused: bool) -> frozenset[str]:
+def given_up(status: TrainingJobStatus, answer: Granted | Refusal | None) -> frozenset[str]:
     """Nodes of a placement that the next attempt can't use, so that they need not be held for it.
 
-    `refused`: whether admission has looked at the gang and found no place, not even with those that it avoids only
-    as long as it can.
+    `answer`: what admission says. If it found no place, then not with the nodes either that are avoided only as long
+    as can be.
     """
     if status.attempts and status.attempts[-1].finished_at is None:
         return frozenset()
+    refused = isinstance(answer, Refusal) and answer.reason in NO_PLACE
     grades = (Avoidance.ALWAYS, Avoidance.IF_EVER_POSSIBLE) if refused else (Avoidance.ALWAYS,)
     return frozenset(n.name for n in status.excluded_nodes if n.avoid in grades)

@@ -123,11 +123,13 @@ def _restarting(grade):
 
 def test_what_the_next_attempt_cannot_use_is_given_up():
     always, ever = (_restarting(g).status for g in (Avoidance.ALWAYS, Avoidance.IF_EVER_POSSIBLE))
-    assert given_up(always, refused=False) == {"node-1"}
-    assert (given_up(ever, refused=False), given_up(ever, refused=True)) == (frozenset(), {"node-1"})
-    assert given_up(_restarting(Avoidance.IF_POSSIBLE).status, refused=True) == frozenset()
+    no_place, no_quota = (Refusal(r, "") for r in ("InsufficientAccelerators", "NamespaceQuotaExceeded"))
+    assert given_up(always, None) == given_up(always, no_quota) == {"node-1"}
+    assert given_up(ever, None) == given_up(ever, no_quota) == frozenset()
+    assert given_up(ever, no_place) == {"node-1"}
+    assert given_up(_restarting(Avoidance.IF_POSSIBLE).status, no_place) == frozenset()
     live = always.model_copy(update={"attempts": jobs.running().status.attempts})
-    assert given_up(live, refused=True) == frozenset()
+    assert given_up(live, no_place) == frozenset()
 
 
 @pytest.mark.parametrize("grade", [Avoidance.ALWAYS, Avoidance.IF_EVER_POSSIBLE])
