@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from drumline import __version__
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.meta import MANAGED_BY
-from drumline.api.shape import resolve_shape
+from drumline.api.shape import resolve_shape, spare_size
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
-from drumline.api.validation import parse_spec, validate_job
+from drumline.api.validation import MAX_PODS, parse_spec, validate_job
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.lazy import rendered
 from drumline.core.gang.placement import place
@@ -37,6 +38,7 @@ Manifest = Mapping[str, Any]
 
 NO_UID: Final = "00000000-0000-0000-0000-000000000000"  # the API server gives one at creation
 _NOW: Final = 1_000_000_000.0  # no object shows it
+_IMAGE: Final = f"drumline/operator:{__version__}"
 
 
 class InvalidJobError(Exception):
@@ -96,11 +98,18 @@ def plan_offline(
     """
     obs = _observation(job, catalog, attempt)
     gang = prepare_gang(job.meta, job.spec, catalog, attempt, render_settings(obs))
-    placement = Placement(("",) * gang.roster.size) if nodes is None else _place(obs, job, nodes)
+    placement = Placement(("",) * _places(obs)) if nodes is None else _place(obs, job, nodes)
     plan = decide(replace(obs, admission=Granted(placement)), _NOW)
     objects = tuple(("", manifest) for manifest in _created(plan))
     waiting = tuple(_waiting(job.spec, gang, placement, objects)) if objects else ()
     return Planned((*objects, *waiting), nodes is not None, _why_nothing(job.spec))
+
+
+def _places(obs: Observation) -> int:
+    """Of the gang and all spares that it asks for."""
+    if obs.roster is None or obs.spec is None:
+        return 0
+    return obs.roster.size + obs.spec.spares * spare_size(obs.spec, obs.roster.workers_per_slice)
 
 
 def _why_nothing(spec: TrainingJobSpec) -> str:
@@ -125,6 +134,8 @@ def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:
 def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:
     shape = resolve_shape(job.spec, catalog)
     members = roster(job.meta.name, job.spec, shape.workers_per_slice)
+    # spares have pods where the operator has an image for them, as the chart's has; its name is the chart's default
+    settings = Settings(creates_per_plan=MAX_PODS, launcher_image=_IMAGE)
     return Observation(
         job=job.meta,
         spec=job.spec,
@@ -134,7 +145,7 @@ def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:
         status=TrainingJobStatus(attempt=attempt - 1),
         catalog=catalog,
         pods={},
-        settings=Settings(creates_per_plan=members.size),
+        settings=settings,
     )
 
 

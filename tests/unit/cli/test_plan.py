@@ -62,6 +62,20 @@ def test_golden(job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert text == golden.read_text(encoding="utf-8")
 
 
+def test_spares_are_shown_with_their_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = job_file(tmp_path, spares=2)
+    nodes = nodes_file(tmp_path, "4 hosts of cpu")
+    found = {
+        o["metadata"]["name"]: "affinity" in o["spec"]
+        for o in planned(capsys, "-f", job, "--nodes", nodes)
+        if o["kind"] == "Pod"
+    }
+    assert found == dict.fromkeys(["tiny-1-0-0", "tiny-1-0-1", "tiny-1-spare-0", "tiny-1-spare-1"], True)
+    unpinned = [o for o in planned(capsys, "-f", job) if o["kind"] == "Pod"]
+    assert len(unpinned) == 4
+    assert not any("affinity" in o["spec"] for o in unpinned)
+
+
 def _shown(document: str, ranks: tuple[str, ...]) -> bool:
     manifest = yaml.safe_load(document) or {}
     rank = manifest.get("metadata", {}).get("labels", {}).get("drumline.dev/rank")

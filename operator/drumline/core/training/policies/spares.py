@@ -43,7 +43,7 @@ def spares(view: View) -> View:
         if index not in pods and nodes[index] not in occupied and nodes[index] not in view.obs.unhealthy
     ]
     batch = due[: view.obs.settings.creates_per_plan]
-    view = view.act(*(Create("pods", Lazy(partial(rendered.pod, i, nodes[i]))) for i in batch))
+    view = view.act(*(Create("pods", Lazy(partial(rendered.pod, i, nodes[i] or None))) for i in batch))
     return view.again_in(0.0) if len(batch) < len(due) else view
 
 
