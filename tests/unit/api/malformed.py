@@ -305,7 +305,12 @@ VALID: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "managedBy": st.sampled_from(["drumline.dev/operator", "example.com/other"]),
         "successPolicy": st.fixed_dictionaries({"type": st.sampled_from(["AllWorkers", "Rank0", "Roles"])}),
         "failurePolicy": st.fixed_dictionaries(
-            {}, optional={"maxRestarts": st.integers(0, 10000), "backoff": _BACKOFFS}
+            {},
+            optional={
+                "maxRestarts": st.integers(0, 10000),
+                "backoff": _BACKOFFS,
+                "restartStrategy": st.sampled_from(["Recreate", "InPlace"]),
+            },
         ),
         "helpers": _helpers(),
         "spares": st.integers(0, 3),

@@ -33,6 +33,11 @@ REFUSED = [
     (_rule(onExitCodes={"operator": "In", "values": [0]}), f"{_RULES}.onExitCodes.values[0]", "at least 1"),
     (_rule(onExitCodes={"operator": "In", "values": []}), f"{_RULES}.onExitCodes.values", "given"),
     (_rule(action="Explode", **_ON), f"{_RULES}.action", "Fail"),
+    (
+        {"failurePolicy": {"restartStrategy": "Inplace"}},
+        "spec.failurePolicy.restartStrategy",
+        "'Recreate' or 'InPlace'",
+    ),
     ({"failurePolicy": {"hang": {"floorSeconds": 0}}}, "spec.failurePolicy.hang.floorSeconds", "at least 30"),
     ({"failurePolicy": {"hang": {"action": "Off"}}}, "spec.failurePolicy.hang.action", "Ignore"),
     (_budget(cause="GangTimeout"), "spec.failurePolicy.budgets[0].cause", "no restart"),
@@ -53,6 +58,8 @@ REFUSED = [
 ACCEPTED = [
     _rule(onExitCodes={"operator": "NotIn", "values": [1, 255], "containerName": "train"}),
     _rule(action="Ignore", onRoles=["loader"]),
+    _rule(action="RestartInPlace", **_ON),
+    {"failurePolicy": {"restartStrategy": "InPlace"}},
     _rule(action="ReplaceNode", cause="DeviceFault", onMessage="(?i)xid (48|79)", onReason="^Error$"),
     _rule(onNodeCondition={"type": "X", "status": "Unknown", "reason": "^NvidiaXID"}),
     _budget(maxRestarts=31, windowSeconds=3600),
