@@ -79,7 +79,7 @@ class Config:
     ingest_host: str = ""  # "" = every address, both families
     ingest_port: int = 8443  # 0 = any free port
     ingest_service: str = "drumline-ingest"  # name of its Service, and of the Secret with its certificates
-    ingest_connections: int = 2000  # at once
+    ingest_connections: int = 5000  # at once; half of them may be polls that are held
     ingest_connections_per_address: int = 64
     ingest_rate: float = 5.0  # reports a second of one pod; a job may send `JOB_SHARE` times as many
     ingest_burst: int = 20  # reports of one pod at once after a pause
