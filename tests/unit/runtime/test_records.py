@@ -82,3 +82,18 @@ def test_a_live_attempt_of_another_size_than_the_catalogue_gives_is_an_error_not
     assert record.spec is None
     assert "4 pods, and its attempt began with 2" in str(record.errors[0])
     assert JobReader(BASE).read(document(LIVE)).errors == ()
+
+
+def test_an_elastic_job_has_the_size_of_its_attempt() -> None:
+    reader = JobReader(BASE)
+    bounds = {"elastic": {"minSlices": 1, "maxSlices": 4}, "slices": 4}
+    waiting = reader.read(document(**bounds))
+    assert waiting.spec is not None
+    assert (waiting.spec.slices, waiting.wanted) == (4, 0)
+    running = reader.read(document({**LIVE, "slices": 2}, **bounds))
+    assert running.errors == ()
+    assert running.spec is not None
+    assert running.roster is not None
+    assert (running.spec.slices, running.roster.size, running.wanted) == (2, 4, 4)
+    misfit = reader.read(document({**LIVE, "slices": 3}, **bounds))
+    assert "its attempt began with 4" in misfit.errors[0].message

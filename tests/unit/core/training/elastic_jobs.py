@@ -18,12 +18,21 @@ BOUNDS = {"minSlices": 1, "maxSlices": 8}
 
 
 def job(
-    slices: int = 4, workers: int = 1, helpers: list[dict[str, Any]] | None = None, **bounds: Any
+    slices: int = 4,
+    workers: int = 1,
+    helpers: list[dict[str, Any]] | None = None,
+    checkpoint: dict[str, Any] | None = None,
+    **bounds: Any,
 ) -> Observation:
     """A job that wants so many slices of that many workers and nobody has looked at yet."""
     raw = jobs.spec(
         slices=slices, workersPerSlice=workers, elastic={**BOUNDS, **bounds}, helpers=helpers or []
     )
+    if checkpoint is not None:
+        raw["checkpoint"] = checkpoint
+        raw["template"] = {
+            "spec": {"containers": [{"name": "train", "image": "x", "command": ["python", "a"]}]}
+        }
     raw["failurePolicy"] = {"backoff": {"initialSeconds": 0, "maxSeconds": 0}}
     return jobs.job(raw)
 

@@ -2,7 +2,8 @@
 
 It should have as many as are wanted, or as there is room for. The running attempt ends
 
-- when a checkpoint has become durable since the other size was due, so that no step is lost; or
+- when a checkpoint has become durable since the other size was due, so that no step is lost; where the job says how,
+  one is asked for; or
 - where no checkpoint is known at all, when it has run for `regrowSeconds` with all pods ready.
 
 Room that came free counts only once the attempt has run that long in any case, so that nodes that come and go do not
@@ -17,11 +18,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from drumline.api.elastic import Elastic
+from drumline.api.orders import OrderKind
 from drumline.api.reasons import ConditionType, Reason
-from drumline.api.status import AttemptStatus, ResizeStatus
+from drumline.api.status import AttemptStatus, OrderStatus, ResizeStatus
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.training.attempts import finished
+from drumline.core.training.departing import request
 from drumline.core.training.elastic import wanted
+from drumline.core.training.requests import ask, awaited, settle
 from drumline.core.training.view import View
 
 LOOK_SECONDS: Final = 15.0  # between looks for room, and for a checkpoint that nothing else told of
@@ -37,8 +42,8 @@ def resize(view: View) -> View:
     target = _target(view)
     if target == view.shape.slices:
         return _nothing_due(view).again_in(LOOK_SECONDS if wanted(view.obs) > target else None)
-    view = _due(view, target)
-    wait = _wait(view, unix(ready_at) + elastic.regrow_seconds)
+    view = _requested(_due(view, target), _earliest(view, elastic))
+    wait = _wait(view, _earliest(view, elastic), unix(ready_at) + elastic.regrow_seconds)
     return view.again_in(wait) if wait > 0 else _ended(view, target)
 
 
@@ -65,6 +70,8 @@ def _target(view: View) -> int:
 
 
 def _nothing_due(view: View) -> View:
+    if _asked(view) is not None:
+        view = settle(view)
     return view if view.status.resize is None else view.with_status(resize=None)
 
 
@@ -80,16 +87,51 @@ def _due(view: View, target: int) -> View:
     return view if same_way else view.event("Normal", Reason.RESIZE_PENDING, text)
 
 
-def _wait(view: View, settled: float) -> float:
+def _since(view: View) -> float:
+    """Since when a resize is due."""
+    return unix(view.status.resize.since) if view.status.resize is not None else view.now
+
+
+def _earliest(view: View, elastic: Elastic) -> float:
+    """From when on a checkpoint is one to restart from."""
+    settled = unix(_ready_at(view)) + elastic.regrow_seconds
+    return _since(view) if _asked_for(view) else max(_since(view), settled)
+
+
+def _asked(view: View) -> OrderStatus | None:
+    """The checkpoint that was asked for on this account and is awaited."""
+    order = awaited(view)
+    return order if order is not None and _is_ours(order) else None
+
+
+def _is_ours(order: OrderStatus) -> bool:
+    """Whether a request is for a resize: others are for a node that is about to go, or for stacks."""
+    return order.kind is OrderKind.CHECKPOINT and order.node is None
+
+
+def _requested(view: View, earliest: float) -> View:
+    """Ask for a checkpoint where the job says how: once for each resize, and for as long as it may take."""
+    how, order, asked = request(view), view.status.order, _asked(view)
+    if how is None or view.now < earliest:
+        return view
+    if asked is not None:
+        left = unix(asked.at) + how.grace_seconds - view.now
+        return settle(view) if left <= 0 else view.again_in(left)
+    known = order is not None and _is_ours(order) and unix(order.at) >= _since(view)
+    if known or awaited(view) is not None:
+        return view
+    text = f"a checkpoint is asked for by {how.signal.value}: the gang restarts with another number of slices"
+    return ask(view, OrderKind.CHECKPOINT, text).event("Normal", Reason.CHECKPOINT_REQUESTED, text)
+
+
+def _wait(view: View, earliest: float, settled: float) -> float:
     """Seconds until the attempt may end, or to the next look; 0 = now. `settled`: when it has run for long enough."""
-    order = view.status.resize
-    since = unix(order.since) if order is not None else view.now
     saved = view.obs.checkpoint_at
-    if saved is None:
-        return max(settled, since) - view.now
-    earliest = since if _asked_for(view) else max(since, settled)
-    fresh = saved > earliest and view.now - saved <= FRESH_SECONDS
-    return 0.0 if fresh else LOOK_SECONDS
+    if saved is not None and saved > earliest and view.now - saved <= FRESH_SECONDS:
+        return 0.0
+    if saved is None and _asked(view) is None:
+        return max(0.0, settled - view.now)
+    return LOOK_SECONDS
 
 
 def _ended(view: View, target: int) -> View:
@@ -97,7 +139,7 @@ def _ended(view: View, target: int) -> View:
     where = "after a durable checkpoint" if known else "no checkpoint is known"
     text = f"resized from {view.shape.slices} to {target} slices, {where}"
     status = finished(view.status, view.now, message=text, action=ACTION)
-    view = replace(view, status=status, status_first=True)
+    view = settle(replace(view, status=status, status_first=True))
     view = view.with_status(resize=None, next_attempt_at=None, stalled_since=None)
     view = view.condition(ConditionType.RESTARTING, True, Reason.RESIZED, text)
     view = view.condition(ConditionType.PODS_READY, False, Reason.RESIZED, text)

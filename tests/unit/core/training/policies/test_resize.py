@@ -12,6 +12,7 @@ from drumline.core.gang.plan import Delete
 from drumline.core.gang.types import Granted, Placement, Refusal
 from drumline.core.training.decide import decide
 from drumline.core.training.elastic import fitted
+from drumline.core.training.observation import Settings
 from drumline.core.training.policies.resize import LOOK_SECONDS
 from tests.unit.core.training import elastic_jobs, jobs
 from tests.unit.core.training.elastic_jobs import after, granted, job, lose, running, scaled
@@ -245,3 +246,48 @@ def test_helpers_stay_where_they_are():
     plan = decide(short, NOW + REGROW)
     plan = decide(after(short, plan), NOW + REGROW) if plan.waiting is None else plan
     assert plan.waiting.preferred_nodes == {0: "node-0", 1: "node-1", 4: "node-2"}
+
+
+ON_REQUEST = {"onRequest": {"signal": "SIGUSR1", "graceSeconds": 60}}
+LAUNCHED = Settings(report_url="https://reports", launcher_image="example.org/launcher:1")
+
+
+def asking(known=NOW):
+    """A gang whose program saves on request, with room for more, when its time to grow has come."""
+    short = replace(running(2, checkpoint=ON_REQUEST), room=4, checkpoint_at=known, settings=LAUNCHED)
+    pending = after(short, decide(short, NOW + 5))
+    return pending, decide(pending, NOW + REGROW)
+
+
+def test_a_checkpoint_is_asked_for_where_the_job_says_how():
+    pending, plan = asking()
+    assert pending.status.order is None, "not before it may grow"
+    status = status_of(plan)
+    assert (status.order.kind, status.order.node, status.order.ended_at) == ("Checkpoint", None, None)
+    assert (plan.orders.kind, plan.orders.signal) == ("Checkpoint", "SIGUSR1")
+    assert events(plan) == ["CheckpointRequested"]
+    saved = replace(after(pending, plan), checkpoint_at=NOW + REGROW + 3)
+    status = status_of(decide(saved, NOW + REGROW + 4))
+    assert status.attempts[0].action == "Resize"
+    assert status.order.ended_at is not None
+
+
+@pytest.mark.parametrize("known", [NOW, None])
+def test_a_request_that_nobody_answers_is_made_once(known):
+    pending, plan = asking(known)
+    silent = after(pending, plan)
+    assert decide(silent, NOW + REGROW + 30).actions == ()
+    plan = decide(silent, NOW + REGROW + 61)
+    status = status_of(plan)
+    assert status.order.ended_at is not None
+    if known is None:
+        assert status.attempts[0].action == "Resize", "there is nothing else to wait for"
+    else:
+        later = status_of_or_none(decide(after(silent, plan), NOW + REGROW + 90))
+        assert later is None, "it makes another one by itself"
+
+
+def test_a_request_that_is_needed_no_more_ends():
+    pending, plan = asking()
+    full = replace(after(pending, plan), room=2)
+    assert status_of(decide(full, NOW + REGROW + 5)).order.ended_at is not None
