@@ -18,7 +18,7 @@ from drumline.core.gang.bad_nodes import Failure, Verdict
 from drumline.core.gang.clock import rfc3339, unix
 from drumline.core.gang.plan import Event, JsonPatch, Plan
 from drumline.core.gang.types import Node
-from drumline.runtime.errors import ApiError, NotFound
+from drumline.runtime.errors import ApiError, LeaseLost, NotFound
 from drumline.runtime.executor import Executor, Owner
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
@@ -49,6 +49,10 @@ class BadNodes:
                 await self.round()
             except ApiError as error:
                 logger.warning("taints of bad nodes: %s", error)
+            except LeaseLost:
+                raise
+            except Exception:
+                logger.exception("a look at bad nodes failed; trying again")
             await asyncio.sleep(PERIOD)
 
     async def round(self) -> None:

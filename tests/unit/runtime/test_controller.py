@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from drumline.api.status import Avoidance, ExcludedNode
+from drumline.core.gang.clock import rfc3339
 from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Node, Placement
 from drumline.core.training.decide import decide
@@ -182,3 +184,21 @@ async def test_what_admission_said_under_another_catalogue_is_void(controller):
     assert judged.catalog["cpu"].node_labels == {"pool": "cpu"}
     assert controller.admitter.answer(UID) is None
     assert not controller.world.capacity.reserved(UID)
+
+
+async def test_a_place_that_the_next_attempt_cannot_use_is_not_held(controller):
+    observation = jobs.settled(jobs.with_pod(jobs.running(), 1, lambda p: jobs.failed(p, 1)))
+    _hold(controller, observation)
+    assert controller.world.capacity.holders("node-1") == {UID}
+    entry = ExcludedNode(name="node-1", until=rfc3339(NOW + 60), avoid=Avoidance.ALWAYS)
+    status = observation.status.model_copy(update={"excluded_nodes": (entry,)})
+    _hold(controller, replace(observation, status=status))
+    assert [bool(controller.world.capacity.holders(f"node-{i}")) for i in range(4)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    again = status.model_copy(update={"attempts": jobs.begun().status.attempts})
+    _hold(controller, replace(observation, status=again))  # an attempt that runs holds all of its nodes
+    assert controller.world.capacity.holders("node-1") == {UID}
