@@ -12,6 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from drumline.runtime.errors import DrumlineError
+
 K = TypeVar("K", bound=Hashable)
 Handler = Callable[[K], Awaitable[float | None]]  # seconds until the key wants to be looked at again
 
@@ -115,6 +117,10 @@ class WorkQueue(Generic[K]):
     async def _handle(self, handler: Handler[K], key: K) -> None:
         try:
             again = await handler(key)
+        except DrumlineError as error:  # the API server's word, as a rule: where it was raised says nothing
+            delay = self.retry(key)
+            logger.warning("%s failed, trying again in %.1f s: %s", key, delay, error)
+            return
         except Exception:
             delay = self.retry(key)
             logger.exception("%s failed, trying again in %.1f s", key, delay)

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from drumline.runtime.errors import Unavailable
 from drumline.runtime.workqueue import WorkQueue
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -131,3 +132,15 @@ async def test_stop_cuts_off_what_takes_too_long(queue) -> None:
     await asyncio.sleep(1)
     assert await queue.stop(grace=10) is False
     assert asyncio.get_running_loop().time() == pytest.approx(11)
+
+
+@pytest.mark.parametrize(("error", "trace"), [(Unavailable("away"), False), (RuntimeError("a bug"), True)])
+async def test_only_what_is_not_expected_is_logged_with_its_trace(queue, caplog, error, trace: bool) -> None:
+    async def fail(key: str) -> None:
+        raise error
+
+    queue.start(fail, 1)
+    queue.add("a")
+    await asyncio.sleep(0.5)
+    assert [bool(record.exc_info) for record in caplog.records] == [trace]
+    assert "trying again in 1.0 s" in caplog.text
