@@ -92,6 +92,7 @@ class Controller:
         self._now = clocks.now
         self.expectations = Expectations(clocks.monotonic)
         self.world = World(client, catalogue, self.expectations, self, namespace)
+        self._namespace = namespace or "default"  # one in which pods may be created
         self.preflight = Preflight(client, self._samples, clocks.monotonic)
         self.admitter = Admitter(
             self.world.capacity, self.preflight, self._answered, clocks.now, settings.head_wait_seconds
@@ -122,7 +123,7 @@ class Controller:
         self._settings = replace(
             self._settings,
             image_volumes=await takes_image_volumes(self._client),
-            container_restarts=await restarts_containers(self._client, "default"),
+            container_restarts=await restarts_containers(self._client, self._namespace),
         )
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
