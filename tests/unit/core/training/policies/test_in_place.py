@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from drumline.api.orders import ProcessState
-from drumline.api.reasons import ConditionType
+from drumline.api.reasons import Cause, ConditionType
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.types import Node, NodeCondition, Termination
+from drumline.core.training.recovery import Ended, end_attempt
+from drumline.core.training.view import View
 from tests.unit.core.training import crews, jobs
 from tests.unit.core.training.crews import after, at_epoch, ended, saying
 from tests.unit.core.training.jobs import NOW
@@ -266,3 +268,23 @@ def test_a_job_that_fails_lets_the_failed_process_end_its_pod():
     assert (_touched(plan), plan.requeue_after) == ([], 9.0)
     plan, _ = after(left, NOW + 71)
     assert [a.name for a in _touched(plan)] == ["job-1-0-1"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "action"),
+    [
+        (Cause.HANG, "RestartInPlace"),
+        (Cause.OUT_OF_MEMORY, "RestartInPlace"),
+        (Cause.UNKNOWN, "RestartGang"),
+        (Cause.NODE_LOST, "RestartGang"),
+        (Cause.EVICTED, "RestartGang"),
+        (Cause.DEVICE_FAULT, "ReplaceNode"),
+        (Cause.PREEMPTED, "Requeue"),
+    ],
+)
+def test_which_causes_new_processes_may_cure(cause, action):
+    world = crews.running()
+    view = View(world, NOW + 60, world.status)
+    view = end_attempt(view, Ended(cause, 2, "why", world.pods["job-1-1-0"]), "test")
+    assert next(a for a in view.status.attempts if a.finished_at).action == action
+    assert view.status.epoch == (action == "RestartInPlace")
