@@ -33,7 +33,8 @@ Unknown fields are refused, except inside a pod template, which is a whole core/
 
 A spec is immutable but for these fields:
 
-- at any time: `suspend`, `activeDeadlineSeconds`, `ttlSecondsAfterFinished`;
+- at any time: `suspend`, `activeDeadlineSeconds`, `ttlSecondsAfterFinished`, and in a job with `elastic` also `slices`,
+  within its bounds: by `kubectl scale`, an autoscaler, or an edit;
 - while the job is suspended, or in the update that suspends or resumes it: {{active}}, and the template's
   `metadata.labels`, `metadata.annotations`, `spec.nodeSelector`, `spec.tolerations`.
 
