@@ -105,7 +105,9 @@ class Epoch:
         self._folder.remove()
 
     def settle(self) -> None:
-        """Nothing followed after all: wait for the last report."""
+        """Nothing followed after all: wait for who reads us, and for the last report."""
+        for pump in self._pumps:
+            pump.finish(0.0, READER_SECONDS)
         if self._tidying is not None:
             self._tidying.join(READER_SECONDS)
 

@@ -180,6 +180,16 @@ def test_a_released_launcher_ends_as_its_process_did(pod: Pod, operator: Desk) -
     assert pod.log.read_text() == "exit code 42\nthe reason"
 
 
+def test_a_reader_that_is_slow_gets_all_of_the_last_process(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start("import os; os.write(1, b'x' * 150_000); os._exit(6)")
+    operator.reaches("Ended")
+    operator.order(release=True)
+    time.sleep(0.2)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, len(output)) == (6, 150_000)
+
+
 def test_the_last_words_are_those_of_the_last_process(pod: Pod, operator: Desk) -> None:
     operator.order(**FIRST)
     process = pod.start(EPOCHS)
