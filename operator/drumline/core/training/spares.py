@@ -12,12 +12,14 @@ from itertools import chain
 from drumline.api.reasons import Reason
 from drumline.api.shape import spare_size
 from drumline.api.status import PlacementStatus, TrainingJobStatus
+from drumline.core.gang.clock import unix
 from drumline.core.gang.spares import Group, promote
 from drumline.core.gang.types import Placement
 from drumline.core.training.observation import Observation
 from drumline.core.training.view import View
 
 MAX_NAMED = 4  # promotions in a message
+SEEK_SECONDS = 2.0  # that a restart waits at most for admission's word on spares that it lacks
 
 Spares = dict[int, tuple[int, ...]]  # by number: indexes of its places among all spare places, from 0
 
@@ -69,6 +71,23 @@ def make_up(view: View) -> bool:
     unusable = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes}
     lost = not unusable.isdisjoint(placement.nodes[: view.roster.size])
     return lost and carried_over(view, placement, unusable) is not None
+
+
+def seeks_spares(view: View, kept: Placement) -> bool:
+    """Whether a gang that keeps its nodes first asks for the spares that it lacks.
+
+    Not where a spare makes up for a loss, which is to be quick, and not for long: it begins without them then.
+    """
+    if _found(view, kept) >= view.spec.spares or make_up(view):
+        return False
+    ended = unix(view.status.attempts[-1].finished_at) if view.status.attempts else 0.0
+    return view.now - max(ended, unix(view.status.next_attempt_at)) < SEEK_SECONDS
+
+
+def moves(view: View, kept: Placement | None, found: Placement) -> bool:
+    """Whether a placement found for the sake of spares would move a gang that may keep its nodes."""
+    size = view.roster.size
+    return bool(view.spec.spares) and kept is not None and kept.nodes[:size] != found.nodes[:size]
 
 
 def with_spares(view: View, placement: Placement, written: PlacementStatus) -> PlacementStatus:

@@ -37,7 +37,10 @@ from drumline.core.training.render import placement_hash
 from drumline.core.training.rendering import prepared, render_settings, reporting
 from drumline.core.training.request import gang_request
 from drumline.core.training.spares import (
+    SEEK_SECONDS,
     carried_over,
+    moves,
+    seeks_spares,
     spare_places,
     spares_in_words,
     tell_promotion,
@@ -60,7 +63,9 @@ def admission(view: View) -> View:
     if wait > 0:
         return _back_off(view, wait)
     sized, kept = shrunk(view, _kept_placement(view))
-    if kept is not None and not grows(view):
+    if kept is not None and seeks_spares(view, kept):
+        view = view.again_in(SEEK_SECONDS)
+    elif kept is not None and not grows(view):
         return _begin(sized, kept)
     return _answered(view, kept)
 
@@ -76,7 +81,7 @@ def _answered(view: View, kept: Placement | None) -> View:
     if view.obs.priority is None:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
-    if isinstance(answer, Granted):
+    if isinstance(answer, Granted) and not moves(view, kept, answer.placement):
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None:
         return _begin(view, kept)

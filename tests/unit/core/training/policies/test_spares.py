@@ -10,9 +10,9 @@ import pytest
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.plan import Create, Delete, Plan
-from drumline.core.gang.types import Node, PodPhase, Taint
+from drumline.core.gang.types import Node, Placement, PodPhase, Refusal, Taint
 from drumline.core.training.decide import decide
-from drumline.core.training.observation import Settings
+from drumline.core.training.observation import Granted, Observation, Settings
 from drumline.core.training.spares import lost_nodes
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
@@ -139,6 +139,37 @@ def test_a_restart_that_needs_no_node_keeps_every_place():
     plan = decide(replace(failing, pods={}), LATER)
     assert list(created(plan).values()) == list(NODES)
     assert not [e for e in plan.events if e.reason == Reason.SPARE_PROMOTED]
+
+
+def lacking_a_spare() -> Observation:
+    """A job of two spares that has one, between two attempts."""
+    failing = jobs.settled(jobs.with_pod(running(asking(), NODES[:5]), 0, jobs.failed))
+    return replace(failing, pods={})
+
+
+def test_a_restart_that_lacks_spares_asks_for_them_and_keeps_its_nodes():
+    plan = decide(lacking_a_spare(), NOW + 10)
+    assert not plan.begins
+    assert plan.waiting is not None
+    assert plan.waiting.preferred_nodes == dict(enumerate(NODES[:5]))
+    assert plan.requeue_after is not None
+    assert plan.requeue_after <= 2
+    plan = decide(replace(lacking_a_spare(), admission=Granted(Placement(NODES))), NOW + 10)
+    assert list(created(plan).values()) == list(NODES)
+
+
+def test_what_would_move_the_gang_for_the_sake_of_spares_is_not_taken():
+    elsewhere = Placement(("other", *NODES[1:]))
+    plan = decide(replace(lacking_a_spare(), admission=Granted(elsewhere)), NOW + 10)
+    assert list(created(plan).values()) == list(NODES[:5])
+    refused = Refusal(Reason.NAMESPACE_QUOTA, "no")
+    plan = decide(replace(lacking_a_spare(), admission=refused), NOW + 10)
+    assert list(created(plan).values()) == list(NODES[:5])
+
+
+def test_nobody_waits_for_spares_for_long():
+    plan = decide(lacking_a_spare(), NOW + 12.5)
+    assert list(created(plan).values()) == list(NODES[:5])
 
 
 def test_an_excluded_or_tainted_node_is_replaced_too():
