@@ -84,10 +84,10 @@ def seeks_spares(view: View, kept: Placement) -> bool:
     return view.now - max(ended, unix(view.status.next_attempt_at)) < SEEK_SECONDS
 
 
-def moves(view: View, kept: Placement | None, found: Placement) -> bool:
+def moves(view: View, kept: Placement, found: Placement) -> bool:
     """Whether a placement found for the sake of spares would move a gang that may keep its nodes."""
     size = view.roster.size
-    return bool(view.spec.spares) and kept is not None and kept.nodes[:size] != found.nodes[:size]
+    return bool(view.spec.spares) and kept.nodes[:size] != found.nodes[:size]
 
 
 def with_spares(view: View, placement: Placement, written: PlacementStatus) -> PlacementStatus:

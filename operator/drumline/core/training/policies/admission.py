@@ -81,7 +81,9 @@ def _answered(view: View, kept: Placement | None) -> View:
     if view.obs.priority is None:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
-    if isinstance(answer, Granted) and not moves(view, kept, answer.placement):
+    if isinstance(answer, Granted):
+        if kept is not None and moves(view, kept, answer.placement):
+            return _begin(view, kept)
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None:
         return _begin(view, kept)
