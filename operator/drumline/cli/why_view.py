@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from drumline.api.failure import FailurePolicy
+from drumline.api.orders import OrderKind
 from drumline.api.reasons import Cause, ConditionType
 from drumline.api.status import AttemptStatus, Condition, OrderStatus, TrainingJobStatus
 from drumline.core.gang.clock import unix
@@ -149,6 +150,9 @@ def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
         return f"processes of {last.label} start in their pods {when}once all launchers hold"
     if status.order is not None and status.order.ended_at is None:
         return _asked(status.order)
+    if status.resize is not None:
+        slices, since = status.resize.slices, status.resize.since
+        return f"it restarts with {slices} slices at its next durable checkpoint (due since {since})"
     if conditions.is_true(status, ConditionType.PODS_READY):
         return "nothing is due: it runs"
     if status.stalled_since is not None:
@@ -158,7 +162,7 @@ def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
 
 def _asked(order: OrderStatus) -> str:
     """What the launchers were asked to do once, and what follows."""
-    if order.node is None:
+    if order.kind is OrderKind.STACKS:
         return (
             f"{order.message}; the launchers were asked for stacks at {order.at}, then the hang is acted upon"
         )

@@ -196,6 +196,18 @@ NOT_READY = condition("PodsReady", "False", "PodsStarting", "0 of 4 pods are rea
             "AllPodsReady",
             "it runs",
         ),
+        (
+            [READY],
+            {"attempts": LIVE, "nextAttemptAt": None, "order": {**ORDER, "kind": "Checkpoint"}},
+            "AllPodsReady",
+            "why it is so (since",
+        ),
+        (
+            [READY],
+            {"attempts": LIVE, "nextAttemptAt": None, "resize": {"slices": 4, "since": NOON}},
+            "AllPodsReady",
+            "restarts with 4 slices at its next durable checkpoint",
+        ),
         ([NOT_READY], {"attempts": LIVE, "nextAttemptAt": None}, "PodsStarting", "to be ready"),
         (
             [NOT_READY],
