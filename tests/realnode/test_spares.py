@@ -1,0 +1,106 @@
+"""Spares' pods on a real kubelet and container runtime: they hold, they have images pulled, they leave at once."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.cluster import images
+from e2e.cluster.operator import install_api, operator_command
+from e2e.suites.kubectl import until
+from tests.realnode.conftest import Real
+
+NOWHERE = "127.0.0.1:1/none:1"
+
+
+@pytest.fixture(scope="module")
+def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An operator beside the real node, with an image for spares; its log."""
+    asyncio.run(install_api(real.cluster))
+    real.node.store.load(images.operator())
+    image = f"drumline/operator:{images.version()}"
+    command, url = operator_command(real.kubectl.kubeconfig, "--launcher-image", image)
+    log = tmp_path_factory.mktemp("operator") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
+    try:
+        until(lambda: _leads(url), "the operator to lead", 60)
+        yield log
+        assert process.poll() is None, log.read_text()[-4000:]
+        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _leads(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return b"drumline_leader 1.0" in answer.read()
+    except OSError:
+        return False
+
+
+def job(name: str, image: str) -> dict[str, Any]:
+    container = {
+        "name": "train",
+        "image": image,
+        "command": ["sleep", "600"],
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
+    }
+    return {
+        "apiVersion": "drumline.dev/v1alpha1",
+        "kind": "TrainingJob",
+        "metadata": {"name": name},
+        "spec": {
+            "accelerator": {"type": "cpu"},
+            "workersPerSlice": 1,
+            "spares": 1,
+            "template": {"spec": {"terminationGracePeriodSeconds": 1, "containers": [container]}},
+        },
+    }
+
+
+def pod(real: Real, name: str) -> dict[str, Any]:
+    """A pod; empty when there is none."""
+    found = real.kubectl.list("pods")
+    return next((p for p in found if p["metadata"]["name"] == name), {})
+
+
+def holds(real: Real, name: str) -> bool:
+    return bool(pod(real, name).get("status", {}).get("phase") == "Running")
+
+
+def said(real: Real, name: str) -> set[str]:
+    """Reasons and messages of a pod's events."""
+    events = real.kubectl.list("events")
+    return {f"{e['reason']}: {e['message']}" for e in events if e["involvedObject"]["name"] == name}
+
+
+def test_a_spare_has_the_workers_image_and_leaves_within_its_second(real: Real, operator: Path) -> None:
+    real.kubectl.apply(job("held", images.BASE))
+    until(lambda: holds(real, "held-1-spare-0"), "the spare to hold its place", 120)
+    told = said(real, "held-1-spare-0")
+    assert any(images.BASE in text and text.startswith("Pulled") for text in told), told
+    began = time.monotonic()
+    real.kubectl.run("delete", "trainingjob", "held", "--cascade=foreground")
+    until(lambda: not pod(real, "held-1-spare-0"), "the spare's pod to be gone", 60)
+    seconds = time.monotonic() - began
+    print(f"a spare's pod was gone {seconds:.1f} s after its job was deleted")
+    assert seconds < 20
+
+
+def test_an_image_that_cannot_be_pulled_leaves_the_place_held(real: Real, operator: Path) -> None:
+    real.kubectl.apply(job("missing", NOWHERE))
+    until(lambda: holds(real, "missing-1-spare-0"), "the spare to hold its place", 120)
+    told = said(real, "missing-1-spare-0")
+    assert any(NOWHERE in text and text.startswith("Failed") for text in told), told
+    real.kubectl.run("delete", "trainingjob", "missing")
