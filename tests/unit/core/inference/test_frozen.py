@@ -43,6 +43,8 @@ def test_it_is_said_and_nothing_is_written_but_the_status() -> None:
     world = frozen()
     plan = world.decide()
     assert plan.actions == plan.prepare == plan.queue == ()
+    (event,) = plan.events
+    assert event.message.startswith("the groups go on by the last revision that held: spec.roles[0]")
     world.reconcile()
     assert services.reason(world.status, READY) == ("False", Reason.INVALID_SPEC)
     assert world.status.phase == "Degraded"

@@ -22,7 +22,8 @@ def validity(view: View) -> View:
     message = f"{shown}; and {more} more" if more > 0 else shown
     runs = any(live(group) for _, group in every(view))
     if runs:
-        message = f"the groups go on by the last revision that held: {message}"
+        how = "are left as they are" if view.obs.spec is None else "go on by the last revision that held"
+        message = f"the groups {how}: {message}"
     known = conditions.find(view.status.conditions, ServiceCondition.READY.value)
     if known is None or known.reason != Reason.INVALID_SPEC:
         view = view.event("Warning", Reason.INVALID_SPEC, message)

@@ -44,6 +44,7 @@ def test_an_invalid_spec_leaves_what_serves_and_says_so_once() -> None:
     observation = replace(services.serving(), spec=None, errors=ERRORS[:1])
     view = validity(services.view(observation))
     assert (view.actions, view.status.phase, len(view.events)) == ((), "Degraded", 1)
+    assert view.events[0].message.startswith("the groups are left as they are: spec.roles[0]")
     again = validity(services.view(replace(observation, status=view.status)))
     assert (again.events, again.status) == ((), view.status)
 
