@@ -63,7 +63,7 @@ def admission(view: View) -> View:
     if wait > 0:
         return _back_off(view, wait)
     sized, kept = shrunk(view, _kept_placement(view))
-    if kept is not None and seeks_spares(view, kept):
+    if kept is not None and seeks_spares(sized, kept):
         view = view.again_in(SEEK_SECONDS)
     elif kept is not None and not grows(view):
         return _begin(sized, kept)
