@@ -41,7 +41,7 @@ def take_census(jobs: Collection[JobRecord], pods_of: Callable[[str], Iterable[P
             continue
         accelerator = job.spec.accelerator.type
         wanted = phase not in ENDED and not job.spec.suspend
-        requested[accelerator] += job.shape.chips if wanted else 0
+        requested[accelerator] += job.wanted_chips if wanted else 0
         held[accelerator] += bound_chips(job, pods_of(job.meta.uid))
     return Census(phases, held, requested, restarts)
 

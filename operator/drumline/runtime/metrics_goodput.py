@@ -131,7 +131,7 @@ def rows_of(record: JobRecord, held: int) -> Rows:
         yield PHASE, (each.value,), int(each.value == phase)
     if record.spec is not None and record.shape is not None:
         wanted = phase not in _ENDED and not record.spec.suspend
-        yield REQUESTED, (), record.shape.chips if wanted else 0
+        yield REQUESTED, (), record.wanted_chips if wanted else 0
         accelerator = record.spec.accelerator
         labels = (record.spec.framework.value, accelerator.type, accelerator.topology or "")
         yield INFO, (TRAINING_JOB, *labels, record.spec.queue or ""), 1

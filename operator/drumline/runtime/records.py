@@ -45,6 +45,12 @@ class JobRecord:
         """(namespace, name)."""
         return self.meta.namespace, self.meta.name
 
+    @property
+    def wanted_chips(self) -> int:
+        """Chips of the gang as large as it is wanted; 0 without a valid spec."""
+        shape = self.shape
+        return shape.chips // shape.slices * (self.wanted or shape.slices) if shape is not None else 0
+
 
 @dataclass(frozen=True, slots=True)
 class OwnedRecord:

@@ -95,5 +95,7 @@ def test_an_elastic_job_has_the_size_of_its_attempt() -> None:
     assert running.spec is not None
     assert running.roster is not None
     assert (running.spec.slices, running.roster.size, running.wanted) == (2, 4, 4)
+    assert running.shape is not None
+    assert (running.shape.chips, running.wanted_chips, waiting.wanted_chips) == (32, 64, 64)
     misfit = reader.read(document({**LIVE, "slices": 3}, **bounds))
     assert "its attempt began with 4" in misfit.errors[0].message
