@@ -55,6 +55,9 @@ class Muster(StatusModel):
     )
     state: ProcessState
     exit_code: int = Field(default=0, ge=0, le=255, description="Of a process that ended; 128 + a signal.")
+    reason: str = Field(
+        default="", max_length=64, description="Why it ended, where the kernel says so: OOMKilled."
+    )
     text: str = Field(default="", max_length=MAX_TEXT, description="How it ended, and its last lines.")
     seen: int = Field(default=0, ge=0, le=MAX_NUMBER, description="Number of the last order carried out.")
     stacks: str = Field(default="", max_length=MAX_STACKS, description="The answer to that order.")

@@ -146,6 +146,7 @@ class Crews:
             origin=muster.origin,
             at=self._now(),
             exit_code=muster.exit_code,
+            reason=muster.reason,
             text=muster.text,
             seen=muster.seen,
             stacks=muster.stacks,

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from drumline.worker import crew as crews
-from drumline.worker import stacks
+from drumline.worker import oom, stacks
 from drumline.worker.crew import Orders
 from drumline.worker.ending import Ending
 from drumline.worker.epoch import Epoch
@@ -52,6 +52,7 @@ class Barrier:
         self._closed = self._crew is not None and environ.get("DRUMLINE_BARRIER") == "1"
         self._seconds = _seconds(environ)
         self._epoch: Epoch | None = None
+        self._kills = 0  # of the kernel, in this container, before the epoch began
         self._carried = 0  # number of the last order that was carried out, or is being
         self._kill_at: float | None = None  # set when the process was told to end for another epoch
 
@@ -72,7 +73,7 @@ class Barrier:
 
     def watch(self, epoch: Epoch) -> int | None:
         """Until its process has ended; the epoch that follows, or None."""
-        self._epoch, self._kill_at = epoch, None
+        self._epoch, self._kill_at, self._kills = epoch, None, oom.kills()
         if self._crew is not None:
             self._crew.say(crews.RUNNING, epoch.number)
             if not self._closed:
@@ -94,7 +95,8 @@ class Barrier:
         if superseded and not self.ending.failed:
             self.ending = _TERMINATED
         if not superseded and self._crew is not None:
-            self._crew.say(crews.ENDED, epoch.number, self.ending.code, text)
+            reason = oom.REASON if oom.kills() > self._kills else ""
+            self._crew.say(crews.ENDED, epoch.number, self.ending.code, text, reason)
         following = self._wait(epoch.number + 1)
         if following is None:
             epoch.settle()

@@ -79,6 +79,7 @@ class _Muster(NamedTuple):
     state: str = HELD
     epoch: int = 0
     exit_code: int = 0
+    reason: str = ""
     text: str = ""
     seen: int = 0
     stacks: str = ""
@@ -114,9 +115,9 @@ class Crew:
         """Tell and ask from now on, for ever."""
         threading.Thread(target=self._run, name="drumline-crew", daemon=True).start()
 
-    def say(self, state: str, epoch: int, exit_code: int = 0, text: str = "") -> None:
+    def say(self, state: str, epoch: int, exit_code: int = 0, text: str = "", reason: str = "") -> None:
         """What the process does now."""
-        self._tell(state=state, epoch=epoch, exit_code=exit_code, text=text[-MAX_TEXT:])
+        self._tell(state=state, epoch=epoch, exit_code=exit_code, text=text[-MAX_TEXT:], reason=reason)
 
     def carried_out(self, number: int, found: str = "") -> None:
         """The order of that number was carried out; `found`: what it asked for."""
@@ -132,6 +133,7 @@ class Crew:
             "epoch": muster.epoch,
             "state": muster.state,
             "exitCode": muster.exit_code,
+            "reason": muster.reason,
             "text": muster.text,
             "seen": muster.seen,
             "stacks": muster.stacks,

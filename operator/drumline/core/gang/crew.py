@@ -19,3 +19,4 @@ class Process:
     text: str = ""
     seen: int = 0  # number of the last order that it carried out
     stacks: str = ""
+    reason: str = ""  # OOMKilled where the kernel says so

@@ -71,7 +71,7 @@ def _came_back(view: View, process: Process, end: Termination) -> bool:
 
 def _as_ended(view: View, pod: Pod, process: Process) -> Pod:
     container = view.spec.template["spec"]["containers"][0]["name"]
-    end = Termination(container, process.exit_code, "Error", process.text, process.at)
+    end = Termination(container, process.exit_code, process.reason or "Error", process.text, process.at)
     return replace(pod, termination=end)
 
 

@@ -104,6 +104,8 @@ def test_the_same_table_rules_and_budgets_as_for_pods():
 def test_killed_is_not_out_of_memory_unless_the_kernel_says_so():
     _, world = _failed(r1=ended(code=137, text="killed by SIGKILL"))
     assert world.status.attempts[0].cause == "ApplicationExit"
+    _, world = _failed(r1=replace(ended(code=137), reason="OOMKilled"))
+    assert world.status.attempts[0].cause == "OutOfMemory"
 
 
 def _killed(world, at, said_at, finished_at=None, reason="Error"):
