@@ -35,6 +35,11 @@ if (os.environ["DRUMLINE_RANK"], os.environ["DRUMLINE_EPOCH"]) == ("1", "0"):
     x = bytearray(1 << 30)
 time.sleep(600 if os.environ["DRUMLINE_EPOCH"] == "0" else 3)
 """
+WAITS = """
+import os, time
+print("epoch", os.environ["DRUMLINE_EPOCH"], flush=True)
+time.sleep(600 if os.environ["DRUMLINE_EPOCH"] == "0" else 3)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -117,15 +122,29 @@ def test_a_rank_that_fails_starts_again_in_its_pod_sooner_than_in_a_new_one(site
     assert seconds["InPlace"] < seconds["Recreate"]
 
 
-def test_a_launcher_that_the_kernel_killed_comes_back_in_its_pod(site: Site) -> None:
+def test_a_process_that_ran_out_of_memory_is_known_for_it(site: Site) -> None:
     manifest = job("eats", "InPlace", EATS)
-    container = manifest["spec"]["template"]["spec"]["containers"][0]
-    container["resources"] = {"limits": {"memory": "192Mi"}}
+    manifest["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"memory": "192Mi"}}
     status, before, after = ran(site, manifest)
     first = status["attempts"][0]
     assert (first["cause"], first["rank"], first["exitCode"]) == ("OutOfMemory", 1, 137)
     assert (status["attempt"], status["epoch"], first["action"]) == (1, 1, "RestartInPlace")
     assert after == before
-    pod = site.kubectl.get("pod", "eats-1-0-1")
-    assert pod["spec"]["containers"][0]["restartPolicyRules"][0]["exitCodes"]["values"] == [137]
-    assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+
+
+def test_a_launcher_that_was_killed_comes_back_in_its_pod(site: Site) -> None:
+    name, pod = "killed", "killed-1-0-1"
+    site.kubectl.apply(job(name, "InPlace", WAITS))
+    until(lambda: status_of(site, name).get("phase") == "Running", f"{name} to run", 180)
+    until(lambda: "epoch 0" in site.kubectl.logs(pod), "rank 1 to begin", 60)
+    before = pods_of(site, name)
+    site.kill_worker(pod)
+    until(lambda: status_of(site, name).get("phase") == "Succeeded", f"{name} to succeed", 240)
+    status = status_of(site, name)
+    first = status["attempts"][0]
+    assert (first["cause"], first["rank"], first["exitCode"]) == ("ApplicationExit", 1, 137)
+    assert (status["attempt"], status["epoch"], first["action"]) == (1, 1, "RestartInPlace")
+    assert pods_of(site, name) == before
+    found = site.kubectl.get("pod", pod)
+    assert found["spec"]["containers"][0]["restartPolicyRules"][0]["exitCodes"]["values"] == [137]
+    assert found["status"]["containerStatuses"][0]["restartCount"] == 1
