@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.departures import Departure
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService
+from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.plan import Create, Delete, Plan
 from drumline.core.gang.projection import project_pod
 from drumline.core.gang.revision import decode
@@ -21,6 +23,7 @@ from drumline.core.training.observation import Granted, Observation, Settings
 from tests.unit.core.training import jobs
 
 NODES = tuple(f"node-{i}" for i in range(7))
+HANG_SECONDS = 300.0
 HELPERS = [
     {"name": "loader", "template": jobs.TEMPLATE},
     {"name": "eval", "dependsOn": [{"name": "workers"}], "template": jobs.TEMPLATE},
@@ -53,6 +56,9 @@ class World:
     pods: dict[str, Pod] = field(default_factory=dict)
     revisions: dict[str, Placement] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
+    going: set[str] = field(default_factory=set)  # nodes that are about to go
+    silent_since: float = 0.0  # since then no step ended; 0 = steps go on
+    committed_at: float = 0.0  # when a checkpoint was last durable
     waiting: bool = False  # the last plan put the gang in the admission queue
     version: int = 1  # of the operator: each renders otherwise
     made: int = 0  # pods created so far, for their uids
@@ -66,6 +72,8 @@ class World:
             status=self.status,
             pods=dict(self.pods),
             placement=placement,
+            pulse=self._pulse(),
+            departing={name: Departure(name, "taint going") for name in self.going},
             unhealthy=frozenset(self.lost.intersection(placement.nodes)) if placement else frozenset(),
             revisions={name: f"uid-{name}" for name in self.revisions},
             discovery=ObservedDiscovery(service=ObservedService(ours=True)),
@@ -73,8 +81,22 @@ class World:
             settings=Settings(cluster_domain=f"v{self.version}.local"),
         )
 
+    def _pulse(self) -> Pulse:
+        silent = self.now - self.silent_since if self.silent_since else 0.0
+        return Pulse(
+            step=7,
+            hanging=silent > HANG_SECONDS,
+            progress_at=self.silent_since or self.now,
+            silent=silent,
+            limit=HANG_SECONDS,
+            due=HANG_SECONDS + 1 - silent if silent <= HANG_SECONDS else None,
+            heard_at=self.now,
+            committed=7,
+            committed_at=self.committed_at,
+        )
+
     def _answer(self, turn: int) -> Granted | Refusal:
-        avoided = self.lost | {n.name for n in self.status.excluded_nodes}
+        avoided = self.lost | self.going | {n.name for n in self.status.excluded_nodes}
         nodes = [n for n in NODES[turn:] + NODES[:turn] if n not in avoided]
         size = self.job.roster.size if self.job.roster is not None else 0
         if len(nodes) < size:
@@ -95,7 +117,9 @@ class World:
 
     def _write(self, write: Any) -> None:
         if isinstance(write, Mapping):
-            self.status = TrainingJobStatus.model_validate(write)
+            before, self.status = self.status.attempt, TrainingJobStatus.model_validate(write)
+            if self.status.attempt != before:
+                self.silent_since = 0.0  # of an attempt that has made no step nothing is a hang
         elif isinstance(write, Delete) and write.resource == "pods":
             self.delete(write.name)
         elif isinstance(write, Delete) and write.resource == "controllerrevisions":

@@ -92,6 +92,20 @@ class Histories(RuleBasedStateMachine):
     def nodes_return(self):
         self.world.lost.clear()
 
+    @rule(node=st.sampled_from(NODES))
+    def announce(self, node):
+        """A node is about to go, or it is not any more."""
+        self.world.going ^= {node}
+
+    @rule()
+    def commit(self):
+        self.world.committed_at = self.world.now
+
+    @rule()
+    def stop_or_go_on(self):
+        """Steps stop, or go on."""
+        self.world.silent_since = 0.0 if self.world.silent_since else self.world.now
+
     @rule()
     def toggle_suspend(self):
         now = self.world.job.spec
