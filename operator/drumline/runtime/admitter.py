@@ -29,6 +29,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.runtime.errors import ApiError
 from drumline.runtime.preflight import Cleared, Preflight
+from drumline.runtime.preflight_elastic import at_size, with_fewer_slices
 from drumline.runtime.preflight_spares import with_fewer_spares
 
 Answer = Granted | Refusal
@@ -186,15 +187,24 @@ class Admitter:
         quotas = self._preflight.quotas
         if cleared is None or not quotas.fresh(request.namespace):
             raise Undecided
-        refusal = quotas.refusal(request.uid, request.namespace, cleared.roles)
+        refused = partial(quotas.refusal, request.uid, request.namespace)
+        roles = at_size(cleared, request.slices).roles
+        refusal = refused(roles)
         if refusal is None:
-            quotas.claim(request.uid, request.namespace, cleared.roles)
+            quotas.claim(request.uid, request.namespace, roles)
             return None
-        fewer = with_fewer_spares(cleared, partial(quotas.refusal, request.uid, request.namespace))
+        fewer = with_fewer_spares(cleared, refused)
+        if fewer is None and self._may_shrink(request):
+            fewer = with_fewer_slices(cleared, request.slices, refused)
         if fewer is None:
             return refusal
         self._waiting[request.uid].cleared = fewer
         raise Undecided
+
+    def _may_shrink(self, request: GangRequest) -> bool:
+        """Whether a gang may take fewer slices for the sake of quotas: its own pods are in none any more."""
+        waited = self._clock() >= request.patient_until
+        return request.min_slices > 0 and waited and not self._capacity.has_pods(request.uid)
 
     async def _refresh(self, result: AdmissionRound) -> None:
         """List the quotas that the round lacked; who can't have them listed goes back to preflight."""

@@ -104,8 +104,9 @@ class Preflight:
                 return shape
         roles = tuple((s.manifest, shape, s.count) for s, shape in zip(samples, shapes, strict=True))
         await self.quotas.refresh(request.namespace)
-        # of a gang with spares the quotas are asked when it has nodes: spares give way before the gang does
-        refusal = None if request.spares else self.quotas.refusal(request.uid, request.namespace, roles)
+        # where some of it may give way, spares or slices, the quotas are asked when it has nodes
+        gives_way = request.spares or request.min_slices
+        refusal = None if gives_way else self.quotas.refusal(request.uid, request.namespace, roles)
         return refusal or Cleared(_shaped(request, shapes), roles)
 
     def close(self) -> None:

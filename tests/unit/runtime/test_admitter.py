@@ -17,7 +17,7 @@ from drumline.core.training.observation import Granted
 from drumline.runtime.admitter import CHECKS, Admitter
 from drumline.runtime.errors import Unavailable
 from drumline.runtime.preflight import Preflight, Sample
-from tests.builders import capacity, gang, gpu_block
+from tests.builders import capacity, gang, gpu_block, pod
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -237,3 +237,47 @@ async def test_many_that_wait_are_told_of_numbers_less_often(hall: Hall) -> None
     hall.admitter.wake()
     await asyncio.sleep(1)
     assert len(hall.changed) == 2 * told
+
+
+@pytest.mark.parametrize(("free", "slices"), [(6, 3), (5, 2), (4, 2), (3, 1), (8, 4)])
+async def test_a_quota_lets_an_elastic_gang_in_with_what_it_has_room_for(
+    hall: Hall, free: int, slices: int
+) -> None:
+    hall.api.quotas["team"] = free
+    hall.want("g", 2, slices=4, min_slices=1)
+    await asyncio.sleep(1)
+    answer = hall.admitter.answer("g")
+    assert isinstance(answer, Granted)
+    assert (answer.slices, len(answer.placement.nodes)) == (slices, 2 * slices)
+
+
+async def test_a_quota_without_room_for_the_fewest_refuses(hall: Hall) -> None:
+    hall.api.quotas["team"] = 3
+    hall.want("g", 2, slices=4, min_slices=2)
+    await asyncio.sleep(1)
+    assert hall.reason("g") == Reason.NAMESPACE_QUOTA
+
+
+async def test_its_own_pods_that_are_going_make_no_gang_smaller(hall: Hall) -> None:
+    hall.api.quotas["team"] = 4
+    hall.room.set_pod(pod("old", on="a-host-0", gpus=8, gang="g"))
+    hall.want("g", 2, slices=4, min_slices=1)
+    await asyncio.sleep(1)
+    assert hall.reason("g") == Reason.NAMESPACE_QUOTA
+    hall.room.remove_pod("team", "old")
+    await asyncio.sleep(5)
+    answer = hall.admitter.answer("g")
+    assert isinstance(answer, Granted)
+    assert answer.slices == 2
+
+
+async def test_an_elastic_gang_claims_only_what_it_was_granted(hall: Hall) -> None:
+    hall.api.quotas["team"] = 8
+    hall.room.set_pod(pod("alien", on="a-host-7", gpus=8))
+    hall.want("g", 2, slices=4, min_slices=1)
+    hall.want("h", 1, namespace="team", gpus=0)
+    await asyncio.sleep(1)
+    answer = hall.admitter.answer("g")
+    assert isinstance(answer, Granted)
+    assert answer.slices == 3
+    assert hall.reason("h") == "granted"

@@ -199,6 +199,10 @@ class Capacity:
         """Whether a gang holds a reservation."""
         return uid in self._reserved
 
+    def has_pods(self, uid: str) -> bool:
+        """Whether pods of a gang that have not ended are on nodes."""
+        return any((uid, node) in self._gang_pods for node in self._spread.get(uid, ()))
+
     def repelling(self, request: GangRequest) -> frozenset[str]:
         """Nodes with a pod whose required anti-affinity keeps pods of this gang off."""
         matching = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from drumline.api.meta import LABEL_JOB, LABEL_ROLE, ROLE_WORKER
+from drumline.api.reasons import Reason
 from drumline.core.gang.types import GangRequest, Granted, Placement, Refusal
 from drumline.core.training.elastic import carried, cut, sized, wanted
 from drumline.core.training.view import View
@@ -44,6 +45,12 @@ def still_wanted(view: View) -> Granted | Refusal | None:
     """What admission said, unless it was said to a larger gang than is wanted by now."""
     answer = view.obs.admission
     return None if isinstance(answer, Granted) and answer.slices > wanted(view.obs) else answer
+
+
+def passes(view: View, answer: Refusal) -> bool:
+    """Whether a no may soon be a yes: a gang's own pods count against the quota until they are gone."""
+    going = any(not pod.terminal for pod in view.obs.pods.values())
+    return answer.reason == Reason.NAMESPACE_QUOTA and going
 
 
 def grows(view: View) -> bool:

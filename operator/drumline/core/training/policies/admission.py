@@ -27,6 +27,7 @@ from drumline.core.training.elastic_admission import (
     at_wish,
     grows,
     in_words,
+    passes,
     recorded,
     shrunk,
     still_wanted,
@@ -85,7 +86,7 @@ def _answered(view: View, kept: Placement | None) -> View:
         if kept is not None and moves(view, kept, answer.placement):
             return _begin(view, kept)
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
-    if answer is not None and kept is not None:
+    if answer is not None and kept is not None and not passes(view, answer):
         return _begin(view, kept)
     if answer is not None and answer.reason == Reason.TEMPLATE_REFUSED:
         return fail(view, Reason.TEMPLATE_REFUSED, answer.message, admission.__name__)

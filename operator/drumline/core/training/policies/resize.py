@@ -7,7 +7,7 @@ It should have as many as are wanted, or as there is room for. The running attem
 - where no checkpoint is known at all, when it has run for `regrowSeconds` with all pods ready.
 
 Room that came free counts only once the attempt has run that long in any case, so that nodes that come and go do not
-restart a gang over and over; a change of `spec.slices` counts at once. The size that is due, and since when, stand in
+restart a gang over and over, and twice as long after each resize in a row that came to nothing; a change of `spec.slices` counts at once. The size that is due, and since when, stand in
 `status.resize`, for a successor.
 
 It is no failure: it costs no budget and no backoff, and the ledger takes what follows for a beginning.
@@ -16,6 +16,7 @@ It is no failure: it costs no budget and no backoff, and the ledger takes what f
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise, takewhile
 from typing import Final
 
 from drumline.api.elastic import Elastic
@@ -31,6 +32,7 @@ from drumline.core.training.view import View
 
 LOOK_SECONDS: Final = 15.0  # between looks for room, and for a checkpoint that nothing else told of
 FRESH_SECONDS: Final = 30.0  # a checkpoint that is older is not worth restarting from: the next one is
+MAX_DOUBLINGS: Final = 6
 ACTION: Final = "Resize"  # of an attempt that ended so
 
 
@@ -43,7 +45,7 @@ def resize(view: View) -> View:
     if target == view.shape.slices:
         return _nothing_due(view).again_in(LOOK_SECONDS if wanted(view.obs) > target else None)
     view = _requested(_due(view, target), _earliest(view, elastic))
-    wait = _wait(view, _earliest(view, elastic), unix(ready_at) + elastic.regrow_seconds)
+    wait = _wait(view, _earliest(view, elastic), _settled(view, elastic))
     return view.again_in(wait) if wait > 0 else _ended(view, target)
 
 
@@ -92,9 +94,17 @@ def _since(view: View) -> float:
     return unix(view.status.resize.since) if view.status.resize is not None else view.now
 
 
+def _settled(view: View, elastic: Elastic) -> float:
+    """When the attempt has run for long enough; each resize in a row that came to nothing doubles the time."""
+    pairs = pairwise(reversed(view.status.attempts))
+    in_vain = takewhile(lambda p: p[1].action == ACTION and p[1].slices == p[0].slices, pairs)
+    doublings = min(MAX_DOUBLINGS, sum(1 for _ in in_vain))
+    return unix(_ready_at(view)) + elastic.regrow_seconds * 2.0**doublings
+
+
 def _earliest(view: View, elastic: Elastic) -> float:
     """From when on a checkpoint is one to restart from."""
-    settled = unix(_ready_at(view)) + elastic.regrow_seconds
+    settled = _settled(view, elastic)
     return _since(view) if _asked_for(view) else max(_since(view), settled)
 
 

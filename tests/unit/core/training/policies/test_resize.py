@@ -291,3 +291,24 @@ def test_a_request_that_is_needed_no_more_ends():
     pending, plan = asking()
     full = replace(after(pending, plan), room=2)
     assert status_of(decide(full, NOW + REGROW + 5)).order.ended_at is not None
+
+
+def test_a_quota_that_counts_the_pods_that_go_is_waited_for():
+    quota = Refusal("NamespaceQuotaExceeded", "2 pods are free")
+    short = replace(running(2), room=4)
+    again = replace(after(short, decide(short, NOW + REGROW)), admission=quota)
+    assert not decide(again, NOW + REGROW + 1).begins
+    gone = replace(again, pods={})
+    assert status_of(decide(gone, NOW + REGROW + 2)).slices == 2
+
+
+def test_each_resize_that_comes_to_nothing_makes_the_next_one_wait_twice_as_long():
+    short = replace(running(2), room=4)
+    latest = short.status.attempts[0]
+    over = {"action": "Resize", "finished_at": "2027-01-15T07:00:00Z"}
+    before = [latest.model_copy(update={"attempt": number, **over}) for number in (-1, 0)]
+    status = short.status.model_copy(update={"attempts": (*before, latest)})
+    short = replace(short, status=status)
+    pending = after(short, decide(short, NOW + 5))
+    assert decide(pending, NOW + 4 * REGROW - 10).requeue_after == 10
+    assert status_of(decide(pending, NOW + 4 * REGROW)).attempts[-1].action == "Resize"
