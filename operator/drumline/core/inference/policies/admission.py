@@ -32,6 +32,7 @@ from drumline.core.inference.render import group_request, group_shape
 from drumline.core.inference.scale import desired
 from drumline.core.inference.view import View, in_service, is_going
 
+SKEW_SECONDS = 30.0  # by which clocks of healthy machines may differ
 NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there yet
 
 
@@ -91,8 +92,15 @@ def _lost(view: View, role: str, group: GroupStatus) -> View:
     return view.put(role, group.model_copy(update={"message": text}))
 
 
-def _considered(view: View, role: str, group: GroupStatus, size: int) -> View:
+def _backoff_left(view: View, group: GroupStatus) -> float:
+    """Seconds that the group still rests. A rest longer than any was ordered by a clock that has been put back since."""
     wait = unix(group.next_attempt_at) - view.now
+    longest = view.spec.failure_policy.backoff.max_seconds + SKEW_SECONDS
+    return 0.0 if group.phase is GroupPhase.BACKOFF and wait > longest else wait
+
+
+def _considered(view: View, role: str, group: GroupStatus, size: int) -> View:
+    wait = _backoff_left(view, group)
     if wait > 0:
         return view.again_in(wait)
     spec = view.spec_of(group) or view.spec

@@ -68,6 +68,13 @@ def test_no_attempt_begins_before_its_backoff_is_over() -> None:
     assert (begun.attempt, begun.nodes, begun.phase) == (2, rests.nodes, GroupPhase.STARTING)
 
 
+def test_nobody_waits_for_a_clock_that_was_put_back() -> None:
+    rests = services.group(
+        phase=GroupPhase.BACKOFF, created=False, next_attempt_at=rfc3339_millis(NOW + 3600), started_at=None
+    )
+    assert group_of(judged(one(rests)).status).attempt == 2
+
+
 @pytest.mark.parametrize(
     ("observation", "group"),
     [
