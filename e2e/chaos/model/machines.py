@@ -151,6 +151,10 @@ class Machines:
             for pod in self._on(name):
                 self._condition(_key(pod), "Ready", "False", "NodeNotReady")
             self._at(TOLERATION, lambda: self._evict(name))
+        elif before is not None and pods.is_ready_node(after) and not pods.is_ready_node(before):
+            for pod in self._on(name):
+                if pod["status"].get("phase") == "Running" and not pods.is_deleting(pod):
+                    self._condition(_key(pod), "Ready", "True", "")
 
     def _evict(self, name: str) -> None:
         node = self.server.find("nodes", ("", name))
