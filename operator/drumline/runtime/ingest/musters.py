@@ -21,7 +21,7 @@ from drumline.api.orders import Muster
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import Heard, MusterVerdict, Reporter, Stale, Unavailable
 
-WINDOW: Final = 16
+WINDOW: Final = 32
 GATHER_SECONDS: Final = 0.005
 VERDICT_SECONDS: Final = 10.0
 MOST_HEARD: Final = 50_000
@@ -167,7 +167,7 @@ class Musters:
         if isinstance(verdict, Heard):
             self._remember(call)
         _answer(call.verdict, verdict)
-        self._gather()
+        self._gather(0.0)
 
     def take_orders(self, payload: bytes) -> None:
         """Orders of one attempt, or that it is over. Raises WireError."""
@@ -199,10 +199,11 @@ class Musters:
         if overdue:
             self._gather()
 
-    def _gather(self) -> None:
+    def _gather(self, seconds: float = GATHER_SECONDS) -> None:
+        """Send what waits, in a moment: what comes together wakes the operator once."""
         if self._waiting and not self._gathering and len(self._sent) < WINDOW:
             self._gathering = True
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._send)
+            asyncio.get_running_loop().call_later(seconds, self._send)
 
     def _send(self) -> None:
         self._gathering = False

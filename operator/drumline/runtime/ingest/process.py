@@ -141,9 +141,10 @@ class Ingest:
         logger.info("taking reports on port %d", self.port)
 
     async def stop(self) -> None:
-        """Close the port, let requests under way end, hang up."""
+        """Close the port, let go of polls, let requests under way end, hang up."""
         if self._listener is not None:
             await self._listener.stop()
+        self._link.musters.lost()  # another replica's polls they are from now on
         await self._runner.cleanup()
         for _ in range(int(self._config.shutdown_grace / GRACE_STEP)):
             if not self._server.under_way:
