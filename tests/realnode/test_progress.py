@@ -27,6 +27,14 @@ for step in range({STEPS}):
     if step % 10 == 9:
         print(f"checkpoint {{step}} is safe")
 """
+_STOPS = """
+import os, time
+for step in range(10):
+    if (os.environ["DRUMLINE_ATTEMPT"], step) == ("1", 5):
+        time.sleep(600)
+    time.sleep(0.25)
+    print(f"step={step}")
+"""
 _SERVES = f"""
 import http.server, threading, time
 class Metrics(http.server.BaseHTTPRequestHandler):
@@ -128,6 +136,20 @@ def test_steps_are_read_from_the_log(real: Real, operator: Path) -> None:
     assert productive == pytest.approx(STEPS * 250, rel=0.3)
     reported = next(c for c in status["conditions"] if c["type"] == "ProgressReported")
     assert (reported["status"], reported["reason"]) == ("True", "LogFollowed")
+
+
+def test_a_program_whose_log_goes_silent_is_restarted(real: Real, operator: Path) -> None:
+    progress = {"source": "log", "pattern": r"step=(?P<step>\d+)"}
+    whole = job("silent", _STOPS, progress)
+    whole["spec"]["failurePolicy"] = {"backoff": {"initialSeconds": 0}, "hang": {"floorSeconds": 30}}
+    real.kubectl.apply(whole)
+    status = succeeded(real, "silent")
+    (first, second) = status["attempts"]
+    assert (first["cause"], first["action"], second.get("cause")) == ("Hang", "RestartGang", None)
+    assert "since step 4" in first["message"]
+    assert "no launcher runs" in first["message"]
+    assert ("rank" in first, "node" in first) == (False, False), "nobody is known to be at fault"
+    assert status["goodput"]["hangs"] == 1
 
 
 def said(real: Real, name: str) -> tuple[str, str, str]:

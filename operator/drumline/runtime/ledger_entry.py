@@ -58,6 +58,10 @@ class Entry:
     early: float = 0.0  # by what part of a period figures are due sooner, this time
     speaker: Speaker | None = None
     hello: Hello | None = None
+    said_last: tuple[int, int] = (
+        0,
+        0,
+    )  # attempt and epoch whose program has said that it will make no more steps
     heard_at: float = 0.0  # when anything of the attempt was last heard; 0 = not by this replica
     exits: dict[str, str] = field(default_factory=dict)  # pod → how its process ended, as reported
     peers: Peers = field(default_factory=Peers)
@@ -74,6 +78,8 @@ class Entry:
         """A worker's launcher, or a program under it, has reported, whatever it said."""
         if report.source in _OF_WORKERS:
             self.heard_at = now
+            if report.final:
+                self.said_last = report.attempt, report.epoch
             self.hello = Hello(report.attempt, report.old_python)
 
     def hear_exit(self, pod: str, text: str) -> None:

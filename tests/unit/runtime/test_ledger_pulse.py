@@ -66,6 +66,13 @@ def test_a_successor_knows_of_the_hang_and_has_heard_nothing(running):
     assert (found.hanging, found.heard_at) == (True, 0.0)
 
 
+def test_a_program_that_has_said_its_last_word_does_not_hang(running):
+    train(running)
+    running.keeper.deliver(report(sent=4100, final=True), reporter())
+    wait(running, 600)
+    assert (pulse(running).hanging, pulse(running).due) == (False, None)
+
+
 def test_limits_are_the_jobs_own(running):
     policy = running.observation.spec.failure_policy
     hang = policy.hang.model_copy(update={"floor_seconds": 60, "factor": 2})

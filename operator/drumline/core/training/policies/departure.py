@@ -58,7 +58,7 @@ def _going(view: View, nodes: frozenset[str], asked: OrderStatus | None) -> Depa
     found = {name: d for name, d in departing(view).items() if name in nodes} if nodes else {}
     if asked is not None and asked.node in found:
         return found[asked.node]
-    return min(found.values(), key=lambda d: (d.at or d.notice or view.now, d.node), default=None)
+    return min(found.values(), key=lambda d: (d.at or view.now + (d.notice or 0.0), d.node), default=None)
 
 
 def _ask(view: View, going: Departure) -> View:
