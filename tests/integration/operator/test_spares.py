@@ -14,7 +14,7 @@ from drumline.runtime.http_paths import resource_path
 from e2e.cluster import nodes
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import PATIENT, Operator, make_lab, start_operator
-from tests.integration.operator.lab import Lab, Manifest, condition, node_of
+from tests.integration.operator.lab import POOL, Lab, Manifest, condition, node_of
 
 pytestmark = pytest.mark.cluster
 
@@ -139,8 +139,8 @@ async def test_on_tpu_a_slice_stands_by(site: Lab) -> None:
 async def test_spares_are_held_but_not_productive(site: Lab) -> None:
     await site.nodes("3 hosts of h100 in blocks of 3")
     await site.apply(gang(site, "kept", 2, 1))
-    job = await site.until("kept", lambda j: j["status"].get("goodput", {}).get("lanes") == 3, seconds=90)
     await site.phase("kept", "Running")
+    await site.until("kept", lambda j: j["status"].get("goodput", {}).get("lanes") == 3)
     await site.patch("kept", {"op": "replace", "path": "/spec/suspend", "value": True})
     job = await site.until("kept", lambda j: j["status"]["goodput"]["lanes"] == 2)
     account = job["status"]["goodput"]
@@ -162,6 +162,27 @@ async def test_a_lost_spare_harms_nobody_and_its_place_is_free(site: Lab) -> Non
     job = await site.get("calm")
     assert (job["status"]["phase"], job["status"]["attempt"]) == ("Running", 1)
     assert job["status"]["placement"]["lostSpares"] == [0]
+
+
+async def test_spares_come_back_with_a_later_restart(site: Lab) -> None:
+    await site.nodes("3 hosts of h100 in blocks of 3")
+    await site.apply(gang(site, "again", 2, 1))
+    await site.phase("again", "Running")
+    before = await bound(site, "again", 3)
+    await leave(site, "again", before["again-1-0-0"])
+    assert (await site.get("again"))["status"]["placement"]["spares"] == 0
+    site.prefix = f"{site.prefix}x-"  # node names of their own; the pool is the same
+    (more,) = await nodes.apply(site.cluster, "1 hosts of h100 in blocks of 1", prefix=site.prefix)
+    site.hosts.append(more)
+    label = {"metadata": {"labels": {POOL: f"{site.prefix.removesuffix('x-')}h100"}}}
+    await site.client.request("PATCH", f"/api/v1/nodes/{more}", body=label, content_type=MERGE_PATCH)
+    name = "again-2-0-1"
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    await site.client.request("POST", resource_path("pods", site.namespace, name, "eviction"), body=eviction)
+    await site.until("again", lambda j: j["status"]["attempt"] == 3 and j["status"]["phase"] == "Running")
+    after = await bound(site, "again", 3)
+    assert after["again-3-spare-0"] == more
+    assert {after["again-3-0-0"], after["again-3-0-1"]} == {before["again-1-spare-0"], before["again-1-0-1"]}
 
 
 async def test_a_quota_costs_spares_before_it_costs_the_gang(site: Lab) -> None:
