@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.status import Avoidance, ExcludedNode
 from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.pods import PodSettings
 from drumline.core.gang.projection import shape_of
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
+from drumline.core.training.spares_render import prepare_spares
+
+_ANY_IMAGE: Final = "operator"  # which one it is, placement does not look at
 
 
 def gang_request(
@@ -56,6 +60,7 @@ def gang_request(
         labels=(
             _labels(gang.worker(0, None)),
             *(_labels(gang.helper(n, 0, None)) for n in range(len(gang.helpers))),
+            *_spares_labels(gang, spec),
         ),
     )
 
@@ -63,6 +68,13 @@ def gang_request(
 def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:
     labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
     return labels
+
+
+def _spares_labels(gang: PreparedGang, spec: TrainingJobSpec) -> tuple[Mapping[str, str], ...]:
+    """A spare's pod, too, is kept off by what keeps off its labels."""
+    if not spec.spares:
+        return ()
+    return (_labels(prepare_spares(gang, spec, _ANY_IMAGE, PodSettings()).pod(0, None)),)
 
 
 def _helpers(gang: PreparedGang) -> tuple[PodGroupRequest, ...]:

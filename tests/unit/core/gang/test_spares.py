@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from drumline.core.gang.admission import admit
 from drumline.core.gang.placement import place, place_later
 from drumline.core.gang.spares import Group, promote
@@ -134,3 +137,38 @@ def test_two_places_of_one_lost_node_need_two_spares() -> None:
     assert found is not None
     assert found.placement == Placement(("s", "t", "b"))
     assert promote(nodes[:4], 3, Group(3), frozenset({"a"})) is None
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(0, 2),
+    st.integers(0, 4),
+    st.sets(st.integers(0, 20)),
+    st.sets(st.integers(0, 4)),
+)
+def test_what_is_promoted_is_whole_and_well_and_moves_nobody_else(
+    together: int, groups: int, helpers: int, spares: int, bad: set[int], lost: set[int]
+) -> None:
+    workers = together * groups
+    size = workers + helpers
+    nodes = tuple(f"n{i}" for i in range(size + spares * together))
+    unusable = frozenset(f"n{i}" for i in bad)
+    found = promote(nodes, size, Group(workers, together), unusable, lost)
+    chunks = [nodes[i : i + together] for i in range(size, len(nodes), together)]
+    good = [c for n, c in enumerate(chunks) if n not in lost and unusable.isdisjoint(c)]
+    hit = [g for g in range(groups) if not unusable.isdisjoint(nodes[g * together : (g + 1) * together])]
+    possible = len(hit) <= len(good) and unusable.isdisjoint(nodes[workers:size])
+    assert (found is not None) == possible
+    if found is None:
+        return
+    after = found.placement.nodes
+    assert unusable.isdisjoint(after)
+    assert len(set(after)) == len(after)
+    assert len(after) == size + (len(good) - len(hit)) * together
+    moved = {i for i in range(size) if after[i] != nodes[i]}
+    assert (
+        moved
+        == {i for g in hit for i in range(g * together, (g + 1) * together)}
+        == {i for i, _, _ in found.moved}
+    )

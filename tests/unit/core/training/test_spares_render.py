@@ -16,7 +16,9 @@ from drumline.core.gang.pods import PodSettings
 from drumline.core.gang.projection import shape_of
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.render import prepare_gang
+from drumline.core.training.request import gang_request
 from drumline.core.training.spares_render import PreparedSpares, prepare_spares
+from drumline.runtime.records import JobReader
 
 JOB = JobMeta("ml", "llama", "uid-1", 1, "1", 0.0)
 IMAGE = "example.org/drumline:1"
@@ -144,3 +146,23 @@ def test_it_runs_nothing_of_the_users_and_leaves_within_a_second() -> None:
     assert ours["restartPolicy"] == "Never"
     security = holder["securityContext"]
     assert (security["runAsNonRoot"], security["capabilities"]) == (True, {"drop": ["ALL"]})
+
+
+def test_what_repels_a_spares_labels_is_looked_for() -> None:
+    request = gang_request(JOB, parsed({"containers": [container()]}), Catalog.default(), queued_at=0.0)
+    assert request.spares == 2
+    assert [labels[meta.LABEL_ROLE] for labels in request.labels] == ["worker", "spare"]
+
+
+def test_a_template_that_no_spare_can_be_made_from_is_refused() -> None:
+    raw = {
+        "accelerator": {"type": "cpu"},
+        "spares": 1,
+        "template": {"spec": {"hostNetwork": True, "containers": [container(ports=["odd"])]}},
+    }
+    document = {
+        "metadata": {"namespace": "ml", "name": "llama", "uid": "u", "resourceVersion": "1"},
+        "spec": raw,
+    }
+    errors = JobReader(Catalog.default()).read(document).errors
+    assert [e.path for e in errors] == ["spec.template"]

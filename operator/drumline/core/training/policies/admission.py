@@ -181,7 +181,7 @@ def _begin(view: View, placement: Placement) -> View:
     status = status.model_copy(update={"placement": with_spares(view, placement, written)})
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
-    text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods placed on {len(set(placement.nodes))} nodes"
+    text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods placed on {len(set(placement.nodes[: view.roster.size]))} nodes"
     text += spares_in_words(view, placement) + _for_want_of_others(view, placement)
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
