@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from drumline.api.orders import Muster, Orders
+from drumline.api.report import Receipt, Report
 
 WAIT_SECONDS = 20.0
 
@@ -25,6 +26,7 @@ class Desk:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.musters: list[Muster] = []
+        self.reports: list[Report] = []
         self.orders: Orders | None = None
         self.status = 200
         self.hold = 30.0
@@ -97,9 +99,7 @@ class Desk:
         told: dict[str, Any] = {"digest": ""}
         if self.orders is not None:
             told = {"digest": self.orders.digest, **self.orders.to_json()}
-        body = json.dumps(told if self.status == 200 else {"error": "no"}).encode()
-        head = f"HTTP/1.1 {self.status} X\r\nRetry-After: 0\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+        return _response(self.status, told if self.status == 200 else {"error": "no"})
 
     def _read(self, link: socket.socket, requests: list[Muster | None]) -> None:
         stream = link.makefile("rb")
@@ -109,7 +109,12 @@ class Desk:
                 while (line := stream.readline().strip()) != b"":
                     name, _, value = line.partition(b":")
                     length = int(value) if name.lower() == b"content-length" else length
-                found = Muster.model_validate_json(stream.read(length)) if path == [b"/v1/orders"] else None
+                body = stream.read(length)
+                if path == [b"/v1/report"]:
+                    self.reports.append(Report.model_validate_json(body))
+                    link.sendall(_response(200, Receipt(durable_ms=0).to_json()))
+                    continue
+                found = Muster.model_validate_json(body) if path == [b"/v1/orders"] else None
             except (OSError, ValueError):
                 found = None
             with self.changed:
@@ -119,6 +124,12 @@ class Desk:
                 self.changed.notify_all()
             if found is None:
                 return
+
+
+def _response(status: int, document: Any) -> bytes:
+    body = json.dumps(document).encode()
+    head = f"HTTP/1.1 {status} X\r\nRetry-After: 0\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 @contextmanager

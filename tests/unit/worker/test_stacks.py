@@ -132,3 +132,25 @@ def test_a_process_that_does_not_handle_the_signal_is_not_sent_it() -> None:
     assert stacks.handles(os.getpid())
     signal.signal(stacks.SIGNAL, previous)
     assert not stacks.handles(2**22 + 1)
+
+
+@pytest.mark.parametrize(("most", "lengths"), [(None, [5000, 100]), (2000, [980, 100]), (10, [0])])
+def test_each_process_has_its_share_of_what_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, lengths: list[int]
+) -> None:
+    texts = {1: "a" * 4999 + "z", 2: "b" * 100}
+    for pid in texts:
+        (tmp_path / str(pid)).write_text("")
+
+    def answer(_seconds: float) -> None:
+        for pid, text in texts.items():
+            (tmp_path / str(pid)).write_text(text)
+
+    monkeypatch.setattr(stacks, "_descendants", lambda _root, _parents: [1, 2])
+    monkeypatch.setattr(stacks, "handles", lambda _pid: True)
+    monkeypatch.setattr(stacks.os, "kill", lambda _pid, _number: None)
+    found = stacks.collect(tmp_path, 1, answer, most)
+    assert most is None or len(found) <= most
+    parts = [part.partition("\n")[2] for part in found.split("process ")[1:]]
+    assert [len(part.strip()) for part in parts] == lengths
+    assert not lengths[0] or parts[0].strip().endswith("z"), "the end is where the main thread is"

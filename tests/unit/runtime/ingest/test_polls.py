@@ -17,6 +17,7 @@ from aiohttp import web
 
 from drumline.api.orders import ORDERS_PATH, Muster, Orders
 from drumline.runtime.ingest import polls as polls_module
+from drumline.runtime.ingest import server as server_module
 from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.authority import Certificates, advance
 from drumline.runtime.ingest.listener import Listener
@@ -209,6 +210,15 @@ async def test_sizes_and_namespaces(site: Site) -> None:
     assert (await site.ask(b"x", headers={"Content-Encoding": "gzip"}))[0] == 415
     elsewhere = muster(job={"namespace": "other", "name": "llama", "uid": "job-uid"})
     assert (await site.ask(elsewhere))[0] == 403
+
+
+async def test_a_body_that_stops_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "BODY_SECONDS", 0.05)
+    reader, writer = await raw(site)
+    writer.write(request(muster())[:-5])
+    assert (await answer(reader))[0] == 408
+    assert await reader.read() == b""
+    writer.close()
 
 
 async def test_a_pod_has_its_rate_and_spends_nothing_of_its_reports(site: Site) -> None:
