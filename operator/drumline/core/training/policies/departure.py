@@ -39,9 +39,11 @@ def departure(view: View) -> View:
         return (_stays(view) if stays else view).again_in(next_look(view, nodes))
     if view.status.attempts[-1].ready_at is None:
         return _move(view, going, "before all of its pods were ready")
-    if asked is not None and asked.node is None:
-        return view  # stacks are awaited, for a moment
-    return _ask(view, going) if asked is None else _wait(view, going, asked)
+    if asked is None:
+        return _ask(view, going)
+    if asked.kind is OrderKind.STACKS:
+        return view  # for a moment
+    return _wait(*_taken_over(view, going, asked))
 
 
 def _nodes(view: View) -> frozenset[str]:
@@ -74,6 +76,15 @@ def _ask(view: View, going: Departure) -> View:
     )
     view = view.event("Normal", Reason.CHECKPOINT_REQUESTED, text)
     return ask(view, OrderKind.CHECKPOINT, text, going.node).again_in(min(limit, LOOK_SECONDS))
+
+
+def _taken_over(view: View, going: Departure, asked: OrderStatus) -> tuple[View, Departure, OrderStatus]:
+    """A checkpoint that was asked for on another account will do for this one."""
+    if asked.node is not None:
+        return view, going, asked
+    text = f"node {going.node} is about to go ({going.why}); the gang moves once the checkpoint that was asked for is durable"
+    asked = asked.model_copy(update={"node": going.node, "message": text})
+    return view.with_status(order=asked).event("Normal", Reason.NODE_DEPARTING, text), going, asked
 
 
 def _limit(view: View, request: OnRequest, going: Departure, since: float) -> float:

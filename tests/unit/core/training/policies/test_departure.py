@@ -165,6 +165,17 @@ def test_stacks_that_are_awaited_come_first() -> None:
     assert after(observation, LATER + 15)[1].attempts[-1].cause == "Hang"
 
 
+def test_a_checkpoint_that_was_asked_for_already_will_do() -> None:
+    _, _, observation = after(running())
+    order = observation.status.order.model_copy(update={"node": None})
+    status = observation.status.model_copy(update={"order": order})
+    plan, status, observation = after(replace(observation, status=status), LATER + 5)
+    assert reasons(plan) == ["NodeDeparting"]
+    assert (status.order.number, status.order.node, status.order.at) == (1, "node-2", order.at)
+    _, status, _ = after(committed(observation, LATER + 6), LATER + 7)
+    assert status.attempts[-1].cause == "Maintenance"
+
+
 def test_without_a_launcher_nobody_can_be_asked() -> None:
     plan, status, _ = after(replace(running(), settings=Settings()))
     assert (reasons(plan), status.order.kind) == (["NodeDeparting"], OrderKind.NONE)

@@ -7,6 +7,7 @@ import pytest
 from drumline.api.orders import OrderKind, ProcessState
 from drumline.api.status import OrderStatus
 from drumline.core.gang.clock import rfc3339_millis
+from drumline.core.gang.departures import Departure
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Settings
 from tests.unit.core.training import crews, jobs
@@ -44,10 +45,11 @@ def test_jobs_that_are_recreated_have_launchers_too():
 def test_what_is_asked_once_keeps_its_number(kind, signal):
     request = {"onRequest": {"signal": "SIGUSR2"}}
     observation = crews.running(checkpoint=request)
-    order = OrderStatus(number=4, kind=OrderKind(kind), at=rfc3339_millis(NOW))
-    orders = _told(
-        replace(observation, status=observation.status.model_copy(update={"order": order})), NOW + 1
-    )
+    node = "node-1" if kind == "Checkpoint" else None
+    order = OrderStatus(number=4, kind=OrderKind(kind), at=rfc3339_millis(NOW), node=node)
+    status = observation.status.model_copy(update={"order": order})
+    departing = {"node-1": Departure("node-1", "taint going")}
+    orders = _told(replace(observation, status=status, departing=departing if node else {}), NOW + 1)
     assert (orders.number, orders.kind, orders.signal) == (4, OrderKind(kind), signal)
 
 
