@@ -39,7 +39,7 @@ class Launcher:
         self.text = ""
         self.origin = f"stand-in-{worker}-{time.monotonic():.6f}"
         self.stubborn = False  # its process does not end though it is told to
-        self.over = False  # nobody wants to hear of this attempt any more
+        self.over = asyncio.Event()  # nobody wants to hear of this attempt any more
         self.orders: Mapping[str, Any] = {}
         self._went: dict[int, float] = {}  # when it was let go, by epoch; seconds of time.monotonic()
         self._going: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
@@ -49,7 +49,7 @@ class Launcher:
 
     async def run(self) -> None:
         """Muster until the attempt is over."""
-        while not self.over:
+        while not self.over.is_set():
             pause = AGAIN_SECONDS
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 pause = await self._connected()
@@ -89,11 +89,11 @@ class Launcher:
         )
         self._waiting = 0
         self._post()
-        while not self.over:
+        while not self.over.is_set():
             status, headers, body = await _answer(reader)
             self._waiting -= 1
             if status == 409:
-                self.over = True
+                self.over.set()
                 return 0.0
             if status != 200 or "retry-after" in headers:
                 return float(headers.get("retry-after", AGAIN_SECONDS))

@@ -24,6 +24,7 @@ from e2e.cluster import ports
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import Operator, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest, reason
+from tests.integration.operator.test_goodput import assert_balanced
 from tests.integration.operator.test_goodput_restart import FAST
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -163,8 +164,9 @@ async def test_processes_start_again_in_the_same_pods(own_cluster: Cluster, site
         await lab.nodes(f"{WORKERS} hosts of h100 in blocks of {WORKERS}")
         await lab.apply(in_place(lab, "again"))
         await lab.phase("again", "Running")
-        before, names = await uids(lab), await slices(lab)
         async with launched(lab, site) as launchers:
+            await lab.settle("again")  # names are published soon after pods run
+            before, names = await uids(lab), await slices(lab)
             launchers[1].fail(3, "exit code 3\nValueError: nan")
             async with asyncio.timeout(30):
                 await asyncio.gather(*(launcher.goes(1) for launcher in launchers))
@@ -177,6 +179,7 @@ async def test_processes_start_again_in_the_same_pods(own_cluster: Cluster, site
         assert (job["status"]["phase"], job["status"]["workers"]["ready"]) == ("Running", WORKERS)
         assert reason(job, "PodsReady")[0] == "True"
         assert reason(job, "Restarting") == ("False", "Recovered")
+        assert_balanced(job, WORKERS)
 
 
 async def test_another_leader_goes_on_where_the_barrier_stood(own_cluster: Cluster, site: Site) -> None:
@@ -209,11 +212,12 @@ async def test_a_launcher_that_does_not_come_costs_the_pods(own_cluster: Cluster
             launchers[2].stubborn = True
             launchers[0].fail(7)
             job = await lab.until("late", lambda j: j["status"]["attempt"] == 2, "no second attempt")
-            over = [a for a in job["status"]["attempts"] if "finishedAt" in a]
+            async with asyncio.timeout(30):
+                await asyncio.gather(*(launcher.over.wait() for launcher in launchers))
+        over = [a for a in job["status"]["attempts"] if "finishedAt" in a]
         assert [(a.get("epoch", 0), a["cause"], a["action"]) for a in over] == [
             (0, "ApplicationExit", "RestartInPlace"),
             (1, "ApplicationExit", "RestartGang"),
         ]
         assert "the launcher of rank 2 did not hold within 31 s" in over[1]["message"]
         assert job["status"]["restarts"] == [{"cause": "ApplicationExit", "count": 1}]
-        assert all(launcher.over for launcher in launchers if launcher.worker != 2)
