@@ -43,6 +43,25 @@ JITTER: Final = 0.2  # of `HOLD_SECONDS`
 AGAIN_SECONDS: Final = 15.0  # where there is no room to wait
 
 
+class _Stir:
+    """Ends a hold when it is called, or as soon as there is one if it was called before."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._hold: Hold | None = None
+
+    def __call__(self) -> None:
+        self._came = True
+        if self._hold is not None:
+            self._hold.end(Heard())
+
+    def ends(self, hold: Hold) -> None:
+        """That one."""
+        self._hold = hold
+        if self._came:
+            hold.end(Heard())
+
+
 class Polls:
     """Answers polls. `most` are held at once. `clock` is monotonic, in seconds."""
 
@@ -86,14 +105,17 @@ class Polls:
         return muster
 
     async def _answered(self, request: web.Request, muster: Muster, reporter: Reporter) -> web.Response:
-        with self._stirred(request) as stirred:
+        with self._stirred(request) as stir:
             self._check(await asyncio.shield(self._musters.submit(muster, reporter)), reporter)
             if self._full:
                 return self._orders(muster, again=True)
             hold = self._musters.hold(muster, reporter.uid)
+            stir.ends(hold)
+            late = asyncio.get_running_loop().call_later(_seconds(hold.pod), hold.end, Heard())
             try:
-                self._check(await _ended(hold, stirred), reporter)
+                self._check(await hold.ended, reporter)
             finally:
+                late.cancel()
                 self._musters.release(hold)
         return self._orders(muster)
 
@@ -110,16 +132,16 @@ class Polls:
         return response
 
     @contextmanager
-    def _stirred(self, request: web.Request) -> Iterator[asyncio.Future[None]]:
-        """Done when the client sends something more, or hangs up."""
-        found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _stirred(self, request: web.Request) -> Iterator[_Stir]:
+        """Hears of it when the client sends something more, or hangs up."""
+        stir = _Stir()
         guard = self._server.connections.guard(request.transport)
         if guard is None:
-            yield found
+            yield stir
             return
-        guard.watch(lambda: None if found.done() else found.set_result(None))
+        guard.watch(stir)
         try:
-            yield found
+            yield stir
         finally:
             guard.unwatch()
 
@@ -142,9 +164,7 @@ class Polls:
                 raise Refusal(503, Outcome.UNAVAILABLE, message, retry_after)
 
 
-async def _ended(hold: Hold, stirred: asyncio.Future[None]) -> MusterVerdict:
-    """Wait for the end of a hold, whatever ends it."""
-    part = (crc32(hold.pod.encode()) % 1000) / 1000
-    seconds = HOLD_SECONDS * (1.0 - JITTER * part)
-    await asyncio.wait((hold.ended, stirred), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    return hold.ended.result() if hold.ended.done() else Heard()
+def _seconds(pod: str) -> float:
+    """For how long a poll of that pod is held."""
+    part = (crc32(pod.encode()) % 1000) / 1000
+    return HOLD_SECONDS * (1.0 - JITTER * part)

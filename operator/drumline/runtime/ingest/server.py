@@ -263,6 +263,8 @@ async def body_of(request: web.Request, most: int = MAX_REPORT_BYTES, what: str 
         raise Refusal(415, Outcome.INVALID, f"{what} is not compressed", close=True)
     if (request.content_length or 0) > most:
         raise too_large
+    if request.content.is_eof() and request.content.total_bytes <= most:  # it came with the head
+        return request.content.read_nowait()
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
