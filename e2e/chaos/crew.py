@@ -97,6 +97,10 @@ class Crew:
         """All that they have logged."""
         return "\n".join(r.log.read_text(errors="replace") for r in [*self.ended, *self.replicas])
 
+    def tracebacks(self) -> int:
+        """How often they have logged an error of their own."""
+        return self.logs().count("Traceback")
+
     def _start(self, place: int) -> Replica:
         self._started += 1
         log, clock = (self._folder / f"operator-{self._started}.{kind}" for kind in ("log", "clock"))

@@ -57,6 +57,7 @@ class Story:
     async def play(self) -> None:
         """Live through it; what was wrong is in `judge.found`."""
         self.began = time.monotonic()
+        self._tracebacks = self.site.crew.tracebacks()
         await self.site.create_namespace(self.space)
         for node in self.site.history.all("nodes"):
             self.judge.see(0.0, "nodes", None, node)
@@ -256,5 +257,5 @@ class Story:
                 self.judge.wrong(self.now, f"{script.name} is {found}, not {script.end.value}: {status}")
         for pod in self.judge.live_pods():
             self.judge.wrong(self.now, f"pod {pod['metadata']['name']} is left over")
-        if "Traceback" in self.site.crew.logs():
+        if self.site.crew.tracebacks() > self._tracebacks:
             self.judge.wrong(self.now, "an operator has logged a traceback")

@@ -83,7 +83,7 @@ class Load:
         self.stage.history.change = lambda *_: None
         assert self.judge.found == []
         assert len(self._jobs()) == self.count
-        assert "Traceback" not in self.stage.crew.logs()
+        assert self.stage.crew.tracebacks() == 0
         await self.stage.clear(self.space)
 
     def phases(self) -> list[str]:
