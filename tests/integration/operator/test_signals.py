@@ -194,10 +194,10 @@ async def test_a_hang_is_told_with_its_ranks_and_ended(own_cluster: Cluster, sit
         assert where in first["message"]
         assert "since step 9" in first["message"]
         assert "data.py:12 read" in first["lastLines"]
-        (told,) = await events(lab, "HangDetected")
-        assert where in told
         assert job["status"]["restarts"] == [{"cause": "Hang", "count": 1}]
         job = await lab.phase("stuck", "Running")
+        (told,) = await events(lab, "HangDetected")
+        assert where in told
         goodput = job["status"]["goodput"]
         assert goodput["hangs"] == 1
         assert next(s["ms"] for s in goodput["states"] if s["state"] == "hang") >= FLOOR * 1000
