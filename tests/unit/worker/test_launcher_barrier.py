@@ -8,79 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from drumline.worker.install import install
+from .operator_desk import Desk
+from .pod import FIRST, SLEEPER, Pod, launcher, operator, pod
 
-from .conftest import ENVIRONMENT
-from .operator_desk import Desk, desk
-
-FIRST = {"go": True}
-
-
-@pytest.fixture(scope="module")
-def launcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(tmp_path_factory.mktemp("launcher"))
-
-
-@pytest.fixture
-def operator() -> Iterator[Desk]:
-    with desk() as made:
-        yield made
-
-
-class Pod:
-    """A worker's container, whose programs write into a folder."""
-
-    def __init__(self, launcher: Path, folder: Path, port: int) -> None:
-        self._launcher = launcher
-        self.folder = folder
-        token = folder / "token"
-        token.write_text("token")
-        self.log = folder / "termination-log"
-        self.log.touch()
-        (folder / "tmp").mkdir()
-        self.environ = {
-            **ENVIRONMENT,
-            "PATH": os.environ["PATH"],
-            "TMPDIR": str(folder / "tmp"),
-            "DRUMLINE_REPORTER": "none",
-            "DRUMLINE_REPORT_URL": f"http://127.0.0.1:{port}/v1/report",
-            "DRUMLINE_REPORT_TOKEN_FILE": str(token),
-            "DRUMLINE_TERMINATION_LOG": str(self.log),
-            "DRUMLINE_BARRIER": "1",
-        }
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, program: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(self._launcher), "--", sys.executable, "-c", textwrap.dedent(program)]
-        pipe = subprocess.PIPE
-        made = subprocess.Popen(command, env=self.environ, cwd=self.folder, stdout=pipe, stderr=pipe)
-        self.processes.append(made)
-        return made
-
-    def wait_for(self, name: str) -> str:
-        """What a program wrote into that file."""
-        path, deadline = self.folder / name, time.monotonic() + 20
-        while not path.exists() or not path.read_text():
-            assert time.monotonic() < deadline, name
-            time.sleep(0.01)
-        return path.read_text()
-
-
-@pytest.fixture
-def pod(launcher: Path, operator: Desk, tmp_path: Path) -> Iterator[Pod]:
-    made = Pod(launcher, tmp_path, operator.port)
-    yield made
-    for process in made.processes:
-        process.kill()
-        process.communicate()
-
+__all__ = ["launcher", "operator", "pod"]
 
 EPOCHS = """
 import os, sys, time
@@ -88,14 +24,6 @@ epoch = int(os.environ["DRUMLINE_EPOCH"])
 print("epoch", epoch, flush=True)
 if epoch < 2:
     sys.exit(10 + epoch)
-"""
-SLEEPER = """
-import os, time
-epoch = os.environ["DRUMLINE_EPOCH"]
-open("running-" + epoch, "w").write(str(os.getpid()))
-if epoch != "0":
-    raise SystemExit(0)
-time.sleep(60)
 """
 
 
@@ -279,87 +207,6 @@ def test_without_a_barrier_orders_of_epochs_concern_nobody(pod: Pod, operator: D
     (pod.folder / "go").touch()
     assert process.wait(20) == 9
     assert {(m.epoch, m.state.value) for m in operator.musters} == {(0, "Running")}
-
-
-@pytest.mark.parametrize("barrier", ["0", "1"])
-def test_stacks_are_collected_when_asked_for(pod: Pod, operator: Desk, barrier: str) -> None:
-    pod.environ["DRUMLINE_BARRIER"] = barrier
-    operator.order(**FIRST)
-    process = pod.start(
-        """
-        import pathlib, time
-        def waits_for_peers():
-            pathlib.Path("running").write_text("yes")
-            while not pathlib.Path("go").exists():
-                time.sleep(0.01)
-        waits_for_peers()
-        """
-    )
-    pod.wait_for("running")
-    operator.order(number=5, kind="Stacks")
-    told = operator.until(lambda m: m.seen == 5)
-    assert (told.state.value, "in waits_for_peers" in told.stacks) == ("Running", True), told
-    operator.order(number=6, kind="")
-    operator.until(lambda m: m.digest.split(".")[-2] == "" and not m.stacks)
-    (pod.folder / "go").touch()
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert errors.count(b"drumline: stacks of process") == 1
-
-
-def test_a_program_that_is_not_pythons_has_no_stacks(pod: Pod, operator: Desk) -> None:
-    pod.environ["DRUMLINE_HOOKS"] = "0"
-    operator.order(number=1, kind="Stacks")
-    pod.start(SLEEPER)
-    assert operator.until(lambda m: m.seen == 1).stacks == "no Python process answers with its stacks"
-
-
-def test_a_checkpoint_is_asked_for_by_its_signal(pod: Pod, operator: Desk) -> None:
-    operator.order(**FIRST)
-    process = pod.start(
-        """
-        import os, signal, sys, time
-        signal.signal(signal.SIGUSR1, lambda *_: open("saved", "w").write("yes"))
-        open("running", "w").write("yes")
-        while not os.path.exists("saved"):
-            time.sleep(0.01)
-        """
-    )
-    pod.wait_for("running")
-    operator.order(number=1, kind="Checkpoint", signal="SIGUSR1")
-    assert operator.until(lambda m: m.seen == 1).stacks == ""
-    assert process.wait(20) == 0
-    assert pod.wait_for("saved") == "yes"
-
-
-def test_who_does_not_handle_the_signal_is_not_sent_it(pod: Pod, operator: Desk) -> None:
-    """An agent starts a rank that handles it, which forks a child that would too."""
-    operator.order(**FIRST)
-    (pod.folder / "rank.py").write_text(
-        textwrap.dedent(
-            """
-            import os, signal, time
-            signal.signal(signal.SIGUSR1, lambda *_: open(f"saved-{os.getpid()}", "w").write("yes"))
-            child = os.fork()
-            if child:
-                open("running", "w").write(f"{os.getpid()} {child}")
-            while not os.path.exists("done"):
-                time.sleep(0.01)
-            """
-        )
-    )
-    process = pod.start("import subprocess, sys; sys.exit(subprocess.call([sys.executable, 'rank.py']))")
-    rank, child = pod.wait_for("running").split()
-    operator.order(number=1, kind="Checkpoint", signal="SIGUSR1")
-    operator.until(lambda m: m.seen == 1)
-    assert pod.wait_for(f"saved-{rank}") == "yes"
-    operator.order(number=2, kind="Checkpoint", signal="SIGUSR2")
-    operator.until(lambda m: m.seen == 2)
-    (pod.folder / "done").touch()
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 0
-    assert not (pod.folder / f"saved-{child}").exists()
-    assert b"no process handles SIGUSR2" in errors
 
 
 def test_each_epoch_reports_by_itself(pod: Pod, operator: Desk) -> None:
