@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from e2e.chaos import pods
@@ -288,11 +289,24 @@ def _faults(chance: random.Random) -> list[Fault]:
 
 def play(seed: int) -> Story:
     """Play one seed from its beginning to its end."""
-    logging.getLogger("drumline").setLevel(logging.CRITICAL)
-    random.seed(seed)  # the operator's own jitter
     story = Story(seed)
-    try:
-        run_virtually(story.play())
-    except Refused as refused:
-        story.judge.wrong(0.0, f"the story itself failed: {refused}")
+    with _alone(seed):
+        try:
+            run_virtually(story.play())
+        except Refused as refused:
+            story.judge.wrong(0.0, f"the story itself failed: {refused}")
     return story
+
+
+@contextmanager
+def _alone(seed: int) -> Iterator[None]:
+    """The operator's jitter is the seed's and its log silent; both are as before afterwards."""
+    logger = logging.getLogger("drumline")
+    level, state = logger.level, random.getstate()
+    logger.setLevel(logging.CRITICAL)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        random.setstate(state)
