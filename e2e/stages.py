@@ -86,7 +86,7 @@ def tests() -> list[Stage]:
             needs="build",
         ),
         Stage("chaos", (*_PYTEST, "tests/chaos"), 600, needs="build"),
-        Stage("real node", (*_PYTEST, "tests/realnode"), 900, unless=reason, needs="build engine"),
+        Stage("real node", (*_PYTEST, "tests/realnode"), 1800, unless=reason, needs="build engine"),
         Stage(
             "real training", (*_PYTEST, "e2e/suites/test_jax_training.py"), 600, unless=reason, needs="build"
         ),
