@@ -15,6 +15,7 @@ from drumline.api.status import PlacementStatus, TrainingJobStatus
 from drumline.core.gang.clock import unix
 from drumline.core.gang.spares import Group, promote
 from drumline.core.gang.types import Placement
+from drumline.core.training.departing import departing
 from drumline.core.training.observation import Observation
 from drumline.core.training.view import View
 
@@ -68,7 +69,7 @@ def make_up(view: View) -> bool:
         return False
     if len(placement.nodes) != view.roster.size + spare_places(view):
         return False
-    unusable = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes}
+    unusable = view.obs.unhealthy | {n.name for n in view.status.excluded_nodes} | departing(view).keys()
     lost = not unusable.isdisjoint(placement.nodes[: view.roster.size])
     return lost and carried_over(view, placement, unusable) is not None
 

@@ -47,12 +47,14 @@ def departure(view: View) -> View:
 
 
 def _nodes(view: View) -> frozenset[str]:
-    """Of the gang's pods that have not succeeded; none where no node of the cluster is about to go."""
+    """Of the gang's pods that have not succeeded, spares left out; none where no node of the cluster is about to go."""
     placement = view.obs.placement
     if not view.obs.departing or placement is None:
         return frozenset()
     done = view.succeeded()
-    return frozenset(node for i, node in enumerate(placement.nodes) if node and i not in done)
+    return frozenset(
+        node for i, node in enumerate(placement.nodes[: view.roster.size]) if node and i not in done
+    )
 
 
 def _going(view: View, nodes: frozenset[str], asked: OrderStatus | None) -> Departure | None:

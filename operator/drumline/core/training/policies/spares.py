@@ -2,7 +2,7 @@
 
 A spare's pod counts in nothing: not among the gang's, not in success or failure, not in discovery. It is created
 with the attempt's other pods, as soon as its node is free of older ones. One that fails, ends, is deleted by somebody
-else or is gone with its node costs the job that spare: it is on record as lost, its place is free for others, and no
+else, is gone with its node or has one that is about to go costs the job that spare: it is on record as lost, its place is free for others, and no
 other is sought until the gang is placed anew. A pod that the API server refuses for good costs no more than the pod:
 the place goes on being held by the queue.
 """
@@ -17,6 +17,7 @@ from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Create
 from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
+from drumline.core.training.departing import departing
 from drumline.core.training.policies.creation import occupied_nodes
 from drumline.core.training.policies.failure import has_failed
 from drumline.core.training.rendering import prepared_spares
@@ -76,7 +77,9 @@ def _without_lost(view: View, pods: dict[int, Pod]) -> View:
 
 
 def _trouble(view: View, pod: Pod | None, node: str) -> str:
-    """Why a spare's place is of no use any more; "" when it is."""
+    """Why a spare's place is of no use any more; "" when it is of use."""
+    if node in departing(view):
+        return f"node {node} is about to go ({view.obs.departing[node].why})"
     if pod is None:
         return f"node {node} is gone, not ready or cordoned" if node in view.obs.unhealthy else ""
     if has_failed(pod):

@@ -9,6 +9,7 @@ import pytest
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import TrainingJobStatus
+from drumline.core.gang.departures import Departure
 from drumline.core.gang.plan import Create, Delete, Plan
 from drumline.core.gang.types import Node, Placement, PodPhase, Refusal, Taint
 from drumline.core.training.decide import decide
@@ -241,6 +242,16 @@ def test_a_spare_that_has_no_pod_yet_is_lost_with_its_node():
     placement = status_of(plan).placement
     assert placement is not None
     assert placement.lost_spares == (1,)
+
+
+def test_a_spare_whose_node_is_about_to_go_is_lost_and_the_gang_stays():
+    observation = replace(running(), departing={"spare-1": Departure("spare-1", "taint going")})
+    plan = decide(observation, NOW + 1)
+    status = status_of(plan)
+    assert status.placement is not None
+    assert status.placement.lost_spares == (1,)
+    assert (status.order, status.attempts[-1].finished_at) == (None, None)
+    assert deleted(plan) == {"job-1-spare-1"}
 
 
 def test_spares_pods_go_with_the_job_and_the_survivors_grace_is_not_theirs():
