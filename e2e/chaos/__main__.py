@@ -20,7 +20,7 @@ from e2e.chaos.model import story as model
 from e2e.chaos.site import site
 from e2e.chaos.story import Story
 
-_SHOWN = 1500  # characters of each thing that was wrong
+_SHOWN = 4000  # characters of each thing that was wrong
 _MODEL_SEEDS, _REAL_SEEDS = 5000, 20
 
 

@@ -25,6 +25,7 @@ from e2e.cluster.process import spawn
 # Short, so that a seed sees several leaders, and long enough for a machine that is busy.
 LEASE = ("--lease-duration", "6", "--lease-renew-deadline", "4", "--lease-retry", "0.5")
 OTHER = ("--shutdown-grace", "1", "--exclude", "60")
+_TRACE = 4000  # characters kept of one
 _RIGHTS = {
     "metadata": {"name": "chaos"},
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
@@ -97,9 +98,15 @@ class Crew:
         """All that they have logged."""
         return "\n".join(r.log.read_text(errors="replace") for r in [*self.ended, *self.replicas])
 
-    def tracebacks(self) -> int:
-        """How often they have logged an error of their own."""
-        return self.logs().count("Traceback")
+    def tracebacks(self) -> list[str]:
+        """Each error of their own that they have logged, oldest first for each replica, with what it was about."""
+        found = []
+        for replica in [*self.ended, *self.replicas]:
+            before, *traces = replica.log.read_text(errors="replace").split("Traceback")
+            for trace in traces:
+                found.append(before[-300:] + trace[:_TRACE])
+                before = trace
+        return found
 
     def _start(self, place: int) -> Replica:
         self._started += 1

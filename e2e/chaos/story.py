@@ -257,5 +257,5 @@ class Story:
                 self.judge.wrong(self.now, f"{script.name} is {found}, not {script.end.value}: {status}")
         for pod in self.judge.live_pods():
             self.judge.wrong(self.now, f"pod {pod['metadata']['name']} is left over")
-        if self.site.crew.tracebacks() > self._tracebacks:
-            self.judge.wrong(self.now, "an operator has logged a traceback")
+        for trace in (t for t in self.site.crew.tracebacks() if t not in self._tracebacks):
+            self.judge.wrong(self.now, f"an operator has logged: {trace}")

@@ -83,7 +83,7 @@ class Load:
         self.stage.history.change = lambda *_: None
         assert self.judge.found == []
         assert len(self._jobs()) == self.count
-        assert self.stage.crew.tracebacks() == 0
+        assert self.stage.crew.tracebacks() == []
         await self.stage.clear(self.space)
 
     def phases(self) -> list[str]:
