@@ -79,6 +79,7 @@ class Reason(StrEnum):
     TOPOLOGY_UNSATISFIABLE = "TopologyUnsatisfiable"
     HEAD_OF_QUEUE_RESERVED = "HeadOfQueueReserved"
     NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
+    QUEUE_QUOTA = "QueueQuotaExceeded"
     BACKOFF = "BackoffPending"
     # admitted and starting
     PLACED = "Placed"

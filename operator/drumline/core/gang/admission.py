@@ -5,6 +5,13 @@ and what it gets is reserved before the next one is looked at: two gangs never g
 A gang that can be placed may still be refused for what no node knows of, such as its namespace's quota
 (`allowed`). Where that can't be told yet the round ends, so that nobody passes a gang that is being looked up.
 
+Queues (`queues`): `fairness` says whose turn it is, `queue_quota` what a gang's queue may still take; with none, or for
+a gang of none, nothing of what follows applies. A gang that can't begin may have others leave for it
+(`preemption`): what they leave is kept for it, nodes and quota, and over rounds. The first gang of a queue that
+its quota keeps waiting, though it could begin if all others ended, becomes a head too: once it has waited
+`head_wait_seconds`, what comes free of the quota is kept for it. In a StrictFIFO queue nobody passes a gang that
+waits, unless the queue's quotas could never hold that gang.
+
 Backfill: a gang that does not fit lets those behind it pass, until it is the *head* of its kind and has waited
 `head_wait_seconds`. Head of a kind (the accelerator asked for; without one, "") is the first gang in order
 that cannot be placed now but could be if all other gangs ended. A gang that could not even then is no head: it
@@ -21,18 +28,26 @@ ahead of it in the order, a finite number, can be served first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from types import MappingProxyType
 from typing import Final
 
+from drumline.api.queue import QueueingStrategy
+from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.capacity_index import ROOT, ShapeIndex
-from drumline.core.gang.placement import hierarchy_for
+from drumline.core.gang.fairness import Line
 from drumline.core.gang.placement_elastic import hope_for, place_most
-from drumline.core.gang.placement_pools import shared_depth, whole_pools
-from drumline.core.gang.topology import Path
-from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, Refusal
+from drumline.core.gang.placement_memo import RefusalMemo
+from drumline.core.gang.preemption import Claim, Preemption, Way
+from drumline.core.gang.queue_fit import chips_placed, within_quota
+from drumline.core.gang.queue_quota import QueueQuotas, chips_of
+from drumline.core.gang.queues import NO_QUEUES, Queues
+from drumline.core.gang.targets import target_of
+from drumline.core.gang.types import GangRequest, Placement, Refusal
+
+Allowed = Callable[[GangRequest], Refusal | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +60,11 @@ class AdmissionRound:
     targets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # head's uid → nodes kept for it
     undecided: tuple[GangRequest, ...] = ()  # in order, when the round ended early
     sizes: Mapping[str, int] = field(default_factory=dict)  # by uid, of elastic gangs granted: their slices
+    victims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # who has to leave, by for whom
 
 
 NO_TARGETS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
+NEVER: Final = ", even if every other gang ended"
 
 
 class Undecided(Exception):  # noqa: N818 - it is no error: it ends a round
@@ -63,70 +80,148 @@ def admit(
     capacity: Capacity,
     now: float,
     head_wait_seconds: float,
-    allowed: Callable[[GangRequest], Refusal | None] = _always,
+    allowed: Allowed = _always,
     kept: Mapping[str, frozenset[str]] = NO_TARGETS,
+    queues: Queues = NO_QUEUES,
 ) -> AdmissionRound:
     """Decide about every gang that waits; `now` and `queued_at` are seconds of one clock.
 
-    `allowed` has the last word on a gang that can be placed; when it returns None the gang is granted. `kept`
-    are the targets of the round before.
+    `allowed` has the last word on a gang that can be placed, or for which others would leave; when it returns None
+    the gang is granted, or they are named. `kept` are the targets of the round before, as they were.
     """
-    turn = _Turn(capacity, now, head_wait_seconds, kept)
+    asking = [_told_apart(request, capacity) for request in pending]
+    turn = _Turn(capacity, now, head_wait_seconds, kept, queues)
+    claimed = {r.uid for r in asking if isinstance(kept.get(r.uid), Claim)}
+    line = Line(asking, queues.queues, turn.quotas.share, claimed)
     undecided: tuple[GangRequest, ...] = ()
-    order = sorted((_told_apart(request, capacity) for request in pending), key=_order)
     try:
-        for position, asked in enumerate(order):
-            request, answer = place_most(asked, capacity, now)
-            if isinstance(answer, Refusal):
-                turn.refuse(request, answer)
-                continue
+        if claimed:
+            turn.guard(kept[r.uid] for r in asking if r.uid in kept and r.uid not in claimed)
+        for asked in line:
+            if asked.uid not in claimed:
+                turn.guard(())
             try:
-                turn.grant(request, answer, allowed(request))
+                turn.decide(line, asked, allowed)
             except Undecided:
-                undecided = tuple(order[position:])
+                undecided = (asked, *line)
                 break
     finally:
         capacity.now.withhold(())
-    waits = [wait for wait in turn.heads.values() if wait > 0]
-    waits += [r.patient_until - now for r in order if r.patient_until > now and r.uid in turn.refused]
+    waits = [wait for wait in (*turn.heads.values(), *turn.quota_heads.values()) if wait > 0]
+    waits += [r.patient_until - now for r in asking if r.patient_until > now and r.uid in turn.refused]
+    waits += [turn.preemption.soonest] if turn.preemption.soonest < inf else []
     return AdmissionRound(
-        tuple(turn.granted), turn.refused, min(waits, default=None), turn.targets, undecided, turn.sizes
+        tuple(turn.granted),
+        turn.refused,
+        min(waits, default=None),
+        turn.targets,
+        undecided,
+        turn.sizes,
+        turn.victims,
     )
 
 
-@dataclass(slots=True)
 class _Turn:
     """A round in the making."""
 
-    capacity: Capacity
-    now: float
-    head_wait: float
-    kept: Mapping[str, frozenset[str]]
-    granted: list[tuple[str, Placement]] = field(default_factory=list)
-    refused: dict[str, Refusal] = field(default_factory=dict)
-    heads: dict[str, float] = field(default_factory=dict)  # kind → seconds the head has still to wait
-    targets: dict[str, frozenset[str]] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
+    def __init__(
+        self,
+        capacity: Capacity,
+        now: float,
+        head_wait: float,
+        kept: Mapping[str, frozenset[str]],
+        queues: Queues,
+    ) -> None:
+        self.capacity = capacity
+        self.now = now
+        self.head_wait = head_wait
+        self.kept = kept
+        self.queues = queues
+        self.quotas = QueueQuotas(queues)
+        self.preemption = Preemption(queues, self.quotas, capacity, now, kept)
+        self.memo = RefusalMemo(capacity, now)
+        self.granted: list[tuple[str, Placement]] = []
+        self.refused: dict[str, Refusal] = {}
+        self.heads: dict[str, float] = {}  # kind → seconds the head has still to wait
+        self.quota_heads: dict[tuple[str, str], float] = {}  # … by queue and kind
+        self.targets: dict[str, frozenset[str]] = {}
+        self.sizes: dict[str, int] = {}
+        self.victims: dict[str, tuple[str, ...]] = {}
+        self._guarded: frozenset[str] = frozenset()
 
-    def grant(self, request: GangRequest, placement: Placement, veto: Refusal | None) -> None:
+    def guard(self, targets: Iterable[frozenset[str]]) -> None:
+        """Keep these too, other heads' targets of before, while those are served for whom others left."""
+        nodes = frozenset[str]().union(*targets)
+        if nodes != self._guarded:
+            self._guarded = nodes
+            self._withhold()
+
+    def decide(self, line: Line, asked: GangRequest, allowed: Allowed) -> None:
+        """Grant a gang, have others leave for it, or say why it waits."""
+        request, answer = self._answer(asked)
+        if isinstance(answer, Placement):
+            self._grant(request, answer, allowed(request))
+        elif (way := self.preemption.find(asked)) is not None:
+            self._clear(way, answer, allowed)
+        elif line.demote(asked):
+            return
+        elif answer.reason == Reason.QUEUE_QUOTA:
+            self._refuse_by_quota(request, answer)
+        else:
+            self._refuse(request, answer)
+        if asked.uid in self.refused and self._strict(asked):
+            text = f"queue {asked.queue} is StrictFIFO; {asked.namespace}/{asked.name} is ahead and waits"
+            behind = Refusal(Reason.HEAD_OF_QUEUE_RESERVED, text)
+            self.refused.update((other.uid, behind) for other in line.rest(asked.queue))
+
+    def _answer(self, asked: GangRequest) -> tuple[GangRequest, Placement | Refusal]:
+        within = within_quota(asked, self.quotas, self.now)
+        if isinstance(within, Refusal):
+            return asked, within
+        known = self.memo.get(within)
+        if known is not None:
+            return within, known
+        request, answer = place_most(within, self.capacity, self.now)
+        if isinstance(answer, Refusal):
+            self.memo.put(within, answer)
+        return request, answer
+
+    def _grant(self, request: GangRequest, placement: Placement, veto: Refusal | None) -> None:
         """Reserve a placement, unless something else forbids it."""
         if veto is not None:
             self.refused[request.uid] = veto
             return
         self.capacity.reserve(request, placement)
+        self.quotas.grant(request, chips_placed(request, placement))
         self.granted.append((request.uid, placement))
         if request.min_slices:
             self.sizes[request.uid] = request.slices
 
-    def refuse(self, request: GangRequest, answer: Refusal) -> None:
+    def _clear(self, way: Way, answer: Refusal, allowed: Allowed) -> None:
+        """Keep what others leave for a gang, and name them if they were not before."""
+        request, uids = way.request, tuple(victim.uid for victim in way.victims)
+        veto = allowed(request) if uids else None
+        if veto is not None:
+            self.refused[request.uid] = veto
+            return
+        self.preemption.tell(way.victims)
+        told = way.told.union(uids)
+        self.targets[request.uid] = Claim.of(way.nodes, told) if told else way.nodes
+        if uids:
+            self.victims[request.uid] = uids
+        self._withhold()
+        self.quotas.claim(request, chips_of(request))
+        text = f"{answer.message}; waits for {len(told) or 'those'} that {'are' if len(told) != 1 else 'is'} to leave"
+        self.refused[request.uid] = Refusal(answer.reason, text)
+
+    def _refuse(self, request: GangRequest, answer: Refusal) -> None:
         """Note why a gang waits; the first of its kind becomes the head if there is hope for it."""
         self.refused[request.uid] = answer
         if request.accelerator in self.heads:
             return
         request, hope = hope_for(request, self.capacity, self.now)
         if isinstance(hope, Refusal):
-            text = f"{hope.message}, even if every other gang ended"
-            self.refused[request.uid] = Refusal(hope.reason, text)
+            self.refused[request.uid] = Refusal(hope.reason, f"{hope.message}{NEVER}")
             return
         self.heads[request.accelerator] = wait = request.queued_at + self.head_wait - self.now
         if wait <= 0:
@@ -137,85 +232,49 @@ class _Turn:
         target = self.targets[request.uid] = target_of(request, self.capacity, hope, kept)
         text = f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
         self.refused[request.uid] = Refusal(answer.reason, text)
-        self.capacity.now.withhold(frozenset().union(*self.targets.values()))
+        self._withhold()
+        self.quotas.claim(request, chips_of(request))
 
+    def _refuse_by_quota(self, request: GangRequest, answer: Refusal) -> None:
+        """Note why a gang waits; the first of its queue and kind becomes the head if there is hope for it."""
+        self.refused[request.uid] = answer
+        if self._beyond_quota(request):
+            if self.quotas.queue_of(request) is not None:
+                self.refused[request.uid] = Refusal(answer.reason, f"{answer.message}{NEVER}")
+            return
+        key = request.queue, request.accelerator
+        if key in self.quota_heads:
+            return
+        request, hope = hope_for(request, self.capacity, self.now)
+        if isinstance(hope, Refusal):
+            self.refused[request.uid] = Refusal(hope.reason, f"{hope.message}{NEVER}")
+            return
+        self.quota_heads[key] = wait = request.queued_at + self.head_wait - self.now
+        if wait <= 0:
+            self.quotas.claim(request, chips_of(request))
+            text = f"{answer.message}; first in line: what comes free of it is kept for this gang"
+            self.refused[request.uid] = Refusal(answer.reason, text)
 
-def target_of(
-    request: GangRequest, capacity: Capacity, hope: Placement, kept: frozenset[str] = frozenset()
-) -> frozenset[str]:
-    """The nodes to keep for a head; `hope` is where it would go if every other gang were gone.
+    def _beyond_quota(self, request: GangRequest) -> bool:
+        """Whether its queue could never take the gang, whoever ends."""
+        if self.quotas.unknown(request):
+            return True
+        if self.quotas.queue_of(request) is None:
+            return False
+        least = chips_of(request, request.min_slices or None)
+        return least > self.quotas.most(request.queue, request.accelerator)
 
-    What was kept for it so far, `kept`, goes on unless something else has more free or it would not do any more.
-    """
-    hierarchy = hierarchy_for(request, capacity)
-    if hierarchy is None:
-        return frozenset(hope.nodes)
-    now = capacity.now.index(request.worker, hierarchy)
-    later = capacity.later.index(request.worker, hierarchy)
-    sets = _pool_sets(request, now, later) if request.atomic_pool else _node_sets(request, now, later)
-    best = max(sets, key=lambda nodes: _free(now, nodes), default=frozenset(hope.nodes))
-    best |= frozenset(hope.nodes[request.workers :])
-    holds = _would_do(request, later, kept) and _free(now, kept) >= _free(now, best)
-    return kept if holds else best
+    def _strict(self, request: GangRequest) -> bool:
+        """Whether nobody of its queue may pass the gang."""
+        queue = self.queues.queues.get(request.queue)
+        strict = queue is not None and queue.strategy is QueueingStrategy.STRICT_FIFO
+        return strict and not self._beyond_quota(request)
 
-
-def _would_do(request: GangRequest, later: ShapeIndex, nodes: frozenset[str]) -> bool:
-    """Whether nodes that were once chosen could still hold the gang."""
-    if not nodes or not nodes.isdisjoint(request.avoided):
-        return False
-    return sum(later.copies.get(node, 0) for node in nodes) >= request.workers
+    def _withhold(self) -> None:
+        self.capacity.now.withhold(self._guarded.union(*self.targets.values()))
 
 
 def _told_apart(request: GangRequest, capacity: Capacity) -> GangRequest:
     """The request with the nodes whose pods keep it off."""
     repelled = capacity.repelling(request)
     return request if repelled == request.repelled else replace(request, repelled=repelled)
-
-
-def _order(request: GangRequest) -> tuple[int, float, str]:
-    return -request.priority, request.queued_at, request.uid
-
-
-def _node_sets(request: GangRequest, now: ShapeIndex, later: ShapeIndex) -> Iterator[frozenset[str]]:
-    """For each domain that could hold the gang, its freest nodes that together could."""
-    for domain in _domains(request, later):
-        inside = (
-            n for n in later.copies if later.copies[n] and later.chains[n][-1][0][: len(domain)] == domain
-        )
-        usable = sorted(
-            (n for n in inside if n not in request.avoided), key=lambda n: (-_room(now, n), later.order(n))
-        )
-        left, nodes = request.workers, []
-        for node in usable:
-            if left <= 0:
-                break
-            nodes.append(node)
-            left -= later.copies[node]
-        if left <= 0:
-            yield frozenset(nodes)
-
-
-def _domains(request: GangRequest, later: ShapeIndex) -> list[Path]:
-    depth = later.hierarchy.depth_of(request.level) or later.depths
-    if request.policy is not PlacementPolicy.REQUIRED:
-        return [ROOT]
-    return list(later.level(depth).sufficient(request.workers))
-
-
-def _pool_sets(request: GangRequest, now: ShapeIndex, later: ShapeIndex) -> Iterator[frozenset[str]]:
-    """The freest pools. Pools that must share a domain are left to the placement itself."""
-    if request.policy is PlacementPolicy.REQUIRED and shared_depth(request, later):
-        return
-    pools = [nodes for _, nodes in whole_pools(request, later)]
-    freest = sorted(pools, key=lambda nodes: (-_free(now, nodes), later.order(nodes[0])))
-    if len(freest) >= request.slices:
-        yield frozenset(node for nodes in freest[: request.slices] for node in nodes)
-
-
-def _free(now: ShapeIndex, nodes: Iterable[str]) -> int:
-    return sum(_room(now, node) for node in nodes)
-
-
-def _room(now: ShapeIndex, node: str) -> int:
-    """Free copies of a node, kept ones included: a target may not drive another one away by hiding it."""
-    return now.copies.get(node, 0) + now.kept.get(node, 0)

@@ -117,6 +117,7 @@ class ShapeIndex:
 
     def _reset(self) -> None:
         self.copies: dict[str, int] = {}  # by node
+        self.usable = 0  # nodes with a free copy
         self.kept: dict[str, int] = {}  # copies of withheld nodes, which do not count above
         self.obstacles: Counter[str] = Counter()  # why nodes take none, with how many nodes
         self.sums: dict[Path, int] = {ROOT: 0}  # by domain
@@ -139,6 +140,7 @@ class ShapeIndex:
             copies = self._enter(node, used.get(node.name, EMPTY), kept=node.name in withheld)
             self.copies[node.name] = copies
             self.sums[ROOT] += copies
+            self.usable += copies > 0
             parent = ROOT
             for path, order in self.chains[node.name]:
                 self.sums[path] += copies
@@ -194,7 +196,9 @@ class ShapeIndex:
         """Add `delta` free copies to a node and all its domains."""
         if not delta:
             return
-        self.copies[name] += delta
+        before = self.copies[name]
+        self.copies[name] = after = before + delta
+        self.usable += (after > 0) - (before > 0)
         self.sums[ROOT] += delta
         parent = ROOT
         for depth, (path, order) in enumerate(self.chains[name]):

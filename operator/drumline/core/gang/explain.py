@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.fewest import needed, shortest_beginning
 from drumline.core.gang.leniency import lenient
 from drumline.core.gang.placement_elastic import hope_for, place_most
 from drumline.core.gang.types import GangRequest, Placement, Refusal
@@ -86,34 +87,19 @@ def _leavers(
     may = sorted(
         (h for h in holders if h.priority <= request.priority), key=lambda h: (h.priority, h.loss, h.uid)
     )
-    gone = _first_that_do(request, capacity, may, now)
-    for holder in reversed(gone):
-        fewer = [h for h in gone if h is not holder]
-        if _fits(request, capacity, fewer, now):
-            gone = fewer
-    return tuple(gone)
+
+    def fits(gone: Sequence[Holder]) -> bool:
+        return _fits(request, capacity, gone, now)
+
+    return tuple(needed(shortest_beginning(may, fits) or (), fits))
 
 
 def _by(request: GangRequest, capacity: Capacity, holders: Sequence[Holder], now: float) -> float | None:
     ending = sorted(
         ((h.ends_by, h) for h in holders if h.ends_by is not None), key=lambda pair: (pair[0], pair[1].uid)
     )
-    gone = _first_that_do(request, capacity, [h for _, h in ending], now)
+    gone = shortest_beginning([h for _, h in ending], lambda gone: _fits(request, capacity, gone, now))
     return max(now, ending[len(gone) - 1][0]) if gone else None
-
-
-def _first_that_do(
-    request: GangRequest, capacity: Capacity, holders: Sequence[Holder], now: float
-) -> list[Holder]:
-    """The shortest beginning of `holders` whose end lets the gang in, by bisection; [] if not even all of them do."""
-    if not _fits(request, capacity, holders, now):
-        return []
-    low, high = 0, len(holders)  # with `low` gone it does not fit, with `high` it does
-    while high - low > 1:
-        middle = (low + high) // 2
-        fits = _fits(request, capacity, holders[:middle], now)
-        low, high = (low, middle) if fits else (middle, high)
-    return list(holders[:high])
 
 
 def _fits(request: GangRequest, capacity: Capacity, gone: Sequence[Holder], now: float) -> bool:

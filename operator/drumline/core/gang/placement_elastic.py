@@ -30,7 +30,7 @@ def place_most(asked: GangRequest, capacity: Capacity, now: float) -> tuple[Gang
 
     `now` and `patient_until` are seconds of one clock.
     """
-    if not _takes_less(asked, now):
+    if not takes_less(asked, now):
         request = lenient(asked, capacity)
         return request, place(request, capacity)
     slices = _most(asked, capacity)
@@ -49,9 +49,13 @@ def place_most(asked: GangRequest, capacity: Capacity, now: float) -> tuple[Gang
 
 def hope_for(request: GangRequest, capacity: Capacity, now: float) -> tuple[GangRequest, Placement | Refusal]:
     """What a gang that waits could have if every other gang ended: the least that it would take now."""
-    if _takes_less(request, now):
-        request = reduced(request, request.min_slices, lambda _: 0)
+    request = fewest(request, now)
     return request, place_later(request, capacity)
+
+
+def fewest(request: GangRequest, now: float) -> GangRequest:
+    """The request for as few slices as it would take now."""
+    return reduced(request, request.min_slices, lambda _: 0) if takes_less(request, now) else request
 
 
 def most_slices(request: GangRequest, capacity: Capacity) -> int:
@@ -82,7 +86,8 @@ def reduced(request: GangRequest, slices: int, room: Room) -> GangRequest:
     return replace(request, slices=slices, preferred_nodes=preferred | beyond)
 
 
-def _takes_less(request: GangRequest, now: float) -> bool:
+def takes_less(request: GangRequest, now: float) -> bool:
+    """Whether it would begin with fewer slices than it asks for."""
     return 0 < request.min_slices < request.slices and now >= request.patient_until
 
 

@@ -86,8 +86,7 @@ def _survey(request: GangRequest, index: ShapeIndex) -> str:
         parts.append(f"{len(request.excluded & index.chains.keys())} excluded after failures")
     if repelled := len(request.repelled & index.chains.keys()):
         parts.append(f"{repelled} with a pod whose anti-affinity keeps it off")
-    usable = sum(1 for copies in index.copies.values() if copies) if index.sums[ROOT] else 0
-    return f"{usable}/{_nodes(total)} usable" + (f": {', '.join(parts)}" if parts else "")
+    return f"{index.usable}/{_nodes(total)} usable" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _amount(request: GangRequest, workers: int) -> str:
