@@ -35,6 +35,7 @@ class _Gang:
     begun: int = 0  # the highest attempt that was on record
     partial_since: float | None = None
     unwanted: dict[str, float] = field(default_factory=dict)  # uid → since
+    late: set[str] = field(default_factory=set)  # pods that nobody wanted any more when they were created
 
 
 @dataclass
@@ -103,37 +104,46 @@ class Judge:
         gang.pods.pop(uid, None)
         if after is not None:
             gang.pods[uid] = after
+            if before is None:
+                self._judge_new(at, gang, after)
             if not pods.is_over(after):
                 self._placed[place][uid] = after
                 if before is None or pods.bound_to(before) != pods.bound_to(after):
                     self._judge_place(at, place, after)
-            if before is None:
-                self._judge_new(at, gang, after)
         self._judge_gang(at, gang)
 
     def _judge_place(self, at: float, place: str, pod: Document) -> None:
         node = self._nodes.get(place)
         if node is None:
             return
-        there = [p for p in self._placed[place].values() if self._holds(p)]
-        held, room = sum(map(pods.chips_of, there)), int(node["status"]["allocatable"].get(pods.GPU, 0))
-        if held > room:
-            names = sorted(p["metadata"]["name"] for p in there)
-            self.wrong(at, f"{held} of {room} accelerators of {place} are held, by {', '.join(names)}")
-        mine = [p for p in there if pods.owner_of(p) == pods.owner_of(pod)]
+        there = list(self._placed[place].values())
+        room = int(node["status"]["allocatable"].get(pods.GPU, 0))
+        for holding in ([p for p in there if pods.bound_to(p)], [p for p in there if self._holds(p)]):
+            if (held := sum(map(pods.chips_of, holding))) > room:
+                names = ", ".join(sorted(p["metadata"]["name"] for p in holding))
+                self.wrong(at, f"{held} of {room} accelerators of {place} are held, by {names}")
+        mine = [p for p in there if self._holds(p) and pods.owner_of(p) == pods.owner_of(pod)]
         if len({pods.attempt_of(p) for p in mine}) > 1:
-            names = sorted(p["metadata"]["name"] for p in mine)
-            self.wrong(at, f"two attempts of a job on {place}: {', '.join(names)}")
+            names = ", ".join(sorted(p["metadata"]["name"] for p in mine))
+            self.wrong(at, f"two attempts of a job on {place}: {names}")
 
     def _holds(self, pod: Document) -> bool:
-        """A bound pod does; one that may be bound does while somebody wants it."""
+        """A bound pod does; one that may be bound does while somebody wants it.
+
+        A create that the API server carries out long after its sender has given up may come after the job's end:
+        that pod is the garbage collector's, and nobody could keep a place for it.
+        """
         gang = self._gangs.get(pods.owner_of(pod))
+        if gang is not None and pod["metadata"]["uid"] in gang.late:
+            return False
         return bool(pods.bound_to(pod)) or (
             gang is not None and _wanted_attempt(gang.job) == pods.attempt_of(pod)
         )
 
     def _judge_new(self, at: float, gang: _Gang, pod: Document) -> None:
         name, attempt = pod["metadata"]["name"], pods.attempt_of(pod)
+        if _wanted_attempt(gang.job) != attempt:
+            gang.late.add(pod["metadata"]["uid"])
         if attempt > gang.begun:
             self.wrong(at, f"pod {name} is of an attempt that is not on record")
 

@@ -39,7 +39,11 @@ class Case:
         if how.pop("deleting", False):
             metadata["deletionTimestamp"] = LATER
         chips = {"limits": {"nvidia.com/gpu": how.pop("chips", "1")}}
-        spec = {"nodeName": how.pop("node", "host"), "containers": [{"resources": chips}]}
+        field = {"key": "metadata.name", "operator": "In", "values": [how.pop("pinned", "host")]}
+        required = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+        affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+        containers = [{"resources": chips}]
+        spec = {"nodeName": how.pop("node", "host"), "containers": containers, "affinity": affinity}
         after = {"metadata": metadata, "spec": spec, "status": {"phase": how.pop("phase", "Running")}}
         before, self.pods[name] = self.pods.get(name), after
         self.judge.see(at, "pods", before, after)
@@ -72,6 +76,17 @@ def test_accelerators_that_are_held_twice(case: Case) -> None:
     case.job(1, "b", **running())
     case.pod(2, "p0", chips="2")
     case.pod(2, "q0", "b")
+    assert "3 of 2 accelerators of host are held, by p0, q0" in case.found
+
+
+def test_a_pod_that_came_when_its_job_had_ended_holds_nothing_unless_it_is_bound(case: Case) -> None:
+    case.job(1, **running())
+    case.job(1, "b", attempt=1, attempts=[{"attempt": 1, "finishedAt": LATER}])
+    case.pod(2, "q0", "b", node="", pinned="host")
+    case.pod(3, "p0", chips="2", node="", pinned="host")
+    case.pod(4, "q0", "b", deleting=True)
+    assert case.found == ""
+    case.pod(5, "p0", chips="2")
     assert "3 of 2 accelerators of host are held, by p0, q0" in case.found
 
 
