@@ -92,14 +92,13 @@ def admit(
     asking = [_told_apart(request, capacity) for request in pending]
     turn = _Turn(capacity, now, head_wait_seconds, kept, queues)
     claimed = {r.uid for r in asking if isinstance(kept.get(r.uid), Claim)}
+    waiting = [r.uid for r in asking if r.uid in kept] if claimed else []
     line = Line(asking, queues.queues, turn.quotas.share, claimed)
     undecided: tuple[GangRequest, ...] = ()
     try:
-        if claimed:
-            turn.guard(kept[r.uid] for r in asking if r.uid in kept and r.uid not in claimed)
         for asked in line:
-            if asked.uid not in claimed:
-                turn.guard(())
+            first = asked.uid in claimed and asked.uid not in turn.demoted
+            turn.guard([kept[uid] for uid in waiting if uid != asked.uid] if first else ())
             try:
                 turn.decide(line, asked, allowed)
             except Undecided:
@@ -147,10 +146,11 @@ class _Turn:
         self.targets: dict[str, frozenset[str]] = {}
         self.sizes: dict[str, int] = {}
         self.victims: dict[str, tuple[str, ...]] = {}
+        self.demoted: set[str] = set()  # had a claim that is of no use any more
         self._guarded: frozenset[str] = frozenset()
 
     def guard(self, targets: Iterable[frozenset[str]]) -> None:
-        """Keep these too, other heads' targets of before, while those are served for whom others left."""
+        """Keep these too, all other targets of before, while a gang is served for which others left."""
         nodes = frozenset[str]().union(*targets)
         if nodes != self._guarded:
             self._guarded = nodes
@@ -164,6 +164,7 @@ class _Turn:
         elif (way := self.preemption.find(asked)) is not None:
             self._clear(way, answer, allowed)
         elif line.demote(asked):
+            self.demoted.add(asked.uid)
             return
         elif answer.reason == Reason.QUEUE_QUOTA:
             self._refuse_by_quota(request, answer)

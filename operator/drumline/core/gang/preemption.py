@@ -93,10 +93,12 @@ class Preemption:
         queue = self._quotas.queue_of(request)
         if queue is None or (queue.within_queue is WithinQueue.NEVER and queue.reclaim is Reclaim.NEVER):
             return None
-        claim, told = self._claims.get(request.uid, (frozenset(), frozenset()))
-        if told:
+        if request.uid in self._claims:
+            claim, own = self._claims[request.uid]
             way = self._after(request, ())
-            return Way(request, way.nodes if way is not None else claim, told=told)
+            told = own or frozenset(self._gone(request))  # what its own left another one may have taken
+            if own or (told and way is not None):
+                return Way(request, way.nodes if way is not None else claim, told=told)
         return self._search(request, queue)
 
     def tell(self, victims: Iterable[RunningGang]) -> None:
@@ -128,10 +130,12 @@ class Preemption:
     def _fit(
         self, request: GangRequest, victims: Sequence[RunningGang]
     ) -> tuple[GangRequest, Placement | Refusal]:
-        gone = {uid for uid, kind in self._leaving.items() if kind == request.accelerator}
-        gone |= {victim.uid for victim in victims}
-        gone.discard(request.uid)
+        gone = self._gone(request) | {victim.uid for victim in victims}
         return fit(request, self._capacity, self._quotas, self._now, gone)
+
+    def _gone(self, request: GangRequest) -> set[str]:
+        kind = request.accelerator
+        return {uid for uid, each in self._leaving.items() if each == kind and uid != request.uid}
 
     def _choose(self, request: GangRequest, candidates: list[RunningGang]) -> list[RunningGang] | None:
         def fits(victims: Sequence[RunningGang]) -> bool:
