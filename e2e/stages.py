@@ -22,6 +22,21 @@ _BIN = Path(sys.executable).parent
 _EXAMPLES = ("tpu-v5p", "gpu-h100", "inference-disaggregated", "inference-tpu", "inference-edge")
 _JOBS = "tests/integration/operator"
 _SERVICES = "tests/integration/inference"
+_REAL = "tests/realnode"
+# of jobs, those whose pods, nodes or operators fail: they take as long as all others together
+_RECOVERY = (
+    "bad_nodes",
+    "device_taint",
+    "elastic",
+    "failover",
+    "in_place",
+    "in_place_launchers",
+    "nodes",
+    "recovery",
+    "signals",
+    "spares",
+)
+_REAL_RECOVERY = ("causes", "in_place", "refusals", "signals", "spares")
 _SERVING = tuple(sorted(str(path) for path in (Path(__file__).parent / "suites").glob("test_inference*.py")))
 _PYTEST = (_PYTHON, "-m", "pytest", "-q", "-ra", "--durations=5")
 
@@ -63,6 +78,15 @@ def _no_real_node() -> str | None:
     return "needs root on Linux"
 
 
+def _named(folder: str, names: Iterable[str]) -> list[str]:
+    return [f"{folder}/test_{name}.py" for name in names]
+
+
+def _others(folder: str, names: Iterable[str]) -> list[str]:
+    """The folder's tests but those."""
+    return [folder, *(f"--ignore={path}" for path in _named(folder, names))]
+
+
 def tests() -> list[Stage]:
     """All tests, after building what they start."""
     reason = _no_real_node()
@@ -78,7 +102,8 @@ def tests() -> list[Stage]:
             1200,
             needs="build",
         ),
-        Stage("jobs on it", (*_PYTEST, _JOBS, *_TWO), 1200, needs="build"),
+        Stage("jobs on it", (*_PYTEST, *_others(_JOBS, _RECOVERY), *_TWO), 1200, needs="build"),
+        Stage("recovery on it", (*_PYTEST, *_named(_JOBS, _RECOVERY), *_TWO), 1200, needs="build"),
         Stage(
             "services on it",
             (*_PYTEST, _SERVICES, *_TWO),
@@ -86,7 +111,20 @@ def tests() -> list[Stage]:
             needs="build",
         ),
         Stage("chaos", (*_PYTEST, "tests/chaos"), 600, needs="build"),
-        Stage("real node", (*_PYTEST, "tests/realnode"), 1800, unless=reason, needs="build engine"),
+        Stage(
+            "real node",
+            (*_PYTEST, *_others(_REAL, _REAL_RECOVERY)),
+            900,
+            unless=reason,
+            needs="build engine",
+        ),
+        Stage(
+            "real recovery",
+            (*_PYTEST, *_named(_REAL, _REAL_RECOVERY)),
+            900,
+            unless=reason,
+            needs="build engine",
+        ),
         Stage(
             "real training", (*_PYTEST, "e2e/suites/test_jax_training.py"), 600, unless=reason, needs="build"
         ),

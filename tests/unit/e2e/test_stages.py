@@ -8,6 +8,7 @@ import pytest
 from e2e import stages
 from e2e.stages import Stage, run, run_all, table
 
+ROOT = Path(__file__).parents[3]
 _STUBBORN = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
 
 
@@ -78,3 +79,10 @@ def test_no_stage_is_no_success(tmp_path: Path) -> None:
 def test_the_table_adds_up() -> None:
     results = [stages.Result("a", "ok", 1.25, 5), stages.Result("b", "ok", 2.5, 5)]
     assert table(results).splitlines()[-1].split() == ["all", "3.8"]
+
+
+def test_the_files_that_stages_name_exist() -> None:
+    words = [word.removeprefix("--ignore=") for stage in stages.tests() for word in stage.command]
+    files = [word for word in words if word.endswith(".py") and "/" in word]
+    assert files
+    assert [name for name in files if not (ROOT / name).exists()] == []
