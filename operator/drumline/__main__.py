@@ -1,4 +1,4 @@
-"""``python -m drumline``: run the operator, print the CRDs, or plan a job offline."""
+"""``python -m drumline``: run the operator, print the CRDs, plan a job or simulate a cluster offline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from drumline import __version__
 from drumline.api import crd
-from drumline.cli import plan
+from drumline.cli import plan, simulate
 
 _RUN = "run the operator (its own options: drumline run --help)"
 _INGEST = "take workers' reports for the operator (its own options: drumline ingest --help)"
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("ingest", help=_INGEST, add_help=False)
     commands.add_parser("crds", help=_CRDS, description=_CRDS).set_defaults(action=_crds)
     plan.add_arguments(commands.add_parser("plan", help=plan.HELP, description=plan.HELP))
+    simulate.add_arguments(commands.add_parser("simulate", help=simulate.HELP, description=simulate.HELP))
     return top
 
 

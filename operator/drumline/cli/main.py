@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from drumline import __version__
-from drumline.cli import capacity, explain, goodput, plan, rollout_back, rollout_list, rollout_promote, why
+from drumline.cli import (
+    capacity,
+    explain,
+    goodput,
+    plan,
+    rollout_back,
+    rollout_list,
+    rollout_promote,
+    simulate,
+    why,
+)
 
 _COMMANDS: Final[Mapping[str, Any]] = {
     "capacity": capacity,
@@ -18,6 +28,7 @@ _COMMANDS: Final[Mapping[str, Any]] = {
     "promote": rollout_promote,
     "rollback": rollout_back,
     "rollouts": rollout_list,
+    "simulate": simulate,
     "why": why,
 }
 

@@ -1,0 +1,76 @@
+"""Queues in a simulation: from the API's models to what admission knows, and who uses what of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from drumline.api.queue import AcceleratorQueueSpec
+from drumline.core.gang.queue_quota import QueueQuotas
+from drumline.core.gang.queues import NO_QUEUES, Queue, QueueQuota, Queues, RunningGang
+from drumline.core.sim.gangs import Gang
+from drumline.core.sim.model import Rules, SimJob
+
+
+def queue_of(name: str, spec: AcceleratorQueueSpec) -> Queue:
+    """What admission must know of a queue. Who may use it and for how long is not simulated."""
+    return Queue(
+        name,
+        cohort=spec.cohort or "",
+        weight=spec.fair_sharing.weight,
+        strategy=spec.queueing_strategy,
+        quotas={
+            quota.accelerator: QueueQuota(quota.nominal_quota, quota.borrowing_limit, quota.lending_limit)
+            for quota in spec.quotas
+        },
+        within_queue=spec.preemption.within_queue,
+        reclaim=spec.preemption.reclaim_within_cohort,
+        min_run_seconds=spec.preemption.min_run_seconds,
+    )
+
+
+def queues_now(queues: Mapping[str, Queue], holding: Iterable[Gang], now: float, rules: Rules) -> Queues:
+    """The queues with all gangs that hold nodes."""
+    if not queues:
+        return NO_QUEUES
+    return Queues(queues, {gang.job.uid: _running(gang, now, rules) for gang in holding})
+
+
+def beyond_quota(job: SimJob, queues: Mapping[str, Queue]) -> bool:
+    """Whether a job's queue could never have as many chips."""
+    request = job.request
+    if not queues or not request.queue:
+        return False
+    return QueueQuotas(Queues(queues)).most(request.queue, request.accelerator) < job.chips
+
+
+def exceeded(queues: Mapping[str, Queue], used: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """Quotas that are exceeded; `used` = chips by queue and accelerator type."""
+    beyond: dict[tuple[str, str], int] = {}  # of what a queue lends to nobody, by cohort and type
+    lendable: dict[tuple[str, str], int] = {}
+    for name, queue in queues.items():
+        for kind, quota in queue.quotas.items():
+            held = used.get((name, kind), 0)
+            limit = quota.nominal if not queue.cohort else None
+            if queue.cohort and quota.borrowing_limit is not None:
+                limit = quota.nominal + quota.borrowing_limit
+            if limit is not None and held > limit:
+                yield f"queue {name} holds {held} of {limit} × {kind}"
+            key, own = (queue.cohort, kind), quota.nominal - quota.lendable
+            beyond[key] = beyond.get(key, 0) + max(0, held - own)
+            lendable[key] = lendable.get(key, 0) + quota.lendable
+    for (cohort, kind), amount in beyond.items():
+        if cohort and amount > lendable[cohort, kind]:
+            yield f"cohort {cohort} holds {amount} of {lendable[cohort, kind]} × {kind} that it lends"
+
+
+def _running(gang: Gang, now: float, rules: Rules) -> RunningGang:
+    request = gang.request
+    return RunningGang(
+        gang.job.uid,
+        request.queue,
+        request.accelerator,
+        gang.job.chips,
+        request.priority,
+        admitted_at=gang.admitted_at,
+        saved_at=gang.saved_at(now, rules),
+    )
