@@ -98,7 +98,7 @@ def admit(
     try:
         for asked in line:
             first = asked.uid in claimed and asked.uid not in turn.demoted
-            turn.guard([kept[uid] for uid in waiting if uid != asked.uid] if first else ())
+            turn.guard([kept[uid] - kept[asked.uid] for uid in waiting] if first else ())
             try:
                 turn.decide(line, asked, allowed)
             except Undecided:
@@ -150,7 +150,7 @@ class _Turn:
         self._guarded: frozenset[str] = frozenset()
 
     def guard(self, targets: Iterable[frozenset[str]]) -> None:
-        """Keep these too, all other targets of before, while a gang is served for which others left."""
+        """Keep these too, other targets of before, while a gang is served for which others left."""
         nodes = frozenset[str]().union(*targets)
         if nodes != self._guarded:
             self._guarded = nodes

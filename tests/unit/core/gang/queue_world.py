@@ -17,6 +17,8 @@ from tests.builders import H100, capacity, gang, gpu_block
 
 NAMES = ("a", "b", "c", "d")
 MIN_RUN = 3.0
+WITHIN = (WithinQueue.LOWER_PRIORITY, WithinQueue.LOWER_PRIORITY, WithinQueue.NEVER)
+RECLAIM = (Reclaim.ANY, Reclaim.ANY, Reclaim.LOWER_PRIORITY, Reclaim.NEVER)
 
 
 def cluster() -> list[Node]:
@@ -27,8 +29,8 @@ def cluster() -> list[Node]:
 QUOTAS = st.builds(
     QueueQuota,
     st.sampled_from([0, 8, 16, 24]),
-    st.sampled_from([None, 0, 8, 16]),
-    st.sampled_from([None, 0, 4, 16]),
+    st.sampled_from([None, None, 0, 8, 16]),
+    st.sampled_from([None, None, 0, 4, 16]),
 )
 
 
@@ -43,8 +45,8 @@ def some_queues(draw: st.DrawFn, *, strict: bool = True, preempt: bool = True) -
             draw(st.sampled_from([0.0, 1.0, 2.0])),
             draw(st.sampled_from(strategies)),
             {H100: draw(QUOTAS)},
-            draw(st.sampled_from(list(WithinQueue))) if preempt else WithinQueue.NEVER,
-            draw(st.sampled_from(list(Reclaim))) if preempt else Reclaim.NEVER,
+            draw(st.sampled_from(WITHIN)) if preempt else WithinQueue.NEVER,
+            draw(st.sampled_from(RECLAIM)) if preempt else Reclaim.NEVER,
             MIN_RUN,
         )
         for name in NAMES
@@ -58,9 +60,9 @@ def requests(draw: st.DrawFn) -> GangRequest:
     return gang(
         workers=draw(st.integers(1, 2)),
         slices=slices,
-        gpus=draw(st.sampled_from([1, 4, 8, 8])),
+        gpus=draw(st.sampled_from([8, 8, 8, 4, 1])),
         priority=draw(st.integers(0, 2)),
-        queue=draw(st.sampled_from(["", *NAMES, *NAMES])),
+        queue=draw(st.sampled_from([*NAMES, *NAMES[:2], ""])),
         min_slices=draw(st.sampled_from([0, 0, 1])) if slices > 1 else 0,
         spares=draw(st.sampled_from([0, 0, 1])),
         **({"required": "block"} if draw(st.booleans()) else {}),
@@ -71,10 +73,11 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("queue"), requests()),
         st.tuples(st.just("queue"), requests()),
-        st.tuples(st.just("round"), st.integers(0, 9)),
+        st.tuples(st.just("wait"), st.integers(1, 5)),
         st.tuples(st.just("end"), st.integers(0, 9)),
         st.tuples(st.just("leave"), st.integers(0, 9)),
     ),
+    min_size=10,
     max_size=30,
 )
 
@@ -94,6 +97,14 @@ class QueueWorld:
     placed: dict[str, Placement] = field(default_factory=dict)
     running: dict[str, RunningGang] = field(default_factory=dict)
     targets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def crowd(self) -> QueueWorld:
+        """Let small gangs of low priority take all that their queues may have, and run for a while."""
+        for n in range(2 * len(NAMES) * 3):
+            self.queue(gang(gpus=(8, 4)[n % 3 == 0], priority=-1, queue=NAMES[n % len(NAMES)]))
+        self.round()
+        self.now += MIN_RUN
+        return self
 
     def known(self) -> Queues:
         return Queues(self.queues, dict(self.running))
@@ -131,14 +142,13 @@ class QueueWorld:
     def leaving(self) -> list[str]:
         return sorted(uid for uid, gang in self.running.items() if gang.leaving)
 
-    def step(self, kind: str, value: object) -> AdmissionRound | None:
-        self.now += 1.0
-        if kind == "queue" and isinstance(value, GangRequest):
+    def step(self, kind: str, value: object) -> AdmissionRound:
+        """Something happens, and a round follows."""
+        self.now += float(value) if kind == "wait" and isinstance(value, int) else 1.0
+        if isinstance(value, GangRequest):
             self.queue(value)
-        elif kind == "round":
-            return self.round()
-        elif isinstance(value, int):
+        elif kind in ("end", "leave") and isinstance(value, int):
             some = self.leaving() if kind == "leave" else sorted(self.running)
             if some:
                 self.end(some[value % len(some)])
-        return None
+        return self.round()
