@@ -139,6 +139,7 @@ class _Turn:
         self.quotas = QueueQuotas(queues)
         self.preemption = Preemption(queues, self.quotas, capacity, now, kept)
         self.memo = RefusalMemo(capacity, now)
+        self.over: dict[tuple[str, str, int, int], Refusal] = {}  # quota's answers, by what was asked when
         self.granted: list[tuple[str, Placement]] = []
         self.refused: dict[str, Refusal] = {}
         self.heads: dict[str, float] = {}  # kind → seconds the head has still to wait
@@ -176,7 +177,7 @@ class _Turn:
             self.refused.update((other.uid, behind) for other in line.rest(asked.queue))
 
     def _answer(self, asked: GangRequest) -> tuple[GangRequest, Placement | Refusal]:
-        within = within_quota(asked, self.quotas, self.now)
+        within = self._within_quota(asked)
         if isinstance(within, Refusal):
             return asked, within
         known = self.memo.get(within)
@@ -186,6 +187,19 @@ class _Turn:
         if isinstance(answer, Refusal):
             self.memo.put(within, answer)
         return request, answer
+
+    def _within_quota(self, asked: GangRequest) -> GangRequest | Refusal:
+        """Of many that ask for as much of a queue, one is looked at while nothing changes."""
+        if asked.min_slices or self.quotas.queue_of(asked) is None or self.quotas.counts(asked.uid):
+            return within_quota(asked, self.quotas, self.now)
+        key = (asked.queue, asked.accelerator, chips_of(asked), self.quotas.version)
+        known = self.over.get(key)
+        if known is not None:
+            return known
+        within = within_quota(asked, self.quotas, self.now)
+        if isinstance(within, Refusal):
+            self.over[key] = within
+        return within
 
     def _grant(self, request: GangRequest, placement: Placement, veto: Refusal | None) -> None:
         """Reserve a placement, unless something else forbids it."""

@@ -50,8 +50,13 @@ class QueueQuotas:
             for kind, quota in queue.quotas.items():
                 if queue.cohort:
                     self._pool[queue.cohort, kind] += quota.lendable
+        self.version = 0  # of what is to be had; `without` leaves it as it is
         for gang in queues.running.values():
-            self._hold(gang.uid, (gang.queue, gang.accelerator, gang.chips))
+            self._held[gang.uid] = (gang.queue, gang.accelerator, gang.chips)
+            self._used[gang.queue, gang.accelerator] += gang.chips
+        for (name, kind), used in self._used.items():
+            if cohort := self._cohort(name):
+                self._taken[cohort, kind] += max(0, used - self._own(name, kind))
 
     def queue_of(self, request: GangRequest) -> Queue | None:
         """The queue whose quota a gang needs; None: it needs none, or there is no such queue."""
@@ -60,6 +65,10 @@ class QueueQuotas:
     def unknown(self, request: GangRequest) -> bool:
         """Whether a gang names a queue that there is not."""
         return bool(request.queue) and not self._open and request.queue not in self._queues
+
+    def counts(self, uid: str) -> bool:
+        """Whether a gang holds chips or has some kept for it."""
+        return uid in self._held or uid in self._claims
 
     def used(self, queue: str, kind: str) -> int:
         """Chips that its gangs hold."""
@@ -106,6 +115,7 @@ class QueueQuotas:
 
     def grant(self, request: GangRequest, chips: int) -> None:
         """A gang begins with so many chips, in place of what it held or claimed."""
+        self.version += 1
         self.unclaim(request.uid)
         self._let_go(request.uid)
         if self.queue_of(request) is not None:
@@ -113,6 +123,7 @@ class QueueQuotas:
 
     def claim(self, request: GangRequest, chips: int) -> None:
         """Keep so many chips for a gang, in place of what was kept for it before."""
+        self.version += 1
         self.unclaim(request.uid)
         if self.queue_of(request) is not None:
             held = self._claims[request.uid] = (request.queue, request.accelerator, chips)
@@ -122,6 +133,7 @@ class QueueQuotas:
         """Keep nothing for a gang any more."""
         held = self._claims.pop(uid, None)
         if held is not None:
+            self.version += 1
             self._shift(held, self._claimed, -1)
 
     @contextmanager
