@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pytest
 import yaml
 
 from drumline.__main__ import main
+from drumline.api.wire import wire_names
 from drumline.cli.main import main as kubectl_main
+from drumline.cli.simulate import add_arguments
+from drumline.cli.simulate_trace import TraceLine
 from e2e.cluster.nodes import describe
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "simulate"
@@ -200,6 +205,22 @@ def test_bad_queues_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[st
     queues[0]["spec"]["cohort"] = "A B"
     odd = written(tmp_path / "odd.yaml", yaml.safe_dump(queues[0]))
     assert "research: spec.cohort: given 'A B'" in refused(capsys, *arguments, odd)
+
+
+def test_every_column_and_option_is_documented() -> None:
+    text = (EXAMPLES.parents[1] / "docs" / "simulate.md").read_text(encoding="utf-8")
+    columns = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    assert columns == set(wire_names(TraceLine))
+    parser = ArgumentParser()
+    add_arguments(parser)
+    options = {option for action in parser._actions for option in action.option_strings if option[1] == "-"}
+    assert options - {"--help", "--output"} <= set(
+        re.findall(r"--[\w-]+", text)
+    )
 
 
 def test_the_limit_takes_the_first_jobs(capsys: pytest.CaptureFixture[str]) -> None:

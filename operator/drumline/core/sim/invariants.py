@@ -1,4 +1,4 @@
-"""What must hold at every moment of a simulation, looked at without the code that decides.
+"""What must hold at every moment of a simulation, looked at with books of its own, not those that admission keeps.
 
 1. Nothing is held twice: what gangs hold on a node is at most what it has.
 2. All or nothing: a gang that holds nodes holds all of its workers' places; one that runs does so on nodes that are
