@@ -17,6 +17,7 @@ from drumline.core.gang.clock import unix
 from drumline.core.gang.crew import Process
 from drumline.core.gang.types import PodPhase
 from drumline.core.training.attempts import ran_stably
+from drumline.core.training.departing import departing
 from drumline.core.training.dependencies import not_due
 from drumline.core.training.progress_render import barrier_refusal
 from drumline.core.training.rendering import reporting
@@ -66,7 +67,11 @@ def _absent_pod(view: View) -> str:
 def _bad_node(view: View) -> str:
     nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
     bad = next((node for node in nodes if node in view.obs.unhealthy), "")
-    return f"node {bad} is gone, not ready or cordoned" if bad else ""
+    if bad:
+        return f"node {bad} is gone, not ready or cordoned"
+    going = departing(view)
+    leaves = next((node for node in nodes[: view.roster.size] if node in going), "")
+    return f"node {leaves} is about to go ({going[leaves].why})" if leaves else ""
 
 
 def _unstable(view: View) -> int:

@@ -79,6 +79,9 @@ def _late(view: View) -> View:
     """Recreate the gang when a launcher is too late."""
     if not restarting(view):
         return view
+    done = min((i for i in view.succeeded() if i < view.roster.workers), default=None)
+    if done is not None:
+        return _recreated(view, done, f"rank {done} has succeeded meanwhile")
     limit = grace_seconds(view.spec) + BARRIER_SECONDS
     since = max(unix(view.status.attempts[-1].started_at), view.obs.crew_since)
     missing, what = not_in(view, AT_BARRIER), "did not hold"

@@ -6,6 +6,7 @@ import pytest
 
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import Cause, ConditionType
+from drumline.core.gang.departures import Departure
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.types import Node, NodeCondition, Termination
 from drumline.core.training.recovery import Ended, end_attempt
@@ -290,3 +291,27 @@ def test_which_causes_new_processes_may_cure(cause, action):
     view = end_attempt(view, Ended(cause, 2, "why", world.pods["job-1-1-0"]), "test")
     assert next(a for a in view.status.attempts if a.finished_at).action == action
     assert view.status.epoch == (action == "RestartInPlace")
+
+
+def test_a_rank_that_ended_well_meanwhile_costs_the_pods_and_is_not_counted():
+    """Its launcher is gone: the others would wait at their rendezvous for a rank that never comes."""
+    _, world = _failed()
+    world = jobs.with_pod(saying(at_epoch(world, HELD), r0=crews.process(RUNNING)), 0, jobs.succeeded)
+    plan, world = after(world, NOW + 62)
+    assert (_over(world).message, _over(world).action) == (
+        "1.1: rank 0 has succeeded meanwhile",
+        "RestartGang",
+    )
+    assert world.status.restart_count == 1
+    assert [e.reason for e in plan.events] == ["GangRestarting"]
+    plan, world = after(replace(world, pods={}), NOW + 63)
+    assert (world.status.attempt, world.status.succeeded) == (2, None)
+
+
+def test_no_epoch_begins_beside_a_node_that_is_about_to_go():
+    goes = {"node-2": Departure("node-2", "taint example.com/going")}
+    plan, world = _failed(replace(crews.running(), departing=goes))
+    (entry,) = world.status.attempts
+    assert (entry.cause, entry.action, world.status.epoch) == ("ApplicationExit", "RestartGang", 0)
+    assert "not in place: node node-2 is about to go (taint example.com/going)" in entry.message
+    assert [e.reason for e in plan.events] == ["GangRestarting"]
