@@ -26,6 +26,7 @@ from drumline.core.training.requests import ask, awaited, settle
 from drumline.core.training.view import View
 
 LOOK_SECONDS: Final = 5.0  # between looks for a checkpoint; reports of one come at once as a rule
+STACKS_SECONDS: Final = 30.0  # that stacks may take which are awaited: a hang is dealt with first
 
 
 def departure(view: View) -> View:
@@ -42,7 +43,8 @@ def departure(view: View) -> View:
     if asked is None:
         return _ask(view, going)
     if asked.kind is OrderKind.STACKS:
-        return view  # for a moment
+        left = unix(asked.at) + STACKS_SECONDS - view.now
+        return view.again_in(left) if left > 0 else _ask(view, going)
     return _wait(*_taken_over(view, going, asked))
 
 

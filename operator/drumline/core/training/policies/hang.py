@@ -7,7 +7,9 @@ meanwhile, nothing is done. Silence alone is no proof: something of the gang has
 gets through.
 
 Each hang in a row has to last twice as long as the one before, 2^MAX_DOUBLINGS times as long at most: work that nobody
-told of gets through in the end. While a checkpoint is asked for nothing is done, for that has a limit of its own.
+told of gets through in the end. While a checkpoint is asked for nothing is done, for that has a limit of its own. One
+that is only waited for, since a node is about to go, would never come: stacks are asked for in its stead, unless all
+that follows is a report.
 """
 
 from __future__ import annotations
@@ -36,8 +38,12 @@ _NO_STACKS: Final = "no launcher runs that could tell where its ranks are"
 
 def hang(view: View) -> View:
     """Act on a hang, once what can be known of it is known."""
-    pulse, asked = view.obs.pulse, awaited(view)
-    if not view.live or pulse is None or _nobody_cares(view) or _waits_for_checkpoint(asked):
+    pulse, asked = view.obs.pulse, _stacks(view)
+    if not view.live or pulse is None or _began_now(view):
+        return view
+    if _nobody_cares(view):
+        return view if asked is None else settle(view)
+    if _waits_for_checkpoint(view):
         return view
     wait = _wait(view, pulse)
     if wait is None or wait > 0:
@@ -62,8 +68,22 @@ def _nobody_cares(view: View) -> bool:
     return view.spec.failure_policy.hang.action is HangAction.IGNORE or bool(view.succeeded())
 
 
-def _waits_for_checkpoint(asked: OrderStatus | None) -> bool:
-    return asked is not None and asked.kind is not OrderKind.STACKS
+def _began_now(view: View) -> bool:
+    """Whether this decision began the epoch, so that the pulse is of the one before."""
+    return view.status.epoch != view.obs.status.epoch
+
+
+def _stacks(view: View) -> OrderStatus | None:
+    """The request for stacks that is outstanding."""
+    asked = awaited(view)
+    return asked if asked is not None and asked.kind is OrderKind.STACKS else None
+
+
+def _waits_for_checkpoint(view: View) -> bool:
+    asked = awaited(view)
+    if asked is None or asked.kind is OrderKind.STACKS:
+        return False
+    return asked.kind is OrderKind.CHECKPOINT or view.spec.failure_policy.hang.action is HangAction.REPORT
 
 
 def _wait(view: View, pulse: Pulse) -> float | None:
@@ -109,7 +129,7 @@ def _act(view: View, pulse: Pulse, answers: dict[int, str]) -> View:
     found = whereabouts({i: answers.get(i, "") for i in range(view.roster.workers)} if answers else {})
     limit = _limit(view, pulse)
     text = f"{_silence(pulse)}, and the limit is {limit:.0f} s; {str(found) or _NO_STACKS}"
-    if awaited(view) is None:
+    if _stacks(view) is None:
         view = ask(view, OrderKind.STACKS, _silence(pulse))  # on record, so that it is told once
     view = settle(view).event("Warning", Reason.HANG_DETECTED, f"attempt {view.status.attempt}: {text}")
     if view.spec.failure_policy.hang.action is HangAction.REPORT:

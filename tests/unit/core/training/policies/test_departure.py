@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from drumline.api.orders import OrderKind
 from drumline.api.reasons import ConditionType
-from drumline.api.status import TrainingJobStatus
+from drumline.api.status import OrderStatus, TrainingJobStatus
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.departures import Departure
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.plan import Plan
@@ -206,3 +207,15 @@ def test_it_moves_once_and_never_without_need(story: list[tuple[str, int]], asks
         if ended:
             return
         assert (since is None) == (status.order is None or status.order.ended_at is not None)
+
+
+def test_stacks_that_nobody_waits_for_any_more_do_not_hold_it_up() -> None:
+    order = OrderStatus(number=1, kind=OrderKind.STACKS, at=rfc3339_millis(LATER - 31))
+    observation = running()
+    observation = replace(
+        observation, status=observation.status.model_copy(update={"order": order}), pulse=None
+    )
+    plan, status, _ = after(observation)
+    assert reasons(plan) == ["CheckpointRequested"]
+    assert status.order is not None
+    assert (status.order.number, status.order.node) == (2, "node-2")

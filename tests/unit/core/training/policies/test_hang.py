@@ -14,6 +14,7 @@ from drumline.api.reasons import ConditionType
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.crew import Process
+from drumline.core.gang.departures import Departure
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.plan import Plan
 from drumline.core.training.decide import decide
@@ -246,3 +247,32 @@ def test_whatever_happens_it_is_told_once_and_asked_once(story: list[tuple[str, 
         assert order is None or plan.requeue_after is not None
     assert events.count("HangDetected") == (observation.status.attempts[-1].cause == "Hang")
     assert events.count("HangOver") <= (observation.status.order.number if observation.status.order else 0)
+
+
+def test_stacks_are_not_awaited_any_more_once_a_rank_is_done() -> None:
+    _, status, _ = after(jobs.with_pod(asked(), 0, jobs.succeeded), LATER + 1)
+    assert status.order is not None
+    assert status.order.ended_at is not None
+
+
+def test_a_gang_that_hangs_makes_no_checkpoint_to_move_after() -> None:
+    """A node is about to go, and nobody can be asked for a checkpoint: the hang is still one."""
+    goes = {"node-2": Departure("node-2", "taint example.com/going")}
+    plan, status, observation = after(replace(running(WELL), departing=goes))
+    assert status.order is not None
+    assert status.order.kind is OrderKind.NONE
+    plan, status, observation = after(replace(observation, pulse=SILENT), LATER + 1)
+    assert (plan.orders.kind, plan.orders.number) == (OrderKind.STACKS, 2)
+    answers = answering(observation, {0: REDUCES, 1: REDUCES, 2: REDUCES, 3: READS}, number=2)
+    plan, status, _ = after(answers, LATER + 2)
+    assert reasons(plan) == ["HangDetected", "GangRestarting"]
+    assert status.attempts[-1].cause == "Hang"
+
+
+def test_an_epoch_that_begins_is_not_judged_by_the_silence_before_it() -> None:
+    observation = running(restartStrategy="InPlace", maxRestarts=9)
+    crew = {i: Process(0, ProcessState.RUNNING, f"o{i}", NOW) for i in range(4)}
+    crew[1] = Process(0, ProcessState.ENDED, "o1", LATER - 1, exit_code=3)
+    plan, status, _ = after(replace(observation, crew=crew))
+    assert (status.epoch, reasons(plan)) == (1, ["RestartingInPlace"])
+    assert status.order is None
