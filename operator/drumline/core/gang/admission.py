@@ -8,8 +8,8 @@ A gang that can be placed may still be refused for what no node knows of, such a
 Queues (`queues`): `fairness` says whose turn it is, `queue_quota` what a gang's queue may still take; with none, or for
 a gang of none, nothing of what follows applies. A gang that can't begin may have others leave for it
 (`preemption`): what they leave is kept for it, nodes and quota, and over rounds. The first gang of a queue that
-its quota keeps waiting, though it could begin if all others ended, becomes a head too: once it has waited
-`head_wait_seconds`, what comes free of the quota is kept for it. In a StrictFIFO queue nobody passes a gang that
+its quota keeps waiting becomes a head too: once it has waited `head_wait_seconds`, and could begin if all others
+ended, what comes free of the quota is kept for it. In a StrictFIFO queue nobody passes a gang that
 waits, unless the queue's quotas could never hold that gang.
 
 Backfill: a gang that does not fit lets those behind it pass, until it is the *head* of its kind and has waited
@@ -139,6 +139,7 @@ class _Turn:
         self.quotas = QueueQuotas(queues)
         self.preemption = Preemption(queues, self.quotas, capacity, now, kept)
         self.memo = RefusalMemo(capacity, now)
+        self.most: dict[tuple[str, str], int] = {}  # that a queue could ever have of a kind
         self.over: dict[tuple[str, str, int, int], Refusal] = {}  # quota's answers, by what was asked when
         self.granted: list[tuple[str, Placement]] = []
         self.refused: dict[str, Refusal] = {}
@@ -251,7 +252,10 @@ class _Turn:
         self.quotas.claim(request, chips_of(request))
 
     def _refuse_by_quota(self, request: GangRequest, answer: Refusal) -> None:
-        """Note why a gang waits; the first of its queue and kind becomes the head if there is hope for it."""
+        """Note why a gang waits; the first of its queue and kind becomes the head.
+
+        Whether there is hope for it is asked once it has waited: until then nothing is kept for it.
+        """
         self.refused[request.uid] = answer
         if self._beyond_quota(request):
             if self.quotas.queue_of(request) is not None:
@@ -260,15 +264,16 @@ class _Turn:
         key = request.queue, request.accelerator
         if key in self.quota_heads:
             return
-        request, hope = hope_for(request, self.capacity, self.now)
-        if isinstance(hope, Refusal):
-            self.refused[request.uid] = Refusal(hope.reason, f"{hope.message}{NEVER}")
-            return
-        self.quota_heads[key] = wait = request.queued_at + self.head_wait - self.now
+        wait = request.queued_at + self.head_wait - self.now
         if wait <= 0:
+            request, hope = hope_for(request, self.capacity, self.now)
+            if isinstance(hope, Refusal):
+                self.refused[request.uid] = Refusal(hope.reason, f"{hope.message}{NEVER}")
+                return
             self.quotas.claim(request, chips_of(request))
             text = f"{answer.message}; first in line: what comes free of it is kept for this gang"
             self.refused[request.uid] = Refusal(answer.reason, text)
+        self.quota_heads[key] = wait
 
     def _beyond_quota(self, request: GangRequest) -> bool:
         """Whether its queue could never take the gang, whoever ends."""
@@ -277,7 +282,13 @@ class _Turn:
         if self.quotas.queue_of(request) is None:
             return False
         least = chips_of(request, request.min_slices or None)
-        return least > self.quotas.most(request.queue, request.accelerator)
+        return least > self._most(request.queue, request.accelerator)
+
+    def _most(self, queue: str, kind: str) -> int:
+        most = self.most.get((queue, kind))
+        if most is None:
+            most = self.most[queue, kind] = self.quotas.most(queue, kind)
+        return most
 
     def _strict(self, request: GangRequest) -> bool:
         """Whether nobody of its queue may pass the gang."""

@@ -44,17 +44,21 @@ class QueueQuotas:
         self._taken: Counter[Key] = Counter()  # of the pools, by what is used and claimed
         self._used: Counter[Key] = Counter()
         self._claimed: Counter[Key] = Counter()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, Held | None] = {}  # what changed since the beginning; None = nothing
+        self._shares: dict[str, tuple[int, float]] = {}  # by queue, with the version that they are of
         self._claims: dict[str, Held] = {}
         for queue in self._queues.values():
             for kind, quota in queue.quotas.items():
                 if queue.cohort:
                     self._pool[queue.cohort, kind] += quota.lendable
         self.version = 0  # of what is to be had; `without` leaves it as it is
+        self._running = queues.running
+        sums: dict[Key, int] = {}
         for gang in queues.running.values():
-            self._held[gang.uid] = (gang.queue, gang.accelerator, gang.chips)
-            self._used[gang.queue, gang.accelerator] += gang.chips
-        for (name, kind), used in self._used.items():
+            key = gang.queue, gang.accelerator
+            sums[key] = sums.get(key, 0) + gang.chips
+        self._used.update(sums)
+        for (name, kind), used in sums.items():
             if cohort := self._cohort(name):
                 self._taken[cohort, kind] += max(0, used - self._own(name, kind))
 
@@ -68,7 +72,7 @@ class QueueQuotas:
 
     def counts(self, uid: str) -> bool:
         """Whether a gang holds chips or has some kept for it."""
-        return uid in self._held or uid in self._claims
+        return uid in self._running or uid in self._held or uid in self._claims
 
     def used(self, queue: str, kind: str) -> int:
         """Chips that its gangs hold."""
@@ -103,6 +107,13 @@ class QueueQuotas:
 
     def share(self, name: str) -> float:
         """A queue's weighted dominant share; 0 for none and for what is no queue."""
+        version, share = self._shares.get(name, (-1, 0.0))
+        if version != self.version:
+            share = self._share(name)
+            self._shares[name] = self.version, share
+        return share
+
+    def _share(self, name: str) -> float:
         queue = self._queues.get(name)
         if queue is None or not queue.cohort:
             return 0.0
@@ -140,7 +151,7 @@ class QueueQuotas:
     def without(self, uids: Iterable[str]) -> Iterator[None]:
         """Inside the block these gangs hold nothing and nothing is kept for them."""
         those = set(uids)
-        held = {uid: self._held[uid] for uid in those & self._held.keys()}
+        held = {uid: holding for uid in those if (holding := self._holding(uid)) is not None}
         claims = {uid: self._claims[uid] for uid in those & self._claims.keys()}
         for table, counter in ((held, self._used), (claims, self._claimed)):
             for each in table.values():
@@ -157,9 +168,16 @@ class QueueQuotas:
         self._shift(held, self._used, 1)
 
     def _let_go(self, uid: str) -> None:
-        held = self._held.pop(uid, None)
+        held = self._holding(uid)
         if held is not None:
+            self._held[uid] = None
             self._shift(held, self._used, -1)
+
+    def _holding(self, uid: str) -> Held | None:
+        if uid in self._held:
+            return self._held[uid]
+        gang = self._running.get(uid)
+        return None if gang is None else (gang.queue, gang.accelerator, gang.chips)
 
     def _shift(self, held: Held, counter: Counter[Key], sign: int) -> None:
         queue, kind, chips = held
