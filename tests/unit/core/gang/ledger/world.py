@@ -225,5 +225,17 @@ class World:
 ACTIONS = [
     *("step", "step", "step", "step", "row", "phase", "idle", "commit", "back", "life"),
     *("send", "send", "send", "arrive", "again", "forget", "merge", "compare"),
-    *("lanes", "all_up", "resize", "begin", "end", "in_place", "told_again", "tick", "clock_set", "restart", "close"),
+    *(
+        "lanes",
+        "all_up",
+        "resize",
+        "begin",
+        "end",
+        "in_place",
+        "told_again",
+        "tick",
+        "clock_set",
+        "restart",
+        "close",
+    ),
 ]
