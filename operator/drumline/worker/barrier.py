@@ -26,11 +26,11 @@ from typing import Final
 
 from drumline.worker import crew as crews
 from drumline.worker import oom, stacks
-from drumline.worker.crew import Orders
+from drumline.worker.crew import Crew, Orders
 from drumline.worker.ending import Ending
 from drumline.worker.epoch import Epoch
 from drumline.worker.guard import say
-from drumline.worker.identity import identity
+from drumline.worker.identity import Identity, identity
 from drumline.worker.launcher_child import BY_SIGNAL, Child
 
 ASK_SECONDS: Final = 5.0
@@ -48,7 +48,7 @@ class Barrier:
         who = identity(environ)
         self._child = child
         self._first = who.epoch
-        self._crew = crews.crew_of(environ, who, child.look)
+        self._crew = _crew(environ, who, child)
         self._closed = self._crew is not None and environ.get("DRUMLINE_BARRIER") == "1"
         self._seconds = _seconds(environ)
         self._epoch: Epoch | None = None
@@ -177,6 +177,14 @@ class Barrier:
             say(f"stacks of {text}" if text else _SILENT)
             if number != BY_SIGNAL and self._crew is not None:
                 self._crew.carried_out(number, text or _SILENT)
+
+
+def _crew(environ: Mapping[str, str], who: Identity, child: Child) -> Crew | None:
+    try:
+        return crews.crew_of(environ, who, child.look)
+    except Exception as error:  # noqa: BLE001 -- the command runs without it
+        say(f"nobody is asked for orders: {type(error).__name__}: {error}")
+        return None
 
 
 def _seconds(environ: Mapping[str, str]) -> float:

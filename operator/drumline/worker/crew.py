@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import threading
 import time
@@ -41,6 +42,7 @@ QUICK_SECONDS: Final = 1.0  # an answer that comes sooner and says nothing new i
 MIN_BACKOFF: Final = 0.5
 MAX_BACKOFF: Final = 10.0
 REFUSED_SECONDS: Final = 30.0
+_ODD: Final = re.compile(r"[^\n -~]")  # takes up to twelve bytes in JSON; Python's stacks have none of it
 _BUSY: Final = frozenset((429, 503))
 
 
@@ -121,7 +123,7 @@ class Crew:
 
     def carried_out(self, number: int, found: str = "") -> None:
         """The order of that number was carried out; `found`: what it asked for."""
-        self._tell(seen=number, stacks=found[:MAX_STACKS])
+        self._tell(seen=number, stacks=_ODD.sub("?", found[:MAX_STACKS]))
 
     def body(self) -> bytes:
         """The muster, as JSON."""

@@ -31,6 +31,9 @@ STOPS: Final = frozenset((signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.S
 BY_SIGNAL: Final = 0  # the request for stacks that has no number
 _BY_PROCESS: Final = 0  # SI_USER; a terminal's comes from the kernel
 _LOOK: Final = 0  # no signal's number
+_LONGEST: Final = (
+    3600.0  # seconds; the kernel counts milliseconds in 32 bits. Who waits for longer asks again
+)
 
 Look = Callable[[], "float | None"]  # seconds until it wants to be called again
 
@@ -109,7 +112,8 @@ class Child:
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
         # rounded up: too soon would be again and again
-        found = poll.poll(None if seconds is None else max(0, int(seconds * 1000) + 1))
+        wait = None if seconds is None else max(0, int(min(seconds, _LONGEST) * 1000) + 1)
+        found = poll.poll(wait)
         return os.read(self._signals, 512) if found else b""
 
     def _take(self, number: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 TIMEOUT_SECONDS: Final = 5.0
+LONGEST_PAUSE: Final = 300.0  # seconds, whatever a server, or what stands before it, asks for
 _MAX_ANSWER: Final = 65_536
 _LOOPBACK: Final = frozenset(("127.0.0.1", "::1", "localhost"))
 
@@ -103,9 +104,9 @@ def document(text: bytes) -> Mapping[str, Any]:
 
 
 def seconds(text: str | None) -> float:
-    """What `Retry-After` says."""
+    """What `Retry-After` says, as a time that one can wait for: 0 to `LONGEST_PAUSE`."""
     try:
-        return float(text) if text else 0.0
+        return min(max(0.0, float(text)), LONGEST_PAUSE) if text else 0.0  # no number is the second of `max`
     except ValueError:
         return 0.0  # a date: the caller waits as long as it would have anyway
 

@@ -10,6 +10,7 @@ import pytest
 
 from drumline.api.orders import Muster
 from drumline.api.orders import Orders as ApiOrders
+from drumline.runtime.ingest.polls import MAX_MUSTER_BYTES
 from drumline.worker import crew as crew_module
 from drumline.worker.crew import Crew, Orders, crew_of, orders_of, orders_url
 from drumline.worker.identity import Identity, identity
@@ -93,6 +94,13 @@ def test_words_that_are_too_long_are_cut(lab: Lab) -> None:
     lab.ask(NONE)
     sent = Muster.model_validate(lab.line.sent[0])
     assert (len(sent.text), sent.text[-4:], len(sent.stacks)) == (4096, "last", 32_768)
+
+
+@pytest.mark.parametrize("letter", ["y", "\0", "\ufffd", "\U0001f600", "\n", '"'])
+def test_a_muster_is_never_larger_than_what_is_taken(lab: Lab, letter: str) -> None:
+    lab.crew.say("Ended", 0, 1, letter * 5000)
+    lab.crew.carried_out(1, letter * 100_000)
+    assert len(lab.crew.body()) <= MAX_MUSTER_BYTES
 
 
 def test_orders_are_taken_and_known_from_then_on(lab: Lab) -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from drumline.worker.client import Reporter
 from drumline.worker.identity import Identity
-from drumline.worker.transport import Transport
+from drumline.worker.transport import Transport, seconds
 from e2e.cluster.pki import Pki
 
 from .conftest import Clock, Ingest
@@ -69,6 +69,22 @@ async def test_a_follower_is_left_for_another_connection(
     assert await asyncio.to_thread(reporter.exchange) == 7
     assert len(ingest.peers) == 2
     assert [[s.step for s in r.spans] for r in ingest.reports] == [[0], [0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "waits"),
+    [
+        ("1.5", 1.5),
+        ("1e30", 300.0),
+        ("inf", 300.0),
+        ("-5", 0.0),
+        ("nan", 0.0),
+        ("Fri, 31 Dec", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_what_a_server_asks_for_can_be_waited_for(text: str | None, waits: float) -> None:
+    assert seconds(text) == waits
 
 
 async def test_a_stale_attempt_stops(ingest: Ingest, reporter: Reporter) -> None:
