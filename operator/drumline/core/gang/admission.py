@@ -163,7 +163,7 @@ class _Turn:
         request, answer = self._answer(asked)
         if isinstance(answer, Placement):
             self._grant(request, answer, allowed(request))
-        elif (way := self.preemption.find(asked)) is not None:
+        elif not asked.stays and (way := self.preemption.find(asked)) is not None:
             self._clear(way, answer, allowed)
         elif line.demote(asked):
             self.demoted.add(asked.uid)
@@ -206,6 +206,11 @@ class _Turn:
         """Reserve a placement, unless something else forbids it."""
         if veto is not None:
             self.refused[request.uid] = veto
+            return
+        if request.stays and request.moved_by(placement):
+            # what it has stays reserved for it: a grant would let others have that
+            text = "there is no placement with spares in which the gang stays where it is"
+            self.refused[request.uid] = Refusal(Reason.NO_FEASIBLE_NODE, text)
             return
         self.capacity.reserve(request, placement)
         self.quotas.grant(request, chips_placed(request, placement))

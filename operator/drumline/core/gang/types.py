@@ -236,6 +236,7 @@ class GangRequest:
     spares: int = (
         0  # workers' places, of an atomic_pool gang pools, to hold beside it as far as there is room
     )
+    stays: bool = False  # it asks for spares only: a placement that moves the gang itself is of no use
 
     @property
     def workers(self) -> int:
@@ -251,6 +252,11 @@ class GangRequest:
     def avoided(self) -> frozenset[str]:
         """Nodes not to use, for whatever reason."""
         return self.excluded | self.repelled
+
+    def moved_by(self, placement: Placement) -> bool:
+        """Whether any of the gang would be elsewhere than it was."""
+        places = enumerate(placement.nodes[: self.pods])
+        return any(self.preferred_nodes.get(index) != node for index, node in places)
 
     @property
     def pods(self) -> int:

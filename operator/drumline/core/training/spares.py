@@ -85,12 +85,6 @@ def seeks_spares(view: View, kept: Placement) -> bool:
     return view.now - max(ended, unix(view.status.next_attempt_at)) < SEEK_SECONDS
 
 
-def moves(view: View, kept: Placement, found: Placement) -> bool:
-    """Whether a placement found for the sake of spares would move a gang that may keep its nodes."""
-    size = view.roster.size
-    return bool(view.spec.spares) and kept.nodes[:size] != found.nodes[:size]
-
-
 def with_spares(view: View, placement: Placement, written: PlacementStatus) -> PlacementStatus:
     """What the status says of a placement, with its spares; unchanged for a job that asks for none."""
     return written.model_copy(update={"spares": _found(view, placement)}) if view.spec.spares else written

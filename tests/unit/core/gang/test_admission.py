@@ -164,3 +164,15 @@ def test_nobody_passes_a_gang_of_which_it_cannot_be_told_whether_it_may_begin() 
     assert [request.uid for request in result.undecided] == ["b", "c"]
     assert not result.refused
     assert not state.reserved("b")
+
+
+def test_a_gang_that_asks_for_spares_only_keeps_what_it_has_until_it_begins() -> None:
+    state = capacity(gpu_block("b", 3))
+    asked = replace(gang("a", workers=1, spares=1), preferred_nodes={0: "gone"}, stays=True)
+    result = decide(state, asked)
+    assert not result.granted
+    assert "stays where it is" in result.refused["a"].message
+    assert not state.reserved("a")
+    (granted,) = decide(state, replace(asked, stays=False)).granted
+    stays = replace(asked, preferred_nodes={0: granted[1].nodes[0]})
+    assert names(decide(state, stays)) == ["a"]

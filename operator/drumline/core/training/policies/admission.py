@@ -40,7 +40,6 @@ from drumline.core.training.request import gang_request
 from drumline.core.training.spares import (
     SEEK_SECONDS,
     carried_over,
-    moves,
     seeks_spares,
     spare_places,
     spares_in_words,
@@ -64,6 +63,10 @@ def admission(view: View) -> View:
     if wait > 0:
         return _back_off(view, wait)
     sized, kept = shrunk(view, _kept_placement(view))
+    if isinstance(still_wanted(view), Granted):
+        return _answered(
+            view, kept
+        )  # what is reserved for the gang is that, and its old places are not any more
     if kept is not None and seeks_spares(sized, kept):
         view = view.again_in(SEEK_SECONDS)
     elif kept is not None and not grows(view):
@@ -83,14 +86,12 @@ def _answered(view: View, kept: Placement | None) -> View:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
     if isinstance(answer, Granted):
-        if kept is not None and moves(view, kept, answer.placement):
-            return _begin(view, kept)
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None and not passes(view, answer):
         return _begin(view, kept)
     if answer is not None and answer.reason == Reason.TEMPLATE_REFUSED:
         return fail(view, Reason.TEMPLATE_REFUSED, answer.message, admission.__name__)
-    return _wait(view, answer)
+    return _wait(view, answer, stays=kept is not None and bool(view.spec.spares))
 
 
 def asked_of(view: View) -> GangRequest:
@@ -233,9 +234,11 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
     )
 
 
-def _wait(view: View, answer: Refusal | None) -> View:
+def _wait(view: View, answer: Refusal | None, *, stays: bool) -> View:
+    """Ask admission, and say what it says. `stays`: whether the gang asks for nothing but spares."""
     view = _give_up_nodes(view).again_in(_next_expiry(view))
-    view = replace(view, waiting=asked_of(view) if view.obs.priority is not None else None)
+    asked = replace(asked_of(view), stays=stays) if view.obs.priority is not None else None
+    view = replace(view, waiting=asked)
     if view.obs.priority is None:
         view = view.again_in(NO_CLASS_SECONDS)
     if answer is None:

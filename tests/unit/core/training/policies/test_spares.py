@@ -159,13 +159,28 @@ def test_a_restart_that_lacks_spares_asks_for_them_and_keeps_its_nodes():
     assert list(created(plan).values()) == list(NODES)
 
 
-def test_what_would_move_the_gang_for_the_sake_of_spares_is_not_taken():
-    elsewhere = Placement(("other", *NODES[1:]))
-    plan = decide(replace(lacking_a_spare(), admission=Granted(elsewhere)), NOW + 10)
-    assert list(created(plan).values()) == list(NODES[:5])
+def test_nothing_moves_the_gang_for_the_sake_of_spares():
+    asked = decide(lacking_a_spare(), NOW + 10).waiting
+    assert asked is not None
+    assert asked.stays
+    several = replace(after_loss_of(running(), 1), unhealthy=frozenset(NODES[:3]))
+    asked = decide(several, LATER).waiting
+    assert asked is not None
+    assert not asked.stays, "it has to move"
     refused = Refusal(Reason.NAMESPACE_QUOTA, "no")
     plan = decide(replace(lacking_a_spare(), admission=refused), NOW + 10)
     assert list(created(plan).values()) == list(NODES[:5])
+
+
+def test_a_grant_is_taken_though_the_old_nodes_are_well_again():
+    """It is what is reserved: another gang may have been granted the old places since."""
+    elsewhere = ("other", *NODES[1:])
+    plan = decide(replace(lacking_a_spare(), admission=Granted(Placement(elsewhere))), NOW + 10)
+    assert list(created(plan).values()) == list(elsewhere)
+    bare = jobs.settled(jobs.with_pod(running(asking(0), NODES[:4]), 0, jobs.failed))
+    granted = Granted(Placement(elsewhere[:4]))
+    plan = decide(replace(bare, pods={}, admission=granted), LATER)
+    assert list(created(plan).values()) == list(elsewhere[:4])
 
 
 def test_nobody_waits_for_spares_for_long():
