@@ -78,7 +78,7 @@ def test_the_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_example_with_queues_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
-    more = ("--mtbf-node-hours", "2000", "--checkpoint-interval", "1800", "--check", "--queues", QUEUES)
+    more = ("--mtbf-node-hours", "5000", "--checkpoint-interval", "1800", "--check", "--queues", QUEUES)
     runs = [
         simulated(capsys, "--trace", TRACE, "--cluster", CLUSTER, *more, "--seed", s) for s in ("1", "1", "2")
     ]
