@@ -17,7 +17,7 @@ from typing import Any
 from drumline.api.orders import Muster, Orders
 from drumline.api.report import Receipt, Report
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0  # of a machine that is busy
 
 
 class Desk:

@@ -15,7 +15,7 @@ import pytest
 from drumline.worker.install import install
 
 from .conftest import ENVIRONMENT
-from .operator_desk import Desk, desk
+from .operator_desk import WAIT_SECONDS, Desk, desk
 
 FIRST = {"go": True}
 
@@ -63,7 +63,7 @@ class Pod:
 
     def wait_for(self, name: str) -> str:
         """What a program wrote into that file."""
-        path, deadline = self.folder / name, time.monotonic() + 20
+        path, deadline = self.folder / name, time.monotonic() + WAIT_SECONDS
         while not path.exists() or not path.read_text():
             assert time.monotonic() < deadline, name
             time.sleep(0.01)

@@ -37,7 +37,7 @@ def test_a_process_that_fails_is_followed_when_the_operator_says_so(pod: Pod, op
         operator.order(epoch=epoch + 1, go=False)
         assert operator.reaches("Held", epoch + 1).exit_code == 0
         operator.order(epoch=epoch + 1, go=True)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (0, b"epoch 0\nepoch 1\nepoch 2\n"), errors
     states = [(m.epoch, m.state.value) for m in operator.musters]
     assert list(dict.fromkeys(states)) == [
@@ -61,8 +61,8 @@ def test_an_ended_process_has_its_successor_at_once_where_all_may_go(pod: Pod, o
     operator.reaches("Ended", 0)
     began = time.monotonic()
     operator.order(epoch=2, go=True)
-    assert process.wait(20) == 0
-    assert time.monotonic() - began < 5.0
+    assert process.wait(60) == 0
+    assert time.monotonic() - began < 20.0, "it does not wait until its poll is over"
 
 
 def test_orders_of_a_later_epoch_end_a_process_and_what_it_left(pod: Pod, operator: Desk) -> None:
@@ -83,10 +83,10 @@ def test_orders_of_a_later_epoch_end_a_process_and_what_it_left(pod: Pod, operat
     began = time.monotonic()
     operator.order(epoch=1, go=False, grace_seconds=0.3)
     operator.reaches("Held", 1)
-    assert 0.3 <= time.monotonic() - began < 5.0
+    assert 0.3 <= time.monotonic() - began < 30.0
     assert not _runs(orphan)
     operator.order(epoch=1, go=True)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_a_process_that_obeys_is_not_waited_for(pod: Pod, operator: Desk) -> None:
@@ -95,8 +95,8 @@ def test_a_process_that_obeys_is_not_waited_for(pod: Pod, operator: Desk) -> Non
     pod.wait_for("running-0")
     began = time.monotonic()
     operator.order(epoch=1, grace_seconds=30.0)
-    assert process.wait(20) == 0
-    assert time.monotonic() - began < 5.0
+    assert process.wait(60) == 0
+    assert time.monotonic() - began < 25.0
     pod.wait_for("running-1")
 
 
@@ -105,7 +105,7 @@ def test_a_released_launcher_ends_as_its_process_did(pod: Pod, operator: Desk) -
     process = pod.start("print('the reason'); raise SystemExit(42)")
     operator.reaches("Ended")
     operator.order(release=True)
-    assert process.wait(20) == 42
+    assert process.wait(60) == 42
     assert pod.log.read_text() == "exit code 42\nthe reason"
 
 
@@ -115,7 +115,7 @@ def test_a_reader_that_is_slow_gets_all_of_the_last_process(pod: Pod, operator: 
     operator.reaches("Ended")
     operator.order(release=True)
     time.sleep(0.2)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert (process.returncode, len(output)) == (6, 150_000)
 
 
@@ -127,7 +127,7 @@ def test_the_last_words_are_those_of_the_last_process(pod: Pod, operator: Desk) 
     operator.order(epoch=1)
     operator.reaches("Ended", 1)
     operator.order(epoch=1, release=True)
-    assert process.wait(20) == 11
+    assert process.wait(60) == 11
     assert pod.log.read_text() == "exit code 11\nepoch 1"
 
 
@@ -136,20 +136,20 @@ def test_an_attempt_that_is_over_ends_the_wait(pod: Pod, operator: Desk) -> None
     process = pod.start("raise SystemExit(7)")
     operator.reaches("Ended")
     operator.refuse(409)
-    assert process.wait(20) == 7
+    assert process.wait(60) == 7
 
 
 @pytest.mark.parametrize("status", [503, 404])
 def test_where_nobody_answers_it_ends_as_its_process_did(pod: Pod, operator: Desk, status: int) -> None:
     operator.order(**FIRST)
-    pod.environ["DRUMLINE_BARRIER_SECONDS"] = "1.0"
+    pod.environ["DRUMLINE_BARRIER_SECONDS"] = "3.0"
     process = pod.start("raise SystemExit(7)")
     operator.reaches("Ended")
     operator.refuse(status)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (
         7,
-        b"drumline: nobody has said for 1 s what is to be done; ending\n",
+        b"drumline: nobody has said for 3 s what is to be done; ending\n",
     )
 
 
@@ -180,7 +180,7 @@ def test_a_signal_ends_the_wait(pod: Pod, operator: Desk) -> None:
     process = pod.start("raise SystemExit(7)")
     operator.reaches("Ended")
     process.terminate()
-    assert process.wait(20) == 143
+    assert process.wait(60) == 143
 
 
 def test_a_process_that_a_signal_ended_has_no_successor(pod: Pod, operator: Desk) -> None:
@@ -188,7 +188,7 @@ def test_a_process_that_a_signal_ended_has_no_successor(pod: Pod, operator: Desk
     process = pod.start(SLEEPER)
     pod.wait_for("running-0")
     process.terminate()
-    assert process.wait(20) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
 
 
 def test_a_restarted_container_begins_with_the_epoch_that_is(pod: Pod, operator: Desk) -> None:
@@ -197,7 +197,7 @@ def test_a_restarted_container_begins_with_the_epoch_that_is(pod: Pod, operator:
     process = pod.start("import os; print(os.environ['DRUMLINE_EPOCH'], os.environ['PET_RDZV_ID'])")
     operator.reaches("Held", 2)
     operator.order(epoch=2, go=True)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert output == b"2 job-3-0-2\n"
 
 
@@ -211,12 +211,12 @@ def test_a_process_begins_where_nobody_answers(pod: Pod, operator: Desk, silent:
 import sys
 sys.path.insert(0, {str(pod._launcher)!r})
 from drumline.worker import barrier, launcher
-barrier.ASK_SECONDS = 0.3
+barrier.ASK_SECONDS = {0.3 if silent else 3.0}
 sys.exit(launcher.main([sys.executable, "-c", "raise SystemExit(0)"], sys.path[0]))
 """
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", hurry], env=pod.environ, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", hurry], env=pod.environ, check=False, timeout=60)
     assert done.returncode == 0
-    assert not operator.musters or (operator.musters[0].state.value, silent) == ("Held", False)
+    assert [m.state.value for m in operator.musters[:1]] == ([] if silent else ["Held"])
     listening.close()
 
 
@@ -227,7 +227,7 @@ def test_without_a_barrier_orders_of_epochs_concern_nobody(pod: Pod, operator: D
     process = pod.start(program)
     operator.until(lambda m: m.digest.startswith("4"))
     (pod.folder / "go").touch()
-    assert process.wait(20) == 9
+    assert process.wait(60) == 9
     assert {(m.epoch, m.state.value) for m in operator.musters} == {(0, "Running")}
 
 
@@ -244,7 +244,7 @@ def test_each_epoch_reports_by_itself(pod: Pod, operator: Desk) -> None:
     )
     operator.reaches("Ended")
     operator.order(epoch=1)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     first, second = map(json.loads, output.splitlines())
     assert (first[:2], second[:2]) == (["0", "job-3-0"], ["1", "job-3-0-1"])
     assert all(a != b for a, b in zip(first[2:4], second[2:4], strict=True))
@@ -266,7 +266,7 @@ def test_each_epoch_has_a_reporter_of_its_own(pod: Pod, operator: Desk) -> None:
     )
     operator.reaches("Ended")
     operator.order(epoch=1)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     told = [[r for r in operator.reports if r.epoch == epoch] for epoch in range(2)]
     # on a slow machine there is more than one report, and what one has need not be in the next
     steps = [sorted({s.step for report in reports for s in report.spans}) for reports in told]
@@ -292,7 +292,7 @@ print(open("/proc/self/stat").read().split()[0], [p for p in os.listdir("/proc")
     pod.processes.append(process)
     operator.reaches("Ended")
     operator.order(epoch=1)
-    output, errors = process.communicate(timeout=20)
+    output, errors = process.communicate(timeout=60)
     own, _, others = output.decode().partition(" ")
     assert (process.returncode, others.strip()) == (0, f"['1', '{own}']"), errors
 

@@ -33,7 +33,7 @@ def test_stacks_are_collected_when_asked_for(pod: Pod, operator: Desk, barrier: 
     operator.order(number=6, kind="")
     operator.until(lambda m: m.digest.split(".")[-2] == "" and not m.stacks)
     (pod.folder / "go").touch()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert errors.count(b"drumline: stacks of process") == 1
 
@@ -59,7 +59,7 @@ def test_a_checkpoint_is_asked_for_by_its_signal(pod: Pod, operator: Desk) -> No
     pod.wait_for("running")
     operator.order(number=1, kind="Checkpoint", signal="SIGUSR1")
     assert operator.until(lambda m: m.seen == 1).stacks == ""
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert pod.wait_for("saved") == "yes"
 
 
@@ -87,7 +87,7 @@ def test_who_does_not_handle_the_signal_is_not_sent_it(pod: Pod, operator: Desk)
     operator.order(number=2, kind="Checkpoint", signal="SIGUSR2")
     operator.until(lambda m: m.seen == 2)
     (pod.folder / "done").touch()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert not (pod.folder / f"saved-{child}").exists()
     assert b"no process handles SIGUSR2" in errors

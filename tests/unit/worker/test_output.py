@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import threading
+import time
 
 import pytest
 
@@ -13,22 +16,30 @@ TEXT = b"".join(b"%d\n" % i for i in range(60_000))
 
 
 def carried(*, blocking: bool) -> tuple[Pump, int, list[str]]:
-    """A pump whose source has all of TEXT and its end to come, where its output goes, and the lines it told."""
+    """A pump whose program has said all of TEXT and ended, where its output goes, and the lines it told.
+
+    It has carried as much as fits before somebody reads.
+    """
     source, program = os.pipe()
+    fcntl.fcntl(program, fcntl.F_SETPIPE_SZ, 2**20)
+    assert os.write(program, TEXT) == len(TEXT)
+    os.close(program)
     reader, target = os.pipe()
     os.set_blocking(target, blocking)
     lines: list[str] = []
     pump = Pump(source, target, lines.append)
-    threading.Thread(target=_write, args=(program,)).start()
     pump.start()
+    deadline = time.monotonic() + 60
+    while _has_room(target):
+        assert time.monotonic() < deadline
+        pump.join(0.01)
     return pump, reader, lines
 
 
-def _write(program: int) -> None:
-    view = memoryview(TEXT)
-    while view:
-        view = view[os.write(program, view) :]
-    os.close(program)
+def _has_room(target: int) -> bool:
+    poll = select.poll()
+    poll.register(target, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def read(reader: int, size: int) -> bytes:
@@ -47,7 +58,7 @@ def test_a_reader_that_is_slow_gets_it_all(blocking: bool) -> None:
     late = threading.Timer(0.1, lambda: got.append(read(reader, len(TEXT))))
     got: list[bytes] = []
     late.start()
-    pump.finish(0.01, 30)
+    pump.finish(0.01, 60)
     late.join()
     assert got == [TEXT]
     assert len(lines) == 60_000

@@ -218,9 +218,9 @@ def test_ten_thousand_workers_are_compared_at_once() -> None:
     peers, reports = Peers(), [told([400 + 400 * slow] * 2 * CELLS) for slow in (False, True)]
     for lane in range(10_000):
         peers.hear(divmod(lane, 100), reports[lane == 4242])
-    began = time.perf_counter()
+    began = time.process_time()
     assert peers.slow(EPOCH, 3) == {"42-42": 800}
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_what_is_not_told_by_the_program_itself_is_not_compared() -> None:
