@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
+from types import MappingProxyType
 from typing import Any, Final
 
 from drumline.api.failure import FailureAction
@@ -29,6 +31,7 @@ from drumline.core.gang.ledger.ledger import Ledger, begin
 from drumline.core.gang.ledger.settings import LedgerSettings
 from drumline.core.gang.ledger.summary import AttemptFigures
 from drumline.core.training import conditions
+from drumline.core.training.attempts import KEPT_WHOLE
 from drumline.core.training.elastic import fitted
 from drumline.core.training.lanes import NOTHING_SEEN, Milestone, Seen, lane_changes, look, millis
 from drumline.core.training.lanes_spares import spare_histories, spare_lanes
@@ -37,6 +40,7 @@ from drumline.core.training.progress_condition import ProgressReported
 
 MAX_EXIT: Final = 1000  # characters
 LAST_WORDS: Final = "; it said: "
+NO_EXITS: Final[Mapping[str, str]] = MappingProxyType({})
 
 # An attempt with one of these causes gave its nodes back: what follows is a wait, not a recovery.
 _NOT_FAILURES: Final = frozenset({Cause.GANG_TIMEOUT.value})
@@ -177,9 +181,10 @@ def told(
     ended for it.
     """
     known = {(f.attempt, f.epoch): f for f in figures}
+    older = max(0, len(status.attempts) - KEPT_WHOLE)  # their messages were cut, last words and all
     attempts = tuple(
-        _with_exit(_with_figures(a, known.get((a.attempt, a.epoch))), exits.get(a.pod or "", ""))
-        for a in status.attempts
+        _with_exit(_with_figures(a, known.get((a.attempt, a.epoch))), said.get(a.pod or "", ""))
+        for said, a in zip(chain(repeat(NO_EXITS, older), repeat(exits)), status.attempts, strict=False)
     )
     status = status.model_copy(update={"attempts": attempts, "goodput": goodput})
     if reported is None:

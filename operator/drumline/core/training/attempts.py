@@ -19,6 +19,8 @@ from drumline.core.training.requests import settled
 from drumline.core.training.view import View, deletions
 
 KEPT_ATTEMPTS = 10
+KEPT_WHOLE = 4  # of these, the latest; of those before them less is said, so that the status stays small
+SHORT = 160  # characters, to which their texts are cut
 MAX_DOUBLINGS = 20  # 2^20 s are more than any maxSeconds
 SKEW_SECONDS = 30.0  # by which clocks of healthy machines may differ
 
@@ -32,7 +34,7 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
             "attempt": number,
             "epoch": 0,
             "order": None,
-            "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:],
+            "attempts": _kept((*status.attempts, record)),
             "succeeded": None,
             "created_helpers": (),
             "stalled_since": None,
@@ -54,7 +56,22 @@ def begun_in_place(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
         slices=last.slices,
         wanted_slices=last.wanted_slices,
     )
-    return status.model_copy(update={"epoch": epoch, "attempts": (*status.attempts, record)[-KEPT_ATTEMPTS:]})
+    return status.model_copy(update={"epoch": epoch, "attempts": _kept((*status.attempts, record))})
+
+
+def _kept(attempts: tuple[AttemptStatus, ...]) -> tuple[AttemptStatus, ...]:
+    """The attempts that are kept, the older ones with the beginning of what was said, and the end of their logs."""
+    older, latest = attempts[-KEPT_ATTEMPTS:-KEPT_WHOLE], attempts[-KEPT_WHOLE:]
+    return (*map(_shortened, older), *latest)
+
+
+def _shortened(attempt: AttemptStatus) -> AttemptStatus:
+    message, lines = attempt.message or "", attempt.last_lines or ""
+    if len(message) <= SHORT and len(lines) <= SHORT:
+        return attempt
+    return attempt.model_copy(
+        update={"message": message[:SHORT] or None, "last_lines": lines[-SHORT:] or None}
+    )
 
 
 def finished(status: TrainingJobStatus, now: float, **details: object) -> TrainingJobStatus:

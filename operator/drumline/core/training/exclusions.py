@@ -27,7 +27,8 @@ from drumline.core.training.view import View
 STRIKES: Final = 2  # among the kept attempts
 SLOW_SECONDS: Final = 600.0
 NODE_CAUSES: Final = frozenset({Cause.NODE_LOST, Cause.MAINTENANCE, Cause.DEVICE_FAULT, Cause.PLACEMENT_RACE})
-MAX_EXCLUDED: Final = 100
+MAX_EXCLUDED: Final = 32
+MAX_SLOW: Final = 8
 NO_PLACE: Final = frozenset(
     {
         Reason.INSUFFICIENT_ACCELERATORS,
@@ -64,7 +65,14 @@ def avoid(view: View, node: str, grade: Avoidance, cause: str) -> View:
     until = rfc3339_millis(view.now + view.obs.settings.exclude_seconds)
     kept = tuple(n for n in view.status.excluded_nodes if n.name != node)
     entry = ExcludedNode(name=node, until=until, cause=cause, avoid=grade)
-    return view.with_status(excluded_nodes=(*kept, entry)[-MAX_EXCLUDED:])
+    return view.with_status(excluded_nodes=_weightiest((*kept, entry)))
+
+
+def _weightiest(entries: tuple[ExcludedNode, ...]) -> tuple[ExcludedNode, ...]:
+    """As many as the status has room for: the least strictly avoided go first, of these the oldest."""
+    extra = sorted(range(len(entries)), key=lambda i: (_GRADES.index(entries[i].avoid), i))
+    dropped = frozenset(extra[: max(0, len(entries) - MAX_EXCLUDED)])
+    return tuple(e for i, e in enumerate(entries) if i not in dropped)
 
 
 def strikes(status: TrainingJobStatus, node: str) -> int:
@@ -78,7 +86,7 @@ def _strikes(attempt: AttemptStatus, node: str) -> bool:
 
 def slow_nodes(view: View) -> tuple[str, ...]:
     """Nodes of the running attempt whose workers have held up the others for long."""
-    return tuple(dict.fromkeys(_slow_nodes(view)))[:16]
+    return tuple(dict.fromkeys(_slow_nodes(view)))[:MAX_SLOW]
 
 
 def _slow_nodes(view: View) -> Iterator[str]:

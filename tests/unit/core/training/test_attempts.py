@@ -1,11 +1,16 @@
 """The delay before an attempt, from the attempts that are kept."""
 
+from json import dumps
+from random import Random
+
 import pytest
 
 from drumline.api.failure import JobBackoff
-from drumline.api.status import AttemptStatus, TrainingJobStatus
+from drumline.api.status import AttemptStatus, ExcludedNode, PhaseTime, TrainingJobStatus
 from drumline.core.gang.clock import rfc3339_millis
-from drumline.core.training.attempts import KEPT_ATTEMPTS, backoff_left, restart_delay
+from drumline.core.training import bitmap
+from drumline.core.training.attempts import KEPT_ATTEMPTS, SHORT, backoff_left, begun, finished, restart_delay
+from drumline.core.training.exclusions import MAX_EXCLUDED, MAX_SLOW
 from tests.unit.core.training.jobs import NOW
 
 
@@ -77,3 +82,35 @@ def test_nobody_waits_for_a_clock_that_was_put_back():
 
 def test_a_job_that_never_ran_waits_for_nothing():
     assert backoff_left(TrainingJobStatus(), NOW) < 0
+
+
+def test_of_older_attempts_less_is_kept_and_the_status_of_the_biggest_gang_stays_small():
+    node = "gke-training-cluster-a3-megagpu-pool-1a2b3c4d-"
+    status = TrainingJobStatus(
+        excluded_nodes=tuple(
+            ExcludedNode(name=f"{node}{n:04}", until=rfc3339_millis(NOW), cause="ApplicationExit")
+            for n in range(MAX_EXCLUDED)
+        ),
+    )
+    details = {
+        "cause": "ApplicationExit",
+        "pod": "a-job-with-a-long-name-10-123-7",
+        "rank": 9999,
+        "node": f"{node}0000",
+        "message": "m" * 1400,
+        "last_lines": "first" + "l" * 500 + "last",
+        "slow_nodes": tuple(f"{node}{n:04}" for n in range(MAX_SLOW)),
+        "recovery": (PhaseTime(phase="RendezvousWait", ms=1_234_567),) * 10,
+    }
+    for _ in range(20):
+        status = finished(begun(status, NOW), NOW, **details)
+    status = begun(status, NOW)
+    assert len(status.attempts) == KEPT_ATTEMPTS
+    assert [len(a.message or "") for a in status.attempts] == [SHORT] * 6 + [1400] * 3 + [0]
+    assert status.attempts[0].last_lines.endswith("last")
+    assert status.attempts[0].slow_nodes == details["slow_nodes"], "they still count"
+    odd = bitmap.encode(frozenset(Random(1).sample(range(10_000), 5_000)))
+    status = status.model_copy(update={"succeeded": odd})
+    assert len(dumps(status.to_json(), separators=(",", ":"))) < 24 * 1024, (
+        "the rest is for conditions and the ledger"
+    )

@@ -10,8 +10,9 @@ from drumline.api.status import AttemptStatus, Avoidance, ExcludedNode, Training
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.types import Node, PodPhase, Refusal
 from drumline.core.training.decide import decide
-from drumline.core.training.exclusions import given_up
+from drumline.core.training.exclusions import MAX_EXCLUDED, avoid, given_up
 from drumline.core.training.observation import Granted
+from drumline.core.training.view import View
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
 
@@ -172,3 +173,13 @@ def test_a_faulty_device_is_final_and_an_image_that_others_have_is_not():
     )
     status = _after(replace(observation, nodes={"node-2": xid}))
     assert _avoided(status) == [("node-2", Avoidance.ALWAYS, Cause.DEVICE_FAULT.value)]
+
+
+def test_of_too_many_nodes_those_avoided_the_least_are_forgotten_first():
+    view = View(jobs.running(), NOW, jobs.running().status)
+    view = avoid(view, "broken", Avoidance.ALWAYS, "DeviceFault")
+    for number in range(MAX_EXCLUDED + 5):
+        view = avoid(view, f"node-{number}", Avoidance.IF_POSSIBLE, "NodeLost")
+    names = [n.name for n in view.status.excluded_nodes]
+    assert (len(names), names[0], names[-1]) == (MAX_EXCLUDED, "broken", f"node-{MAX_EXCLUDED + 4}")
+    assert "node-0" not in names
