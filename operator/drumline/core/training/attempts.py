@@ -20,7 +20,7 @@ from drumline.core.training.view import View, deletions
 
 KEPT_ATTEMPTS = 10
 KEPT_WHOLE = 4  # of these, the latest; of those before them less is said, so that the status stays small
-SHORT = 160  # characters, to which their texts are cut
+SHORT = 128  # characters, to which their texts are cut
 MAX_DOUBLINGS = 20  # 2^20 s are more than any maxSeconds
 SKEW_SECONDS = 30.0  # by which clocks of healthy machines may differ
 
