@@ -168,7 +168,7 @@ async def test_processes_start_again_in_the_same_pods(own_cluster: Cluster, site
             await lab.settle("again")  # names are published soon after pods run
             before, names = await uids(lab), await slices(lab)
             launchers[1].fail(3, "exit code 3\nValueError: nan")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await asyncio.gather(*(launcher.goes(1) for launcher in launchers))
             job = await lab.until("again", is_at(1), "not whole at epoch 1")
         first, second = job["status"]["attempts"]
@@ -192,6 +192,9 @@ async def test_another_leader_goes_on_where_the_barrier_stood(own_cluster: Clust
             launchers[2].stubborn = True
             launchers[0].fail(7)
             await lab.until("failover", lambda j: j["status"].get("epoch") == 1, "no epoch 1")
+            async with asyncio.timeout(60):  # launchers are told after the status is written
+                while [x.state for x in launchers].count(ProcessState.RUNNING) > 1:
+                    await asyncio.sleep(0.05)
             await asyncio.to_thread(site.kill)
             assert [x.state for x in launchers].count(ProcessState.RUNNING) <= 1
             launchers[2].yield_to_orders()
@@ -212,7 +215,7 @@ async def test_a_launcher_that_does_not_come_costs_the_pods(own_cluster: Cluster
             launchers[2].stubborn = True
             launchers[0].fail(7)
             job = await lab.until("late", lambda j: j["status"]["attempt"] == 2, "no second attempt")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await asyncio.gather(*(launcher.over.wait() for launcher in launchers))
         over = [a for a in job["status"]["attempts"] if "finishedAt" in a]
         assert [(a.get("epoch", 0), a["cause"], a["action"]) for a in over] == [
