@@ -190,7 +190,13 @@ class _Turn:
         return request, answer
 
     def _within_quota(self, asked: GangRequest) -> GangRequest | Refusal:
-        """Of many that ask for as much of a queue, one is looked at while nothing changes."""
+        """Of many that ask for as much of a queue, one is looked at while nothing changes.
+
+        Whoever has a claim gets what it claims: what is beyond may be what another one claims.
+        """
+        claim = self.kept.get(asked.uid)
+        if isinstance(claim, Claim) and asked.uid not in self.demoted:
+            return within_quota(asked, self.quotas, self.now, claim.chips)
         if asked.min_slices or self.quotas.queue_of(asked) is None or self.quotas.counts(asked.uid):
             return within_quota(asked, self.quotas, self.now)
         key = (asked.queue, asked.accelerator, chips_of(asked), self.quotas.version)
@@ -227,11 +233,11 @@ class _Turn:
             return
         self.preemption.tell(way.victims)
         told = way.told.union(uids)
-        self.targets[request.uid] = Claim.of(way.nodes, told) if told else way.nodes
+        self.targets[request.uid] = Claim.of(way.nodes, told, way.chips) if told else way.nodes
         if uids:
             self.victims[request.uid] = uids
         self._withhold()
-        self.quotas.claim(request, chips_of(request))
+        self.quotas.claim(request, way.chips)
         text = f"{answer.message}; waits for {len(told) or 'those'} that {'are' if len(told) != 1 else 'is'} to leave"
         self.refused[request.uid] = Refusal(answer.reason, text)
 

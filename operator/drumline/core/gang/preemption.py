@@ -28,7 +28,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.fewest import needed, shortest_beginning
 from drumline.core.gang.placement_elastic import fewest
 from drumline.core.gang.placement_memo import needs
-from drumline.core.gang.queue_fit import fit
+from drumline.core.gang.queue_fit import chips_placed, fit
 from drumline.core.gang.queue_quota import QueueQuotas, chips_of
 from drumline.core.gang.queues import Queue, Queues, RunningGang
 from drumline.core.gang.types import GangRequest, Placement, Refusal
@@ -41,11 +41,13 @@ class Claim(frozenset[str]):
     """Nodes kept for a gang for which others were told to leave."""
 
     victims: frozenset[str]
+    chips: int
 
     @classmethod
-    def of(cls, nodes: Iterable[str], victims: Iterable[str]) -> Claim:
-        """Keep `nodes`; `victims` are uids."""
+    def of(cls, nodes: Iterable[str], victims: Iterable[str], chips: int) -> Claim:
+        """Keep `nodes` and `chips` of the queue's quota; `victims` are uids."""
         claim = cls(nodes)
+        claim.chips = chips
         claim.victims = frozenset(victims)
         return claim
 
@@ -56,6 +58,7 @@ class Way:
 
     request: GangRequest  # as it would begin
     nodes: frozenset[str]
+    chips: int  # that it would take, those of its spares included
     victims: tuple[RunningGang, ...] = ()  # to be told now
     told: frozenset[str] = frozenset()  # uids, for this gang, before
 
@@ -95,10 +98,11 @@ class Preemption:
             return None
         if request.uid in self._claims:
             claim, own = self._claims[request.uid]
-            way = self._after(request, ())
+            way = self._after(request, (), claim.chips)
             told = own or frozenset(self._gone(request))  # what its own left another one may have taken
             if own or (told and way is not None):
-                return Way(request, way.nodes if way is not None else claim, told=told)
+                nodes, chips = (way.nodes, way.chips) if way is not None else (claim, claim.chips)
+                return Way(request, nodes, chips, told=told)
         return self._search(request, queue)
 
     def tell(self, victims: Iterable[RunningGang]) -> None:
@@ -120,18 +124,19 @@ class Preemption:
             self._in_vain.add(key)
         return way
 
-    def _after(self, request: GangRequest, victims: Sequence[RunningGang]) -> Way | None:
+    def _after(self, request: GangRequest, victims: Sequence[RunningGang], most: float = inf) -> Way | None:
         """The way that is open when these and all that are leaving are gone."""
-        fitted, answer = self._fit(request, victims)
+        fitted, answer = self._fit(request, victims, most)
         if isinstance(answer, Refusal):
             return None
-        return Way(fitted, frozenset(filter(None, answer.nodes)), tuple(victims))
+        nodes = frozenset(filter(None, answer.nodes))
+        return Way(fitted, nodes, chips_placed(fitted, answer), tuple(victims))
 
     def _fit(
-        self, request: GangRequest, victims: Sequence[RunningGang]
+        self, request: GangRequest, victims: Sequence[RunningGang], most: float = inf
     ) -> tuple[GangRequest, Placement | Refusal]:
         gone = self._gone(request) | {victim.uid for victim in victims}
-        return fit(request, self._capacity, self._quotas, self._now, gone)
+        return fit(request, self._capacity, self._quotas, self._now, gone, most)
 
     def _gone(self, request: GangRequest) -> set[str]:
         kind = request.accelerator

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
+from math import inf
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement_elastic import place_most, reduced, takes_less
@@ -17,13 +18,18 @@ from drumline.core.gang.types import GangRequest, Placement, Refusal
 
 
 def fit(
-    asked: GangRequest, capacity: Capacity, quotas: QueueQuotas, now: float, gone: Iterable[str] = ()
+    asked: GangRequest,
+    capacity: Capacity,
+    quotas: QueueQuotas,
+    now: float,
+    gone: Iterable[str] = (),
+    most: float = inf,
 ) -> tuple[GangRequest, Placement | Refusal]:
-    """The request as it would begin, and where, if the gangs `gone` held nothing; or why not."""
+    """The request as it would begin, with `most` chips, and where, if the gangs `gone` held nothing; or why not."""
     with ExitStack() as stack:
         if gone:
             stack.enter_context(quotas.without(gone))
-        request = within_quota(asked, quotas, now)
+        request = within_quota(asked, quotas, now, most)
         if isinstance(request, Refusal):
             return asked, request
         for uid in gone:
@@ -31,14 +37,16 @@ def fit(
         return place_most(request, capacity, now)
 
 
-def within_quota(asked: GangRequest, quotas: QueueQuotas, now: float) -> GangRequest | Refusal:
-    """The request for what its queue may take; what the gang itself holds counts as free."""
+def within_quota(
+    asked: GangRequest, quotas: QueueQuotas, now: float, most: float = inf
+) -> GangRequest | Refusal:
+    """The request for what its queue may take, `most` chips; what the gang itself holds counts as free."""
     if quotas.unknown(asked):
         return over_quota(asked, quotas, chips_of(asked))
     if quotas.queue_of(asked) is None:
         return asked
     with quotas.without((asked.uid,)):
-        room = quotas.available(asked.queue, asked.accelerator)
+        room = int(min(quotas.available(asked.queue, asked.accelerator), most))
         request, slices = asked, room // chips_of(asked, 1)
         if slices < asked.slices:
             if not takes_less(asked, now) or slices < asked.min_slices:

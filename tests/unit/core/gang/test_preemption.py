@@ -219,7 +219,7 @@ def test_one_claim_takes_nothing_of_another() -> None:
 def test_a_claim_that_is_of_no_use_any_more_gives_the_gang_its_place_in_the_line() -> None:
     state = capacity(gpu_block("x", 2))
     hold(state, "other", "x-host-0", "x-host-1")
-    kept = {"p": Claim.of({"x-host-0"}, {"v"})}
+    kept = {"p": Claim.of({"x-host-0"}, {"v"}, 8)}
     result = decide(state, queues(within()), high("p", queued_at=5.0), high("q"), kept=kept, wait=0.0)
     assert names(result) == []
     assert set(result.targets) == {"q"}
