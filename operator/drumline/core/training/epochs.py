@@ -65,12 +65,12 @@ def _absent_pod(view: View) -> str:
 
 
 def _bad_node(view: View) -> str:
-    nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
+    nodes = view.obs.placement.nodes[: view.roster.size] if view.obs.placement is not None else ()
     bad = next((node for node in nodes if node in view.obs.unhealthy), "")
     if bad:
         return f"node {bad} is gone, not ready or cordoned"
     going = departing(view)
-    leaves = next((node for node in nodes[: view.roster.size] if node in going), "")
+    leaves = next((node for node in nodes if node in going), "")
     return f"node {leaves} is about to go ({going[leaves].why})" if leaves else ""
 
 

@@ -81,7 +81,7 @@ def _late(view: View) -> View:
         return view
     done = min((i for i in view.succeeded() if i < view.roster.workers), default=None)
     if done is not None:
-        return _recreated(view, done, f"rank {done} has succeeded meanwhile")
+        return _recreated(view, f"rank {done} has succeeded meanwhile")
     limit = grace_seconds(view.spec) + BARRIER_SECONDS
     since = max(unix(view.status.attempts[-1].started_at), view.obs.crew_since)
     missing, what = not_in(view, AT_BARRIER), "did not hold"
@@ -92,19 +92,20 @@ def _late(view: View) -> View:
     left = since + limit - view.now
     if not missing or left > 0:
         return view.again_in(left) if missing else view
-    return _recreated(view, missing[0], f"the launcher of rank {missing[0]} {what} within {limit:.0f} s")
+    return _recreated(view, f"the launcher of rank {missing[0]} {what} within {limit:.0f} s", missing[0])
 
 
-def _recreated(view: View, index: int, why: str) -> View:
+def _recreated(view: View, why: str, late: int | None = None) -> View:
+    """New pods for the gang. `late`: the rank that was."""
     *_, before, last = view.status.attempts
-    pod = view.current().get(index)
+    pod = view.current().get(late) if late is not None else None
     message = f"{why}; attempt {view.status.attempt + 1} starts with new pods"
     status = finished(
         view.status,
         view.now,
         cause=before.cause,
-        pod=view.roster.name_of(index, view.status.attempt),
-        rank=index,
+        pod=view.roster.name_of(late, view.status.attempt) if late is not None else None,
+        rank=late,
         node=(pod.node or None) if pod is not None else None,
         message=f"{last.label}: {why}"[:MAX_TEXT],
         action=FailureAction.RESTART_GANG.value,

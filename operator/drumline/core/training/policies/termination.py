@@ -91,4 +91,5 @@ def _waiting_index(view: View, node: str) -> int | None:
         return None
     current = view.current()
     others = {*current, *view.succeeded(), *not_due(view, current)}
-    return next((i for i, n in enumerate(view.obs.placement.nodes) if n == node and i not in others), None)
+    places = enumerate(view.obs.placement.nodes[: view.roster.size])  # nobody waits for a spare's
+    return next((i for i, n in places if n == node and i not in others), None)

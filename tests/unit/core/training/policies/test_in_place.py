@@ -8,7 +8,7 @@ from drumline.api.orders import ProcessState
 from drumline.api.reasons import Cause, ConditionType
 from drumline.core.gang.departures import Departure
 from drumline.core.gang.plan import Create, Delete
-from drumline.core.gang.types import Node, NodeCondition, Termination
+from drumline.core.gang.types import Node, NodeCondition, Placement, Termination
 from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.view import View
 from tests.unit.core.training import crews, jobs
@@ -303,6 +303,7 @@ def test_a_rank_that_ended_well_meanwhile_costs_the_pods_and_is_not_counted():
         "RestartGang",
     )
     assert world.status.restart_count == 1
+    assert (_over(world).node, _over(world).rank) == (None, None), "nobody's node is to blame"
     assert [e.reason for e in plan.events] == ["GangRestarting"]
     plan, world = after(replace(world, pods={}), NOW + 63)
     assert (world.status.attempt, world.status.succeeded) == (2, None)
@@ -315,3 +316,11 @@ def test_no_epoch_begins_beside_a_node_that_is_about_to_go():
     assert (entry.cause, entry.action, world.status.epoch) == ("ApplicationExit", "RestartGang", 0)
     assert "not in place: node node-2 is about to go (taint example.com/going)" in entry.message
     assert [e.reason for e in plan.events] == ["GangRestarting"]
+
+
+def test_what_becomes_of_a_spares_node_is_no_reason_for_new_pods():
+    observation = crews.running()
+    nodes = (*observation.placement.nodes, "spare-0")
+    world = replace(observation, placement=Placement(nodes), unhealthy=frozenset({"spare-0"}))
+    _, world = _failed(world)
+    assert (world.status.epoch, _over(world).action) == (1, "RestartInPlace")

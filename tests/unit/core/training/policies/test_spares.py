@@ -306,3 +306,17 @@ def test_on_tpu_a_spare_is_a_slice():
     half = spare_pod(1, "p2-1", deleting=True)
     lost = decide(replace(begun, pods={**begun.pods, half.name: half}), NOW + 1)
     assert deleted(lost) == {"job-1-spare-0", "job-1-spare-1"} - {half.name}
+
+
+def test_an_old_spares_pod_that_does_not_end_costs_the_gang_nothing():
+    failing = jobs.settled(jobs.with_pod(running(), 0, jobs.failed))
+    again = jobs.settled(replace(failing, pods={}), LATER)
+    assert again.status.attempt == 2
+    up = {p.name: jobs.up(p, LATER) for p in jobs.pods(again, LATER)}
+    old = spare_pod(0, "spare-0", deleting=True, deleting_until=LATER)
+    nodes = {"spare-0": Node("spare-0", ready=True)}
+    stuck = replace(again, pods={**up, old.name: old}, nodes=nodes)
+    plan = decide(jobs.settled(jobs.published(stuck), LATER), LATER + 1000)
+    status = status_of(plan)
+    assert (status.attempt, status.attempts[-1].finished_at) == (2, None)
+    assert "spare-0" in [n.name for n in status.excluded_nodes]
