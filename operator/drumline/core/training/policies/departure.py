@@ -43,8 +43,7 @@ def departure(view: View) -> View:
     if asked is None:
         return _ask(view, going)
     if asked.kind is OrderKind.STACKS:
-        left = unix(asked.at) + STACKS_SECONDS - view.now
-        return view.again_in(left) if left > 0 else _ask(view, going)
+        return _after_stacks(view, going, asked)
     return _wait(*_taken_over(view, going, asked))
 
 
@@ -80,6 +79,14 @@ def _ask(view: View, going: Departure) -> View:
     )
     view = view.event("Normal", Reason.CHECKPOINT_REQUESTED, text)
     return ask(view, OrderKind.CHECKPOINT, text, going.node).again_in(min(limit, LOOK_SECONDS))
+
+
+def _after_stacks(view: View, going: Departure, asked: OrderStatus) -> View:
+    """A hang is dealt with first, if that does not take for ever: it may be that nothing of the gang is heard."""
+    left = unix(asked.at) + STACKS_SECONDS - view.now
+    if left > 0:
+        return view.again_in(left)
+    return _ask(view, going) if asked_how(view) is not None else _wait(view, going, asked)
 
 
 def _taken_over(view: View, going: Departure, asked: OrderStatus) -> tuple[View, Departure, OrderStatus]:

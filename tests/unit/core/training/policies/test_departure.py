@@ -219,3 +219,16 @@ def test_stacks_that_nobody_waits_for_any_more_do_not_hold_it_up() -> None:
     assert reasons(plan) == ["CheckpointRequested"]
     assert status.order is not None
     assert (status.order.number, status.order.node) == (2, "node-2")
+
+
+def test_stacks_and_a_checkpoint_that_is_only_waited_for_do_not_take_turns() -> None:
+    """Nothing is heard of the gang, so the stacks stay outstanding: nothing else is asked in their stead."""
+    order = OrderStatus(number=1, kind=OrderKind.STACKS, at=rfc3339_millis(LATER - 31))
+    observation = running(intervalSeconds=600)
+    unheard = Pulse(41, hanging=True, progress_at=NOW, silent=400.0, limit=300.0, heard_at=LATER - 100)
+    status = observation.status.model_copy(update={"order": order})
+    observation = replace(observation, status=status, pulse=unheard)
+    plan = decide(observation, LATER)
+    assert (jobs.written(plan), plan.events, plan.requeue_after) == (None, (), 5.0)
+    moved = replace(observation, pulse=replace(unheard, committed=42, committed_at=LATER - 1))
+    assert after(moved)[1].attempts[-1].cause == "Maintenance"
