@@ -110,7 +110,7 @@ async def test_a_muster_is_judged_held_and_answered(site: Site) -> None:
     await gang.write(
         attempts=[{"attempt": 1, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:01:00Z"}]
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while site.crews.of(gang.uid, 1):
             record = site.controller.world.jobs.store.get(site.lab.namespace, gang.name)
             assert record is not None
@@ -148,7 +148,7 @@ async def test_another_leader_learns_all_from_the_next_musters(site: Site) -> No
     site.crews = Crews(site.controller.world, lambda _key, *, urgent: None, time.time)  # noqa: TID251
     site.lab.bus.attend(site.crews)
     site.crews.tell(gang.uid, 1, Orders(epoch=2, go=False))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         for poll in polls:
             status = 503
             while status == 503:
@@ -170,7 +170,7 @@ async def test_an_ingest_that_stops_lets_go_of_who_waits(site: Site) -> None:
     site.lab.process.terminate()
     assert (await poll.answer())[0] == 503
     await site.lab.process.wait()
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 20.0, "a poll is held for longer"
 
 
 async def test_a_launcher_restarts_its_process_in_place(site: Site, tmp_path: Path) -> None:

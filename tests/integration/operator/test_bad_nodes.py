@@ -18,7 +18,7 @@ from tests.integration.operators import PATIENT, make_lab, start_operator
 pytestmark = pytest.mark.cluster
 
 UNTIL = "drumline.dev/bad-node-until"
-EXCLUDE = 20
+EXCLUDE = 45  # within which both jobs have to fail, on a busy machine
 _FAILS = {"run-seconds": "1", "exit-code": "1", "only-attempts": "1", "only-ranks": "0"}
 
 

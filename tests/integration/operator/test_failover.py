@@ -26,6 +26,7 @@ from e2e.chaos.skewed import skew
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
 LEASE_SECONDS = 15
+SURVIVED_SECONDS = 7  # its last renewal is two seconds old at most, and it tries for ten
 PAUSE_SECONDS = 30
 SECONDS = 300  # within which all jobs have to end, on a busy machine
 
@@ -149,9 +150,11 @@ async def test_a_paused_leader_writes_nothing_more_when_it_goes_on(stage: Site) 
 async def test_the_api_server_is_killed_and_comes_back(stage: Site) -> None:
     load = await work(stage, "apiserver")
     leader = await leader_of(stage)
+    gone = time.monotonic()
     await stage.restart_apiserver()
+    away = time.monotonic() - gone
     await load.end()
-    assert leader.alive  # shorter than its lease
+    assert leader.alive or away > SURVIVED_SECONDS
 
 
 async def test_etcd_is_killed_and_comes_back(stage: Site) -> None:

@@ -76,7 +76,7 @@ async def test_nobody_waits_for_the_pods_of_a_node_that_is_gone(lab: Lab) -> Non
     await _evict(lab, "gone-1-0-0")
     await _attempt(lab, "gone", 2)
     await lab.until_pods(lambda names: names == {"gone-2-0-0", "gone-2-0-1"})
-    assert time.monotonic() - began < 35  # the pod garbage collector takes 40 s at least
+    assert time.monotonic() - began < 39  # the pod garbage collector takes 40 s at least
     assert any(f"node {before[1]} is gone" in text for text in await _forced(lab))
 
 
@@ -135,7 +135,7 @@ async def test_a_node_that_is_replaced_is_not_used_again_and_not_held(lab: Lab) 
     )
     assert f"{lab.hosts[0]} (ApplicationExit) until " in condition(job, "Restarting")["message"]
     await lab.apply(lab.job("other", accelerator=_WHOLE_HOSTS, workersPerSlice=1))
-    await lab.phase("other", "Running", seconds=30)  # long before the gang timeout
+    await lab.phase("other", "Running", seconds=90)  # long before the gang timeout
 
 
 async def test_preemption_by_the_real_scheduler(lab: Lab) -> None:
