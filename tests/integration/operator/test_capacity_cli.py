@@ -54,7 +54,7 @@ async def test_each_chip_is_used_reserved_broken_or_free(lab: Lab) -> None:
     backoff = {"maxRestarts": 3, "backoff": {"initialSeconds": 600, "maxSeconds": 600}}
     job = lab.job(
         "train",
-        {"run-seconds": "2", "exit-code": "3", "only-ranks": "0"},
+        {"run-seconds": "15", "exit-code": "3", "only-ranks": "0"},
         accelerator=wide,
         failurePolicy=backoff,
     )
