@@ -158,7 +158,7 @@ class Controller:
         memory = self.world.remember(uid)
         draft = self.keeper.draft(observation, whole, self._spared(record, whole))
         plan = draft.plan
-        self._ask(uid, plan)
+        self._ask(record, observation, plan)
         outcome = await self._apply(record, observation, draft)
         if uid not in self.world.keys:
             self.job_gone(uid)
@@ -217,16 +217,19 @@ class Controller:
             event = Event("Warning", Reason.INTERNAL_ERROR.value, text[:1024])
             return Plan(events=(event,), requeue_after=INTERNAL_ERROR_SECONDS)
 
-    def _ask(self, uid: str, plan: Plan) -> None:
+    def _ask(self, record: JobRecord, observation: Observation, plan: Plan) -> None:
         """Join the admission queue, or leave it; a grant that nobody takes up is given back."""
+        uid = record.meta.uid
+        if plan.waiting is not None or not plan.begins:
+            given_back = self.admitter.granted(uid)  # what it does not want any more
+            if given_back:
+                self._release(uid)
+            if given_back or plan.waiting is None:
+                self.admitter.drop(uid)
+            if given_back:
+                self._hold(record, observation)  # what the status names, in whose place the grant was
         if plan.waiting is not None:
-            if self.admitter.granted(uid):  # what it does not want any more
-                self._release(uid)
             self.admitter.want(plan.waiting)
-        elif not plan.begins:
-            if self.admitter.granted(uid):
-                self._release(uid)
-            self.admitter.drop(uid)
 
     def _learn(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
         memory = self.world.remember(record.meta.uid)

@@ -10,6 +10,8 @@ from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import Node, Placement
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Settings
+from drumline.core.training.policies.admission import request_of
+from drumline.core.training.view import View
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import Conflict, Forbidden, NameConflict
@@ -74,9 +76,22 @@ async def test_a_grant_that_is_not_taken_up_is_given_back(controller):
     controller.admitter.want(plan.waiting)
     controller.world.capacity.reserve(plan.waiting, jobs.placement(queued))
     controller.admitter._answers[UID] = Granted(jobs.placement(queued))
-    controller._ask(UID, Plan())
+    controller._ask(_seen(controller, queued), queued, Plan())
     assert not controller.world.capacity.reserved(UID)
     assert controller.admitter.answer(UID) is None
+
+
+async def test_a_grant_that_is_not_taken_up_leaves_what_the_status_names(controller):
+    observation = jobs.settled(jobs.with_pod(jobs.running(), 0, jobs.failed))
+    _hold(controller, observation)
+    capacity = controller.world.capacity
+    request = request_of(View(observation, NOW, observation.status))
+    capacity.reserve(request, Placement(("node-1",) * 4))
+    controller.admitter.want(request)
+    controller.admitter._answers[UID] = Granted(Placement(("node-1",) * 4))
+    controller._ask(_record(observation), observation, Plan())
+    assert controller.admitter.answer(UID) is None
+    assert all(UID in capacity.holders(f"node-{i}") for i in range(4)), "nobody else gets them meanwhile"
 
 
 async def test_a_job_that_is_gone_holds_and_asks_nothing(controller):
