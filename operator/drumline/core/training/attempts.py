@@ -89,7 +89,13 @@ def released(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
     if status.admitted_at is not None:
         seconds += max(0, round(now - unix(status.admitted_at, now)))
     return status.model_copy(
-        update={"placement": None, "slices": None, "admitted_at": None, "admitted_seconds": seconds}
+        update={
+            "placement": None,
+            "slices": None,
+            "resize": None,
+            "admitted_at": None,
+            "admitted_seconds": seconds,
+        }
     )
 
 

@@ -312,3 +312,15 @@ def test_each_resize_that_comes_to_nothing_makes_the_next_one_wait_twice_as_long
     pending = after(short, decide(short, NOW + 5))
     assert decide(pending, NOW + 4 * REGROW - 10).requeue_after == 10
     assert status_of(decide(pending, NOW + 4 * REGROW)).attempts[-1].action == "Resize"
+
+
+@pytest.mark.parametrize("end", ["suspended", "succeeded"])
+def test_nothing_is_due_any_more_of_a_gang_that_gives_its_nodes_back(end):
+    due = jobs.settled(scaled(running(4), 2), NOW + 5)
+    assert due.status.resize.slices == 2
+    if end == "suspended":
+        ended = replace(due, spec=due.spec.model_copy(update={"suspend": True}))
+    else:
+        ended = jobs.with_pods(due, jobs.succeeded)
+    status = status_of(decide(ended, NOW + 6))
+    assert (status.placement, status.resize) == (None, None)
