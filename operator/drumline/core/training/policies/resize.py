@@ -128,7 +128,8 @@ def _requested(view: View, earliest: float) -> View:
         left = unix(asked.at) + how.grace_seconds - view.now
         return settle(view) if left <= 0 else view.again_in(left)
     known = order is not None and _is_ours(order) and unix(order.at) >= _since(view)
-    if known or awaited(view) is not None:
+    hangs = view.obs.pulse is not None and view.obs.pulse.hanging  # it would make none
+    if known or hangs or awaited(view) is not None:
         return view
     text = f"a checkpoint is asked for by {how.signal.value}: the gang restarts with another number of slices"
     return ask(view, OrderKind.CHECKPOINT, text).event("Normal", Reason.CHECKPOINT_REQUESTED, text)

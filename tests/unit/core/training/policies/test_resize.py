@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from drumline.api.failure import HangAction
 from drumline.api.reasons import ConditionType
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.plan import Delete
@@ -18,6 +19,7 @@ from tests.unit.core.training import elastic_jobs, jobs
 from tests.unit.core.training.elastic_jobs import after, granted, job, lose, running, scaled
 from tests.unit.core.training.history import created
 from tests.unit.core.training.jobs import NOW
+from tests.unit.core.training.policies.test_hang import SILENT
 
 REGROW = 600.0
 FULL = Refusal("InsufficientAccelerators", "needs 4 nodes; 0 free")
@@ -324,3 +326,22 @@ def test_nothing_is_due_any_more_of_a_gang_that_gives_its_nodes_back(end):
         ended = jobs.with_pods(due, jobs.succeeded)
     status = status_of(decide(ended, NOW + 6))
     assert (status.placement, status.resize) == (None, None)
+
+
+def test_a_gang_of_which_a_hang_is_only_reported_is_asked_for_no_checkpoint():
+    """Else the hang would be told again, and the checkpoint asked for again, over and over."""
+    observation = replace(
+        running(4, checkpoint=ON_REQUEST), settings=LAUNCHED, checkpoint_at=NOW - 500, wanted=2
+    )
+    policy = observation.spec.failure_policy
+    report = policy.hang.model_copy(update={"action": HangAction.REPORT})
+    changed = {"failure_policy": policy.model_copy(update={"hang": report})}
+    observation = replace(observation, spec=observation.spec.model_copy(update=changed))
+    told, now = [], NOW + 400
+    for _ in range(40):
+        silent = replace(SILENT, silent=now - NOW - 50, heard_at=now - 5)
+        plan = decide(replace(observation, pulse=silent), now)
+        told += events(plan)
+        observation = after(observation, plan) if plan.status or plan.intent else observation
+        now += 15
+    assert told == ["ResizePending", "HangDetected"]
