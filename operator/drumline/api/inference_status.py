@@ -58,7 +58,8 @@ class GroupStatus(StatusModel):
         default=None, description="When it was first seen without requests since it was taken out of service."
     )
     evacuating_since: Time | None = Field(
-        default=None, description="When a node of it was first seen to be emptied (cordoned, or by a taint): it is to be replaced."
+        default=None,
+        description="When a node of it was first seen to be emptied (cordoned, or by a taint): it is to be replaced.",
     )
     restarts: int = Field(default=0, description="Restarts that count against the budget.")
     requeues: int = Field(default=0, description="Gang timeouts since it was last in service.")

@@ -218,9 +218,7 @@ def test_every_column_and_option_is_documented() -> None:
     parser = ArgumentParser()
     add_arguments(parser)
     options = {option for action in parser._actions for option in action.option_strings if option[1] == "-"}
-    assert options - {"--help", "--output"} <= set(
-        re.findall(r"--[\w-]+", text)
-    )
+    assert options - {"--help", "--output"} <= set(re.findall(r"--[\w-]+", text))
 
 
 def test_the_limit_takes_the_first_jobs(capsys: pytest.CaptureFixture[str]) -> None:
