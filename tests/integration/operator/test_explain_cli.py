@@ -46,6 +46,7 @@ async def test_who_would_have_to_end_and_when_it_begins_at_the_latest(lab: Lab) 
     await lab.phase("small", "Queued")
     await asyncio.sleep(1.1)  # the queue's order is by creation, of which only the second is known
     await lab.apply(lab.job("all", accelerator=whole, workersPerSlice=3))
+    await asyncio.sleep(1.1)
     await lab.apply(lab.job("never", accelerator=whole, workersPerSlice=4))
     for name in ("all", "never"):
         await lab.until(name, lambda j: "insufficient" in json.dumps(j.get("status", {})).lower())

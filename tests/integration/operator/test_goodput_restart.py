@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from drumline.api.report import Commit, JobRef, Report, Span, SpanKind
-from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import Accepted, Reporter, Verdict
 from e2e.cluster.provider import Cluster
+from tests.integration.desk import hand_over
 from tests.integration.operator.conftest import Operator, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest
 from tests.integration.operator.test_goodput import (
@@ -65,14 +65,9 @@ class Replica:
 
     async def _send(self, report: Report, reporter: Reporter) -> Verdict | None:
         try:
-            reader, writer = await asyncio.open_unix_connection(self.socket)
+            return await hand_over(self.socket, report, reporter)
         except OSError:
             return None
-        writer.write(wire.report_frame(1, reporter, report.model_dump_json(by_alias=True).encode()))
-        size = int.from_bytes(await reader.readexactly(4), "big")
-        answer = await reader.readexactly(size)
-        writer.close()
-        return wire.read_verdict(answer[1:])[1]
 
 
 @pytest.fixture

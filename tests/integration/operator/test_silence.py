@@ -11,10 +11,10 @@ import pytest
 
 from drumline.api.report import JobRef, Report, ReportSource
 from drumline.core.gang.clock import unix
-from drumline.runtime.ingest import wire
 from drumline.runtime.ingest.verdicts import Accepted, Reporter
 from drumline.runtime.ledger_keeper import HELD_SECONDS
 from e2e.cluster.provider import Cluster
+from tests.integration.desk import hand_over
 from tests.integration.operator.conftest import PATIENT, make_lab, start_operator
 from tests.integration.operator.lab import Lab, Manifest, condition
 
@@ -79,12 +79,7 @@ async def greet(lab: Lab, name: str, socket: Path, **more: Any) -> None:
     whose = JobRef(namespace=job["namespace"], name=name, uid=job["uid"])
     report = Report(version=1, job=whose, attempt=1, source=ReportSource.LAUNCHER, sent_ms=3, **more)
     reporter = Reporter(pod["namespace"], pod["name"], pod["uid"])
-    reader, writer = await asyncio.open_unix_connection(socket)
-    writer.write(wire.report_frame(1, reporter, report.model_dump_json(by_alias=True).encode()))
-    size = int.from_bytes(await reader.readexactly(4), "big")
-    answer = await reader.readexactly(size)
-    writer.close()
-    assert isinstance(wire.read_verdict(answer[1:])[1], Accepted)
+    assert isinstance(await hand_over(socket, report, reporter), Accepted)
 
 
 async def test_the_mute_are_missed_and_they_alone(lab: Lab, socket: Path) -> None:
