@@ -8,20 +8,19 @@ from itertools import chain, repeat
 from typing import Any, Final
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import APP_MANAGED_BY, TRAINING_JOBS
+from drumline.api.meta import TRAINING_JOBS
 from drumline.api.shape import resolve_shape
 from drumline.api.validation import parse_spec
 from drumline.cli.manifests import Manifest
+from drumline.cli.placements import OURS, REVISIONS, by_owner, placement_of
 from drumline.core.gang.capacity_tree import Domain, Hold, forest
 from drumline.core.gang.projection import project_node, project_pod
-from drumline.core.gang.revision import decode
 
-REVISIONS: Final = "controllerrevisions"
 WANTED: Final[Mapping[str, str]] = {
     "nodes": "",
     "pods": "",
     TRAINING_JOBS: "",
-    REVISIONS: f"{APP_MANAGED_BY}=drumline",
+    REVISIONS: OURS,
 }
 
 
@@ -37,34 +36,17 @@ def capacity_of(found: Mapping[str, list[Manifest]], catalog: Catalog) -> tuple[
 
 def _holds(jobs: Iterable[Manifest], revisions: Iterable[Manifest], catalog: Catalog) -> Iterator[Hold]:
     """What the placements of jobs reserve; a job that can't be read holds nothing that can be told."""
-    known: dict[str, list[Manifest]] = {}
-    for revision in revisions:
-        owners = revision["metadata"].get("ownerReferences") or ()
-        for owner in owners:
-            known.setdefault(owner.get("uid", ""), []).append(revision)
+    known = by_owner(revisions)
     for job in jobs:
         metadata = job["metadata"]
-        nodes = _placed(job, known.get(metadata["uid"], ()))
+        placement = placement_of(job, known)
+        nodes = placement.nodes if placement is not None else ()
         chips = Counter(dict[str, int]())
         for node, count in zip(nodes, _chips(job, catalog), strict=False):
             if node and count:
                 chips[node] += count
         if chips:
             yield Hold(metadata["uid"], f"{metadata['namespace']}/{metadata['name']}", chips)
-
-
-def _placed(job: Manifest, revisions: Iterable[Manifest]) -> tuple[str, ...]:
-    """The nodes of the placement that the job's status names, by pod index."""
-    written = (job.get("status") or {}).get("placement") or {}
-    name = written.get("revision", "")
-    own = [r for r in revisions if _is_part(r["metadata"]["name"], name)]
-    if not name or len(own) < written.get("chunks", 1):
-        return ()
-    return decode(own).nodes
-
-
-def _is_part(revision: str, name: str) -> bool:
-    return revision == name or revision.startswith(f"{name}-c")
 
 
 def _chips(job: Manifest, catalog: Catalog) -> Iterator[int]:

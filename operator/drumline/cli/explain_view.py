@@ -6,19 +6,19 @@ What only the operator knows, such as what an API server says of a dry run, is i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import APP_MANAGED_BY, TRAINING_JOBS
+from drumline.api.meta import TRAINING_JOBS
 from drumline.api.reasons import ConditionType
 from drumline.cli.manifests import Manifest
+from drumline.cli.placements import OURS, REVISIONS, by_owner, placement_of
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.clock import unix
 from drumline.core.gang.explain import Explanation, Holder, explain
 from drumline.core.gang.projection import project_node, project_pod
-from drumline.core.gang.revision import decode
-from drumline.core.gang.types import Pod
+from drumline.core.gang.types import Placement, Pod
 from drumline.core.training import conditions
 from drumline.core.training.attempts import admitted_for
 from drumline.core.training.observation import Observation
@@ -26,14 +26,13 @@ from drumline.core.training.policies.admission import asked_of, request_of
 from drumline.core.training.view import View
 from drumline.runtime.records import JobReader, JobRecord
 
-REVISIONS: Final = "controllerrevisions"
 CLASSES: Final = "priorityclasses"
 WANTED: Final[Mapping[str, str]] = {
     "nodes": "",
     "pods": "",
     CLASSES: "",
     TRAINING_JOBS: "",
-    REVISIONS: f"{APP_MANAGED_BY}=drumline",
+    REVISIONS: OURS,
 }
 _DOMAIN: Final = "/"  # that extended resources have
 
@@ -91,7 +90,7 @@ class _Site:
         self.holders: list[Holder] = []
         self.views: dict[tuple[str, str], View] = {}
         self._priorities = {c["metadata"]["name"]: int(c.get("value", 0)) for c in found[CLASSES]}
-        self._revisions = _by_owner(found[REVISIONS])
+        revisions = by_owner(found[REVISIONS])
         for node in found["nodes"]:
             self.capacity.set_node(project_node(node))
         pods = [project_pod(p) for p in found["pods"]]
@@ -99,11 +98,11 @@ class _Site:
             self.capacity.set_pod(pod)
         reader = JobReader(catalog)
         for document in found[TRAINING_JOBS]:
-            self._take(reader.read(document), now)
+            self._take(reader.read(document), placement_of(document, revisions), now)
         self.holders += _groups(pods, now)
 
-    def _take(self, record: JobRecord, now: float) -> None:
-        view = View(self._observed(record), now, record.status)
+    def _take(self, record: JobRecord, placement: Placement | None, now: float) -> None:
+        view = View(self._observed(record, placement), now, record.status)
         self.views[record.key] = view
         if view.obs.spec is None or view.obs.placement is None:
             return
@@ -121,9 +120,9 @@ class _Site:
             )
         )
 
-    def _observed(self, record: JobRecord) -> Observation:
+    def _observed(self, record: JobRecord, placement: Placement | None) -> Observation:
         name = record.spec.priority_class_name if record.spec is not None else None
-        observation = Observation(
+        return Observation(
             job=record.meta,
             spec=record.spec,
             errors=record.errors,
@@ -133,24 +132,8 @@ class _Site:
             catalog=record.catalog,
             pods={},
             priority=self._priorities.get(name) if name else 0,
+            placement=placement,
         )
-        written = record.status.placement
-        parts = self._revisions.get(record.meta.uid, ())
-        own = [r for r in parts if written is not None and _is_part(r["metadata"]["name"], written.revision)]
-        whole = written is not None and len(own) >= written.chunks
-        return replace(observation, placement=decode(own)) if whole else observation
-
-
-def _by_owner(revisions: Iterable[Manifest]) -> dict[str, list[Manifest]]:
-    found: dict[str, list[Manifest]] = {}
-    for revision in revisions:
-        for owner in revision["metadata"].get("ownerReferences") or ():
-            found.setdefault(owner.get("uid", ""), []).append(revision)
-    return found
-
-
-def _is_part(revision: str, name: str) -> bool:
-    return revision == name or revision.startswith(f"{name}-c")
 
 
 def _unsaved(view: View, chips: int) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sysconfig
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Any
 
 from drumline.runtime.http import JSON_PATCH, Client
 from drumline.runtime.http_paths import resource_path
-from e2e.cluster import nodes
+from e2e.cluster import build, nodes
 from e2e.cluster.provider import Cluster
 
 Manifest = dict[str, Any]
@@ -55,6 +57,18 @@ class Lab:
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {**base, **spec},
         }
+
+    async def plugin(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What `kubectl drumline` with these arguments prints and returns."""
+        environment = {
+            "PATH": f"{sysconfig.get_path('scripts')}:/usr/bin:/bin",
+            "HOME": "/nonexistent",
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+        }
+        command = [str(build.binary("kubectl")), "drumline", *arguments]
+        return await asyncio.to_thread(
+            subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Create a TrainingJob."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
-import sysconfig
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,22 +10,13 @@ import pytest
 
 from drumline.runtime.http import JSON_PATCH
 from drumline.runtime.http_paths import resource_path
-from e2e.cluster import build
 from tests.integration.operator.lab import Lab
 
 pytestmark = pytest.mark.cluster
 
 
 async def _capacity(lab: Lab, *arguments: str) -> str:
-    environment = {
-        "PATH": f"{sysconfig.get_path('scripts')}:/usr/bin:/bin",
-        "HOME": "/nonexistent",
-        "KUBECONFIG": str(lab.cluster.kubeconfig),
-    }
-    command = [str(build.binary("kubectl")), "drumline", "capacity", *arguments]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = await lab.plugin("capacity", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sysconfig
 from typing import Any
 
 import pytest
 
-from e2e.cluster import build
 from tests.integration.operator.lab import Lab
 
 pytestmark = pytest.mark.cluster
 
 
 async def _explain(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": f"{sysconfig.get_path('scripts')}:/usr/bin:/bin",
-        "HOME": "/nonexistent",
-        "KUBECONFIG": str(lab.cluster.kubeconfig),
-    }
-    command = [str(build.binary("kubectl")), "drumline", "explain", *arguments, "-n", lab.namespace]
-    return await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    return await lab.plugin("explain", *arguments, "-n", lab.namespace)
 
 
 async def _data(lab: Lab, name: str) -> dict[str, Any]:

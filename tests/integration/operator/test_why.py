@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
-import sysconfig
 
 import pytest
 
-from e2e.cluster import build
 from tests.integration.operator.lab import Lab
 
 pytestmark = pytest.mark.cluster
@@ -17,15 +13,7 @@ pytestmark = pytest.mark.cluster
 
 async def _why(lab: Lab, *arguments: str) -> str:
     """What kubectl's plugin prints."""
-    environment = {
-        "PATH": f"{sysconfig.get_path('scripts')}:/usr/bin:/bin",
-        "HOME": "/nonexistent",
-        "KUBECONFIG": str(lab.cluster.kubeconfig),
-    }
-    command = [str(build.binary("kubectl")), "drumline", "why", *arguments, "-n", lab.namespace]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = await lab.plugin("why", *arguments, "-n", lab.namespace)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
