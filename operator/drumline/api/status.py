@@ -196,6 +196,12 @@ class TrainingJobStatus(StatusModel):
     )
     attempt: int = Field(default=0, description="Generation of pods; 0 = never admitted.")
     epoch: int = Field(default=0, description="Generation of processes within the attempt.")
+    queue: str | None = Field(
+        default=None,
+        max_length=63,
+        description="AcceleratorQueue whose quota the attempt's accelerators count in; absent while it holds none, "
+        "or without queues.",
+    )
     queued_at: Time | None = Field(
         default=None, description="When it last joined the queue; absent = not queued."
     )

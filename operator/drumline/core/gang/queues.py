@@ -57,6 +57,14 @@ class RunningGang:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """A running gang has to leave: others go first."""
+
+    by: str  # namespace/name of the gang that it leaves for
+    message: str  # for people: who, and by what right
+
+
+@dataclass(frozen=True, slots=True)
 class Queues:
     """All queues and what runs in them. A gang whose `GangRequest.queue` is "" is of none and has no quota."""
 

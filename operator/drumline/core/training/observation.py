@@ -16,6 +16,7 @@ from drumline.core.gang.departures import Departure
 from drumline.core.gang.discovery import ObservedDiscovery
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.meta import ObjectMeta
+from drumline.core.gang.queues import Eviction
 from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
 from drumline.core.training.members import Roster
 
@@ -83,6 +84,9 @@ class Observation:
     revisions: Mapping[str, str] = field(default_factory=dict)  # name → uid of this job's ControllerRevisions
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
     admission: Granted | Refusal | None = None  # None = not decided yet
+    queue: str = ""  # that the job waits in, as resolved; "" = none
+    queue_max_run_seconds: int | None = None  # of the queue that the running attempt was admitted by
+    evicted: Eviction | None = None  # admission wants the running gang to leave
     wanted: int = (
         0  # slices that are asked for, where the attempt has another number (see `elastic`); 0 = as spec
     )
