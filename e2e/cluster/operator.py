@@ -32,7 +32,7 @@ async def install_api(cluster: EmbeddedCluster) -> None:
         cluster.api.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
     cluster.api.create("/apis/scheduling.k8s.io/v1/priorityclasses", PRIORITY_CLASS)
     deadline = time.monotonic() + _SERVED_SECONDS
-    for resource in ("trainingjobs", "inferenceservices", "inferenceroles"):
+    for resource in ("trainingjobs", "inferenceservices", "inferenceroles", "acceleratorqueues"):
         while not cluster.api.healthy(f"/apis/drumline.dev/v1alpha1/{resource}"):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the API server does not serve {resource}")

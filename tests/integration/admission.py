@@ -43,11 +43,12 @@ def manifest(spec: Any, name: str = "llama") -> dict[str, Any]:
 
 
 class Admission:
-    """One namespace's objects of one kind, asked over one connection pool."""
+    """One namespace's objects of one kind, or the cluster's ("" = no namespace), asked over one connection pool."""
 
     def __init__(self, session: aiohttp.ClientSession, namespace: str, plural: str = TRAINING_JOBS) -> None:
         self._session = session
-        self._path = f"/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
+        scope = f"namespaces/{namespace}/" if namespace else ""
+        self._path = f"/apis/{API_VERSION}/{scope}{plural}"
 
     async def ask(self, document: dict[str, Any]) -> Answer:
         """Dry-run creation, unknown fields refused."""

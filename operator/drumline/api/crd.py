@@ -13,7 +13,6 @@ from drumline.api import meta
 from drumline.api.crd_kinds import KINDS, TRAINING_JOB, Column, Kind, subresources
 from drumline.api.generate import run
 from drumline.api.openapi import at, structural
-from drumline.api.training import DNS_1035
 from drumline.api.yamltext import dump
 
 HEADER: Final = "# Generated from operator/drumline/api by python -m drumline.api.crd --write. Do not edit.\n"
@@ -21,7 +20,7 @@ HEADER: Final = "# Generated from operator/drumline/api by python -m drumline.ap
 
 def schema(kind: Kind = TRAINING_JOB) -> dict[str, Any]:
     """The OpenAPI v3 schema of the kind, CEL rules included."""
-    name = {"type": "string", "maxLength": kind.max_name, "pattern": DNS_1035}
+    name = {"type": "string", "maxLength": kind.max_name, "pattern": kind.name}
     whole: dict[str, Any] = {
         "description": kind.description,
         "type": "object",
@@ -55,7 +54,7 @@ def crd(kind: Kind = TRAINING_JOB) -> dict[str, Any]:
         "metadata": {"name": f"{kind.plural}.{meta.GROUP}", "labels": {meta.APP_NAME: "drumline"}},
         "spec": {
             "group": meta.GROUP,
-            "scope": "Namespaced",
+            "scope": kind.scope,
             "names": {
                 "kind": kind.kind,
                 "listKind": f"{kind.kind}List",

@@ -10,10 +10,12 @@ from drumline.api import meta
 from drumline.api.base import ApiModel
 from drumline.api.inference import InferenceRoleScaleSpec, InferenceRoleStatus, InferenceServiceSpec
 from drumline.api.inference_status import InferenceServiceStatus
+from drumline.api.queue import AcceleratorQueueSpec, AcceleratorQueueStatus
 from drumline.api.rules import Rule, rules
 from drumline.api.rules_inference import MAX_SERVICE_NAME, inference_rules
+from drumline.api.rules_queue import queue_rules
 from drumline.api.status import TrainingJobStatus
-from drumline.api.training import TrainingJobSpec
+from drumline.api.training import DNS_1035, DNS_1123, TrainingJobSpec
 
 Column = tuple[str, str, str, str, int]  # name, type, JSON path, description, priority
 
@@ -34,6 +36,8 @@ class Kind:
     columns: tuple[Column, ...]
     rules: Callable[[], Mapping[str, list[Rule]]]
     scale: tuple[str, str, str] | None = None
+    scope: str = "Namespaced"  # or Cluster
+    name: str = DNS_1035  # pattern
 
     @property
     def file(self) -> str:
@@ -110,7 +114,31 @@ INFERENCE_ROLE: Final = Kind(
     scale=(".spec.replicas", ".status.replicas", ".status.selector"),
 )
 
-KINDS: Final = (TRAINING_JOB, INFERENCE_SERVICE, INFERENCE_ROLE)
+ACCELERATOR_QUEUE: Final = Kind(
+    kind=meta.ACCELERATOR_QUEUE,
+    plural=meta.ACCELERATOR_QUEUES,
+    short_names=("aq",),
+    description="AcceleratorQueue says who may use how many accelerators, and in which order gangs get them.",
+    spec=AcceleratorQueueSpec,
+    status=AcceleratorQueueStatus,
+    max_name=63,
+    columns=(
+        ("Cohort", "string", ".spec.cohort", "Queues that lend each other.", 0),
+        ("Pending", "integer", ".status.pending", "Gangs that wait.", 0),
+        ("Admitted", "integer", ".status.admitted", "Gangs that hold accelerators.", 0),
+        ("Share", "string", ".status.share", "Weighted dominant share of what the cohort lends.", 0),
+        ("Active", "string", '.status.conditions[?(@.type=="Active")].status', "Whether it can be used.", 0),
+        ("Strategy", "string", ".spec.queueingStrategy", "What a gang that does not fit does to others.", 1),
+        ("Weight", "number", ".spec.fairSharing.weight", "Against others of the cohort.", 1),
+        ("Default", "boolean", ".spec.default", "For jobs that name none.", 1),
+        _AGE,
+    ),
+    rules=queue_rules,
+    scope="Cluster",
+    name=DNS_1123,
+)
+
+KINDS: Final = (TRAINING_JOB, INFERENCE_SERVICE, INFERENCE_ROLE, ACCELERATOR_QUEUE)
 
 
 def subresources(kind: Kind) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.generate import run
 from drumline.api.inference import InferenceRoleScaleSpec, InferenceRoleStatus, InferenceServiceSpec
 from drumline.api.inference_status import InferenceServiceStatus
+from drumline.api.queue import AcceleratorQueueSpec, AcceleratorQueueStatus
 from drumline.api.rules import FROZEN_WHILE_ACTIVE
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
@@ -57,6 +58,12 @@ autoscaling, rollout, drain, routing, `slo` or `suspend` touches no pod. For eac
 `{meta.INFERENCE_ROLE}` (short name `infrole`) with the scale subresource. See [inference](inference.md).
 """
 
+QUEUE: Final = f"""## AcceleratorQueue
+
+`{meta.API_VERSION}`, kind `{meta.ACCELERATOR_QUEUE}` (short name `aq`, category `{meta.CATEGORY}`), of the whole cluster.
+Every field may change at any time; gangs that run stay. See [queues](queues.md).
+"""
+
 
 def text() -> str:
     """The file's content."""
@@ -69,11 +76,15 @@ def text() -> str:
         ("InferenceService: status", InferenceServiceStatus),
         ("InferenceRole: spec", InferenceRoleScaleSpec),
         ("InferenceRole: status", InferenceRoleStatus),
+        ("AcceleratorQueue: spec", AcceleratorQueueSpec),
+        ("AcceleratorQueue: status", AcceleratorQueueStatus),
     )
     known: set[str] = set()
     for title, model in models:
         if title == "InferenceService: spec":
             parts.append(INFERENCE)
+        if title == "AcceleratorQueue: spec":
+            parts.append(QUEUE)
         schema = model.model_json_schema(by_alias=True)
         parts.append(f"## {title}\n")
         parts += list(_sections(title, schema, schema.get("$defs", {}), known, level=3))

@@ -20,6 +20,8 @@ INFERENCE_SERVICE: Final = "InferenceService"
 INFERENCE_SERVICES: Final = "inferenceservices"
 INFERENCE_ROLE: Final = "InferenceRole"
 INFERENCE_ROLES: Final = "inferenceroles"
+ACCELERATOR_QUEUE: Final = "AcceleratorQueue"
+ACCELERATOR_QUEUES: Final = "acceleratorqueues"
 
 LABEL_JOB: Final = "drumline.dev/job"
 LABEL_SERVICE: Final = "drumline.dev/service"

@@ -1,7 +1,7 @@
 """From pydantic's JSON schema to the structural schema that a CRD wants.
 
 References are put in their place; ``X | None`` becomes plain X, as a field that may be absent; words that
-the API server refuses (title, examples, additionalProperties: false, default: null) go. A default object
+the API server refuses (title, examples, propertyNames, additionalProperties: false, default: null) go. A default object
 is written out in full: CEL rules see a default before the defaults of its fields fill it.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 Schema = dict[str, Any]
-_DROPPED = frozenset({"title", "examples", "$defs"})
+_DROPPED = frozenset({"title", "examples", "$defs", "propertyNames"})
 
 
 def structural(model: type[BaseModel]) -> Schema:
