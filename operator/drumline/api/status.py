@@ -165,6 +165,11 @@ class ResizeStatus(StatusModel):
 
 
 class ExcludedNode(StatusModel):
+    preempted_by: str | None = Field(
+        default=None,
+        max_length=MAX_NAME,
+        description="The gang, namespace/name, that goes first and for which this one is to leave.",
+    )
     """A node this job avoids for a while."""
 
     name: str = Field(max_length=MAX_NAME, description="Node.")
@@ -203,7 +208,13 @@ class TrainingJobStatus(StatusModel):
         "or without queues.",
     )
     queued_at: Time | None = Field(
-        default=None, description="When it last joined the queue; absent = not queued."
+        default=None,
+        description="When it last joined the queue; absent = not queued. A preempted job returns to the place that it "
+        "had: this is then when it had joined before.",
+    )
+    joined_at: Time | None = Field(
+        default=None,
+        description="When the gang that is admitted now had joined the queue; absent while none is.",
     )
     start_time: Time | None = Field(default=None, description="First admission.")
     admitted_at: Time | None = Field(

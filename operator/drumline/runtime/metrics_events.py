@@ -82,7 +82,7 @@ class EventMetrics:
         """The status of a job was written: what it says that the one before did not."""
         namespace = obs.job.namespace
         if after.attempt > before.attempt and before.placement is None:
-            joined = unix(before.queued_at, obs.job.created_at)
+            joined = _waits_since(before, obs.job.created_at)
             queue = (obs.spec.queue or "") if obs.spec is not None else ""
             began = unix(after.attempts[-1].started_at, joined)
             self._queues.observe((namespace, self._queue(namespace, queue)), max(0.0, began - joined))
@@ -116,6 +116,12 @@ class EventMetrics:
             earlier = before.buckets or (0,) * len(after.buckets)
             more = [max(0, now - then) for now, then in zip(after.buckets, earlier, strict=False)]
             self._steps.add(labels, more, (after.sum_ms - before.sum_ms) / 1000)
+
+
+def _waits_since(status: TrainingJobStatus, created_at: float) -> float:
+    """Since when a job that is queued waits; a preempted one has its old place there, and waits since it left."""
+    left = unix(status.attempts[-1].finished_at) if status.attempts else 0.0
+    return max(unix(status.queued_at, created_at), left)
 
 
 def _recoveries(before: Sequence[AttemptStatus], after: Sequence[AttemptStatus]) -> Iterator[tuple[str, int]]:

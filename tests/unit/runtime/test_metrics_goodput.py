@@ -234,6 +234,16 @@ def test_what_happens_once_is_counted_once():
     assert found["drumline_job_recovery_duration_seconds_sum", ("ns", "NodeLost")] == 42
 
 
+def test_a_preempted_job_has_waited_since_it_left():
+    events, obs = EventMetrics(), jobs.job(jobs.spec(queue="research"))
+    ended = {"attempt": 1, "startedAt": "2026-11-21T12:00:40Z", "finishedAt": "2026-11-21T13:00:00Z"}
+    waiting = _status(attempt=1, queuedAt="2026-11-21T12:00:00Z", attempts=[ended])
+    begun = {"attempt": 2, "startedAt": "2026-11-21T13:00:05Z"}
+    events.settled(obs, waiting, _status(attempt=2, attempts=[ended, begun]))
+    found = samples("".join(events.lines()))
+    assert found["drumline_job_queue_duration_seconds_sum", ("ns", "research")] == 5
+
+
 def test_queues_of_any_name_do_not_become_any_number_of_series():
     events = EventMetrics()
     begun = {"attempt": 1, "startedAt": "2026-11-21T12:00:40Z"}

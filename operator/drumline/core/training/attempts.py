@@ -39,6 +39,7 @@ def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
             "created_helpers": (),
             "stalled_since": None,
             "queued_at": None,
+            "joined_at": status.queued_at or status.joined_at,
             "next_attempt_at": None,
             "start_time": status.start_time or rfc3339_millis(now),
             "admitted_at": status.admitted_at or rfc3339_millis(now),
@@ -94,6 +95,7 @@ def released(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
             "slices": None,
             "resize": None,
             "admitted_at": None,
+            "joined_at": None,
             "admitted_seconds": seconds,
         }
     )

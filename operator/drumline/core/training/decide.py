@@ -4,7 +4,7 @@ Each policy has its own file. The first ones may end the decision (a finished, i
 nothing of the rest); the later ones bring an attempt from the queue to running pods:
 
     leave alone → finished → validity → name conflict → suspension → deadline → success → failure → in place
-    → hang → departure → stall → gang timeout → resize → retire old pods → termination → admission → discovery → creation → spares → readiness → orders
+    → hang → departure → preemption → stall → gang timeout → resize → retire old pods → termination → admission → discovery → creation → spares → readiness → orders
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from drumline.core.training.policies.in_place import in_place
 from drumline.core.training.policies.leave_alone import leave_alone
 from drumline.core.training.policies.name_conflict import name_conflict
 from drumline.core.training.policies.orders import orders
+from drumline.core.training.policies.preemption import preemption
 from drumline.core.training.policies.readiness import readiness
 from drumline.core.training.policies.resize import resize
 from drumline.core.training.policies.retire import retire
@@ -49,6 +50,7 @@ POLICIES: tuple[Policy, ...] = (
     in_place,
     hang,
     departure,
+    preemption,
     stall,
     gang_timeout,
     resize,

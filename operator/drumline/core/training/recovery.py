@@ -77,7 +77,7 @@ def end_attempt(view: View, ended: Ended, policy: str) -> View:
         view, ended, cause, _action(view, rule, cause, ended), by_rule=rule is not None
     )
     text = f"{text}; not in place: {why}" if why else text
-    view = _recorded(view, replace(ended, cause=cause, text=text), FailureAction.FAIL if lost else action)
+    view = recorded(view, replace(ended, cause=cause, text=text), FailureAction.FAIL if lost else action)
     if rule is not None and action is FailureAction.FAIL:
         text = f"{text} of spec.failurePolicy.rules ends the job"
         return fail(view, Reason.FAILED_BY_RULE, text, policy)
@@ -127,7 +127,7 @@ def _role(view: View, index: int) -> str:
     return next(n for n, _ in view.roster.helpers if index in view.roster.role_range(n))
 
 
-def _recorded(view: View, ended: Ended, action: FailureAction) -> View:
+def recorded(view: View, ended: Ended, action: FailureAction) -> View:
     """The view with the attempt's end in its status, and counted."""
     pod = ended.pod
     end = pod.termination if pod is not None else None
@@ -164,7 +164,7 @@ def _again(view: View, ended: Ended, text: str, action: FailureAction) -> View:
         delay = 0.0  # for the first in a row there is nothing to wait for
     view = view.with_status(next_attempt_at=rfc3339_millis(view.now + delay), stalled_since=None)
     if action is FailureAction.REQUEUE:
-        return _requeued(view, f"{text}; queued again, next try in {delay:.0f} s")
+        return requeued(view, f"{text}; queued again, next try in {delay:.0f} s")
     message = f"{text}; attempt {view.status.attempt + 1} starts in {delay:.0f} s"
     view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
     view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)
@@ -181,14 +181,16 @@ def _another_epoch(view: View, text: str) -> View:
     return view.event("Warning", Reason.RESTARTING_IN_PLACE, message)
 
 
-def _requeued(view: View, message: str) -> View:
-    """All nodes are given back; the gang asks for a place as any other."""
+def requeued(
+    view: View, message: str, reason: Reason = Reason.REQUEUED, joined_at: str | None = None
+) -> View:
+    """All nodes are given back; the gang asks for a place as any other, or as one that joined the queue earlier."""
     view = replace(view, status=released(view.status, view.now))
-    view = view.with_status(queued_at=rfc3339_millis(view.now))
+    view = view.with_status(queued_at=joined_at or rfc3339_millis(view.now))
     for kind in (ConditionType.QUOTA_RESERVED, ConditionType.ADMITTED, ConditionType.PODS_READY):
-        view = view.condition(kind, False, Reason.REQUEUED, message)
-    view = view.clear(ConditionType.RESTARTING, Reason.REQUEUED, message)
-    return view.event("Warning", Reason.REQUEUED, message)
+        view = view.condition(kind, False, reason, message)
+    view = view.clear(ConditionType.RESTARTING, reason, message)
+    return view.event("Warning", reason, message)
 
 
 def _exclude(view: View, ended: Ended, cause: Cause, action: FailureAction, *, by_rule: bool) -> View:

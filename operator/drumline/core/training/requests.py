@@ -20,11 +20,18 @@ def awaited(view: View) -> OrderStatus | None:
     return order if order is not None and order.ended_at is None else None
 
 
-def ask(view: View, kind: OrderKind, message: str, node: str | None = None) -> View:
+def ask(
+    view: View, kind: OrderKind, message: str, node: str | None = None, preempted_by: str | None = None
+) -> View:
     """The view with another request, in place of the one before."""
     number = view.status.order.number + 1 if view.status.order is not None else 1
     asked = OrderStatus(
-        number=number, kind=kind, at=rfc3339_millis(view.now), message=message[:MAX_MESSAGE], node=node
+        number=number,
+        kind=kind,
+        at=rfc3339_millis(view.now),
+        message=message[:MAX_MESSAGE],
+        node=node,
+        preempted_by=preempted_by,
     )
     return view.with_status(order=asked)
 

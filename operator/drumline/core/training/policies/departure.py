@@ -124,6 +124,8 @@ def _stays(view: View) -> View:
     order = view.status.order
     node = order.node if order is not None else None
     text = f"node {node} is not about to go any more: the gang stays"
+    if order is not None and order.preempted_by is not None:  # it leaves all the same
+        return view.with_status(order=order.model_copy(update={"node": None}))
     return settle(view).event("Normal", Reason.NODE_STAYS, text)
 
 

@@ -41,6 +41,8 @@ def resize(view: View) -> View:
     elastic, ready_at = view.spec.elastic, _ready_at(view)
     if elastic is None or ready_at is None or not view.live:
         return _nothing_due(view)
+    if view.obs.evicted is not None:
+        return view  # its nodes are another's soon
     target = _target(view)
     if target == view.shape.slices:
         return _nothing_due(view).again_in(LOOK_SECONDS if wanted(view.obs) > target else None)
@@ -116,7 +118,7 @@ def _asked(view: View) -> OrderStatus | None:
 
 def _is_ours(order: OrderStatus) -> bool:
     """Whether a request is for a resize: others are for a node that is about to go, or for stacks."""
-    return order.kind is OrderKind.CHECKPOINT and order.node is None
+    return order.kind is OrderKind.CHECKPOINT and order.node is None and order.preempted_by is None
 
 
 def _requested(view: View, earliest: float) -> View:

@@ -81,6 +81,21 @@ def test_the_deadline_counts_admitted_time_only():
     assert admitted_for(queued.status, NOW + 7200) == 0
 
 
+def test_the_queue_bounds_admitted_time_too():
+    observation = jobs.running(jobs.job(jobs.spec(activeDeadlineSeconds=90)))
+    status = observation.status.model_copy(update={"queue": "research", "admitted_seconds": 20})
+    observation = replace(observation, status=status, queue_max_run_seconds=80)
+    assert decide(observation, NOW + 59.5).requeue_after == pytest.approx(0.5)
+    plan = decide(observation, NOW + 60)
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "QueueMaxRunExceeded")
+    assert "spec.maxRunSeconds of AcceleratorQueue research is 80" in plan.events[0].message
+    first = replace(observation, queue_max_run_seconds=91)
+    plan = decide(first, NOW + 71)
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "DeadlineExceeded")
+    waits = jobs.settled(jobs.job(jobs.spec(), queue_max_run_seconds=80))
+    assert jobs.written(decide(waits, NOW + 7200)) is None
+
+
 def test_all_workers_succeeded_is_complete():
     observation = jobs.with_pods(jobs.running(), jobs.succeeded)
     plan = decide(observation, NOW + 50)
