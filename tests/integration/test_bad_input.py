@@ -50,6 +50,13 @@ AT_ADMISSION: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "spec.spares",
         "spec.spares",
     ),
+    "a mesh without chips": ("a", {"parallelism": {}}, "spec.parallelism", "spec.parallelism"),
+    "data of an elastic mesh": (
+        "a",
+        {"accelerator": GPU, "elastic": {"maxSlices": 2}, "parallelism": {"data": 8}},
+        "spec.parallelism",
+        "spec.parallelism.data",
+    ),
     "too many spares": ("a", {"spares": 1001}, "spec.spares", "spec.spares"),
     "name of no Service": ("1llama", {}, "metadata.name", "metadata.name"),
     "name with a dot": ("my.llama", {}, "metadata.name", "metadata.name"),

@@ -39,6 +39,8 @@ NEVER: list[tuple[dict[str, Any], str]] = [
     ({"managedBy": "example.com/other"}, "spec.managedBy"),
     ({"successPolicy": {"type": "AllWorkers"}}, "spec.successPolicy"),
     ({"failurePolicy": {"maxRestarts": 4}}, "spec.failurePolicy"),
+    ({"parallelism": None}, "spec.parallelism"),
+    ({"parallelism": {"tensor": 2}}, "spec.parallelism"),
     ({"helpers": None}, "spec.helpers"),
     ({"helpers": [{"name": "loader", "template": template()}]}, "spec.helpers"),
 ]

@@ -50,6 +50,13 @@ class AcceleratorType(ApiModel):
     max_chips_per_host: int | None = Field(
         default=None, ge=1, le=1024, description="Chips of the largest host."
     )
+    scale_up_chips: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Chips of the largest scale-up domain, such as an NVLink domain; default: of the largest host. Of a "
+        "TPU it is a slice.",
+    )
     devices_per_chip: int = Field(default=1, ge=1, le=64, description="Devices a framework sees per chip.")
     node_labels: Mapping[str, str] = Field(default_factory=dict, description="Labels of such nodes.")
     topology_label: str = Field(default="", max_length=317, description="Node label of the slice's topology.")
@@ -84,6 +91,16 @@ class AcceleratorType(ApiModel):
     def largest_host(self) -> int:
         """Chips of the largest host."""
         return self.max_chips_per_host or self.chips_per_host
+
+    @property
+    def scale_up(self) -> int:
+        """Chips of the largest scale-up domain; on TPU of a host, as slices differ."""
+        return self.scale_up_chips or self.largest_host
+
+    @property
+    def scales_up_across_hosts(self) -> bool:
+        """Whether hosts share a scale-up domain that node labels tell."""
+        return not self.is_tpu and self.scale_up > self.largest_host
 
     def allows(self, topology: str) -> bool:
         """Whether a slice of that topology exists."""
@@ -143,6 +160,10 @@ def _inconsistency(entry: AcceleratorType) -> str | None:
         (not cpu and bare, f"kind {entry.kind} needs a resource and chipsPerHost of at least 1"),
         (entry.is_tpu and not (entry.topologies or entry.cubes), "kind tpu needs topologies or cubes"),
         (not entry.is_tpu and shapes, f"kind {entry.kind} has no topologies"),
+        (
+            entry.scale_up_chips is not None and entry.scale_up_chips < entry.largest_host,
+            "scaleUpChips is less than the chips of the largest host",
+        ),
         (entry.largest_host < entry.chips_per_host, "maxChipsPerHost is less than chipsPerHost"),
     )
     broken = (problem for applies, problem in rules if applies)

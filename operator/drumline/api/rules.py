@@ -21,6 +21,7 @@ from drumline.api.elastic import RULES as ELASTIC
 from drumline.api.environment import BY_FRAMEWORK, SWITCHES, TPU
 from drumline.api.meta import ENV_PREFIX, ROLE_SPARE
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
+from drumline.api.parallelism import RULES as PARALLELISM
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
 from drumline.api.rules_elastic import BOUNDS, MOST, NO_SPARES, RESIZE
 from drumline.api.rules_failure import BUDGET, FAILURE_RULE, NODE_CONDITION
@@ -45,6 +46,7 @@ FROZEN_OPTIONAL: Final = (
     "elastic",
     "helpers",
     "model",
+    "parallelism",
     "processesPerWorker",
     "workersPerSlice",
 )
@@ -140,6 +142,7 @@ def _size_rules() -> list[Rule]:
         ),
         rule(*BOUNDS),
         rule(*NO_SPARES),
+        *(rule(*parts) for parts in PARALLELISM),
     ]
 
 

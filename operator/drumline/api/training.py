@@ -16,6 +16,7 @@ from drumline.api.elastic import Elastic
 from drumline.api.failure import Backoff as Backoff  # noqa: PLC0414 -- services take it from here
 from drumline.api.failure import FailurePolicy
 from drumline.api.meta import MANAGED_BY
+from drumline.api.parallelism import Parallelism
 from drumline.api.podtemplate import POD_TEMPLATE_SCHEMA
 from drumline.api.progress import CheckpointSpec, ModelSpec, Progress
 from drumline.api.topology import MAX_LENGTH, PATTERN
@@ -255,6 +256,11 @@ class TrainingJobSpec(ApiModel):
     checkpoint: CheckpointSpec | None = Field(default=None, description="What is known of its checkpoints.")
     progress: Progress = Field(default=Progress(), description="How the operator learns what the workers do.")
     model: ModelSpec | None = Field(default=None, description="The model, for MFU.")
+    parallelism: Parallelism | None = Field(
+        default=None,
+        description="How the program lays out its chips, so that groups of them that talk most are placed together. "
+        "Tells the program nothing. Default: nothing is known.",
+    )
     spares: int = Field(
         default=0,
         ge=0,

@@ -27,6 +27,7 @@ from drumline.api.validation_accelerator import accelerator_errors
 from drumline.api.validation_elastic import elastic_errors
 from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
+from drumline.api.validation_parallelism import parallelism_errors
 from drumline.api.validation_progress import progress_errors
 from drumline.api.wire import field_errors
 
@@ -59,8 +60,9 @@ def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[Fi
         *helper_errors(spec),
         *progress_errors(spec),
     )
-    # sizes are known only for a sound accelerator
-    return (*rules, *(() if accelerator else _size_errors(name, spec, catalog)))
+    if accelerator:  # sizes are known only for a sound one
+        return rules
+    return (*rules, *_size_errors(name, spec, catalog), *parallelism_errors(spec, catalog))
 
 
 def _name_errors(name: str) -> Iterator[FieldError]:

@@ -105,6 +105,14 @@ FULL: dict[str, Any] = {
         "attention": "causal",
         "precision": "bf16",
     },
+    "parallelism": {
+        "fsdp": 2,
+        "tensor": 4,
+        "pipeline": 2,
+        "context": 2,
+        "expert": 2,
+        "scaleUp": "Preferred",
+    },
     "helpers": [
         {"name": "loader", "replicas": 2, "template": {"spec": {"containers": [container()]}}},
         {
