@@ -20,6 +20,7 @@ from drumline.runtime.world import JobMemory, World
 
 Owned = TypeVar("Owned", OwnedRecord, SliceRecord)
 
+NOWHERE: Mapping[int, str] = MappingProxyType({})
 NOBODY: Mapping[int, Process] = MappingProxyType({})
 
 
@@ -37,6 +38,8 @@ def observe(
         world, record.spec.priority_class_name if record.spec is not None else None
     )
     pods = _pods(world, record, memory)
+    bound = _bound(record, placement, pods, memory)
+    places = frozenset((*(placement.nodes if placement is not None else ()), *bound.values())) - {""}
     return Observation(
         job=record.meta,
         spec=record.spec,
@@ -46,8 +49,8 @@ def observe(
         status=record.status,
         catalog=record.catalog,
         pods=pods,
-        unhealthy=_unhealthy(world, placement),
-        nodes=_nodes(world, record, pods, placement, crew),
+        unhealthy=_unhealthy(world, places),
+        nodes=_nodes(world, record, pods, places, crew),
         priority=priority,
         pod_priority_class=pod_class,
         blocked=memory.blocked,
@@ -57,6 +60,7 @@ def observe(
         departing=MappingProxyType(world.departing),
         foreign=memory.foreign | _foreign_service(world, record),
         placement=placement,
+        bound=bound,
         revisions={r.name: r.uid for r in _own(world.revisions.store, record)},
         discovery=_discovery(world, record, memory),
         admission=answer,
@@ -105,11 +109,23 @@ def _pods(world: World, record: JobRecord, memory: JobMemory) -> dict[str, Pod]:
     return pods
 
 
-def _unhealthy(world: World, placement: Placement | None) -> frozenset[str]:
-    if placement is None:
-        return frozenset()
+def _bound(
+    record: JobRecord, placement: Placement | None, pods: Mapping[str, Pod], memory: JobMemory
+) -> Mapping[int, str]:
+    """Where pods that are pinned to no node were bound; remembered, since one that is gone says nothing any more."""
+    if placement is None or record.roster is None or not placement.unpinned:
+        return NOWHERE
+    attempt, nodes = record.status.attempt, placement.nodes
+    known = memory.bound[1] if memory.bound[0] == attempt else {}
+    found = record.roster.of_attempt(pods, attempt)
+    now = {i: p.node for i, p in found.items() if p.bound and i < len(nodes) and not nodes[i]}
+    memory.bound = attempt, {**known, **now}
+    return memory.bound[1]
+
+
+def _unhealthy(world: World, places: frozenset[str]) -> frozenset[str]:
     bad = set()
-    for name in set(placement.nodes) - {""}:
+    for name in places:
         node = world.nodes.store.get("", name)
         if node is None or not node.ready or node.unschedulable:
             bad.add(name)
@@ -120,7 +136,7 @@ def _nodes(
     world: World,
     record: JobRecord,
     pods: Mapping[str, Pod],
-    placement: Placement | None,
+    places: frozenset[str],
     crew: Mapping[int, Process],
 ) -> dict[str, Node]:
     """What may tell why pods failed, their nodes; and where an attempt may have to end or begin, all of its nodes."""
@@ -139,8 +155,8 @@ def _nodes(
     ends = any(has_failed(pod) for pod in troubled) or any(
         p.state is ProcessState.ENDED for p in crew.values()
     )
-    if placement is not None and (begins or ends or any(pod.restarted for pod in pods.values())):
-        names |= set(placement.nodes)
+    if places and (begins or ends or any(pod.restarted for pod in pods.values())):
+        names |= places
     found = ((name, world.nodes.store.get("", name)) for name in names - {""})
     return {name: node for name, node in found if node is not None}
 

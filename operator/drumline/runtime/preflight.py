@@ -96,7 +96,7 @@ class Preflight:
         samples: list[Sample] = []
         shapes: list[PodShape] = []
         for sample in self._samples(request):
-            shape = await self._shape(request.namespace, sample.manifest)
+            shape = await self._shape(request, sample.manifest)
             if isinstance(shape, PodShape):
                 samples.append(sample)
                 shapes.append(shape)
@@ -115,13 +115,13 @@ class Preflight:
         for _, task in self._shapes.values():
             task.cancel()
 
-    async def _shape(self, namespace: str, manifest: Manifest) -> PodShape | Refusal:
-        key = _digest(namespace, manifest)
+    async def _shape(self, request: GangRequest, manifest: Manifest) -> PodShape | Refusal:
+        key = f"{_digest(request.namespace, manifest)}{'/unpinned' if request.unpinned else ''}"
         known = self._shapes.get(key)
         if known is None or known[0] < self._clock():
             now = self._clock()
             self._shapes = {k: v for k, v in self._shapes.items() if v[0] >= now or not v[1].done()}
-            task = asyncio.create_task(self._ask(namespace, manifest))
+            task = asyncio.create_task(self._ask(request, manifest))
             known = self._shapes[key] = (now + KEPT_SECONDS, task)
             task.add_done_callback(partial(self._asked, key))
         shape = await asyncio.shield(known[1])
@@ -135,13 +135,13 @@ class Preflight:
         if not good and key in self._shapes and self._shapes[key][1] is task:
             del self._shapes[key]
 
-    async def _ask(self, namespace: str, manifest: Manifest) -> PodShape | Refusal:
+    async def _ask(self, request: GangRequest, manifest: Manifest) -> PodShape | Refusal:
         prefix = f"{manifest['metadata']['name']}-"[:MAX_GENERATED]
         metadata = {k: v for k, v in manifest["metadata"].items() if k != "name"}
         try:
             answer = await self._client.request(
                 "POST",
-                resource_path("pods", namespace),
+                resource_path("pods", request.namespace),
                 body={**manifest, "metadata": {**metadata, "generateName": prefix}},
                 params={"dryRun": "All", "fieldValidation": "Strict"},
                 repeatable=True,
@@ -152,10 +152,13 @@ class Preflight:
             return Refusal(reason, _text(error, prefix))
         except TerminalError as error:
             return Refusal(Reason.TEMPLATE_REFUSED, _text(error, prefix))
-        return await self._resolve(namespace, shape_of(answer["spec"]))
+        shape = await self._resolve(request.namespace, shape_of(answer["spec"]))
+        if isinstance(shape, Refusal) or request.unpinned:
+            return shape
+        return unmodelled((shape,)) or replace(shape, unmodelled=())
 
     async def _resolve(self, namespace: str, shape: PodShape) -> PodShape | Refusal:
-        """Bound volumes become node affinity; what placement can't model is refused by name."""
+        """Bound volumes become node affinity; what placement can't model is left in the shape."""
         claims = [u.removeprefix(CLAIM_PREFIX) for u in shape.unmodelled if u.startswith(CLAIM_PREFIX)]
         for claim in claims:
             try:
@@ -165,7 +168,7 @@ class Preflight:
                     Reason.NO_FEASIBLE_NODE, f"persistentvolumeclaim {namespace}/{claim} does not exist"
                 )
             shape = replace(shape, affinity=_both(shape.affinity, terms))
-        return unmodelled((shape,)) or replace(shape, unmodelled=())
+        return shape
 
     async def _volume_terms(self, namespace: str, claim: str) -> tuple[tuple[Requirement, ...], ...]:
         found = await self._client.request("GET", resource_path("persistentvolumeclaims", namespace, claim))

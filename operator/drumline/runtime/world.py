@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from drumline.api.catalog import Catalog
@@ -62,6 +63,7 @@ class JobMemory:
     """What the operator remembers of one job beyond what the API shows. Lost at a restart, and not missed."""
 
     placement: tuple[str, Placement] | None = None  # (revision, decoded)
+    bound: tuple[int, Mapping[int, str]] = (0, MappingProxyType({}))  # attempt; nodes of pods pinned to none
     foreign: frozenset[str] = frozenset()
     blocked: str = ""
     spares_refused: str = ""  # what the API server said of a spare's pod

@@ -8,7 +8,7 @@ import pytest
 
 from drumline.api.orders import ProcessState
 from drumline.core.gang.crew import Process
-from drumline.core.gang.types import Node, Pod, Termination
+from drumline.core.gang.types import Node, Placement, Pod, Termination
 from drumline.core.training.observation import Observation, Settings
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.expectations import Expectations
@@ -104,3 +104,19 @@ def test_pods_of_other_namespaces_are_nobodys_whatever_their_owner_reference_say
     assert found[pod.name].namespace == "ns"
     world.pods.store.put(("elsewhere", "stray"), replace(pod, namespace="elsewhere", name="stray"))
     assert list(seen(world, job).pods) == [pod.name]
+
+
+def test_of_a_pod_pinned_to_no_node_is_known_where_it_was_bound(world: World) -> None:
+    job = jobs.running()
+    job = replace(job, placement=Placement(("",) * 4), bound={})
+    for pod in job.pods.values():
+        world.pods.store.put((pod.namespace, pod.name), pod)
+    for name in ("node-0", "node-2", "node-3"):
+        world.nodes.store.put(("", name), Node(name))
+    found = seen(world, job)
+    assert found.bound == {i: f"node-{i}" for i in range(4)}
+    assert found.unhealthy == {"node-1"}
+    world.pods.store.remove(("ns", "job-1-0-1"))
+    assert seen(world, job).bound[1] == "node-1"  # it is gone, and with what it ran on
+    later = job.status.model_copy(update={"attempt": 2})
+    assert seen(world, replace(job, status=later)).bound == {}

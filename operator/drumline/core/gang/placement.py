@@ -11,6 +11,8 @@
 5. Helpers follow with the workers' capacity gone: near the gang if there is room, else anywhere.
 6. Spares follow as far as there is room (`spares`).
 
+A gang whose pods are pinned to no node (`unpinned`) needs none of this: there is always a place for it.
+
 Nothing is changed: reserving what was found is the caller's business. What the gang itself still holds counts
 as free.
 """
@@ -41,6 +43,8 @@ from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, Po
 
 def place(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
     """Where the gang can go now."""
+    if request.unpinned:
+        return anywhere(request)
     hierarchy = hierarchy_for(request, capacity)
     if hierarchy is None:
         return unknown_level(request.level or POOL_LEVEL, capacity.topology.level_names())
@@ -53,10 +57,17 @@ def place(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
 
 def place_later(request: GangRequest, capacity: Capacity) -> Placement | Refusal:
     """Where the gang could go if every other gang were gone. Pods that belong to no gang stay."""
+    if request.unpinned:
+        return anywhere(request)
     hierarchy = hierarchy_for(request, capacity)
     if hierarchy is None:
         return unknown_level(request.level or POOL_LEVEL, capacity.topology.level_names())
     return _place(request, capacity.later, hierarchy)
+
+
+def anywhere(request: GangRequest) -> Placement:
+    """The placement that pins none of the gang's pods to a node."""
+    return Placement(("",) * request.pods)
 
 
 def hierarchy_for(request: GangRequest, capacity: Capacity) -> Hierarchy | None:

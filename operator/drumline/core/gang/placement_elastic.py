@@ -30,6 +30,8 @@ def place_most(asked: GangRequest, capacity: Capacity, now: float) -> tuple[Gang
 
     `now` and `patient_until` are seconds of one clock.
     """
+    if asked.unpinned:
+        return asked, place(asked, capacity)
     if not takes_less(asked, now):
         request = lenient(asked, capacity)
         return request, place(request, capacity)

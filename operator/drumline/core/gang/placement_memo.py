@@ -57,4 +57,5 @@ def needs(request: GangRequest, now: float) -> Hashable:
         request.repelled,
         request.near,
         request.near_level,
+        request.unpinned,
     )

@@ -36,6 +36,7 @@ CONTAINER_LISTS: Final = ("initContainers", "containers")
 _ANNOTATIONS: Final = {ANNOTATION_SAFE_TO_EVICT: "false", ANNOTATION_DO_NOT_DISRUPT: "true"}
 _NODE_LOST_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,27 @@ def pinned(affinity: Mapping[str, Any] | None, node: str) -> dict[str, Any]:
         return {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": [{"matchFields": [field]}]}}}
     node_affinity = affinity.get("nodeAffinity") or {}
     required = node_affinity.get(_REQUIRED) or {}
-    terms = [_pinned_term(term, field) for term in required.get("nodeSelectorTerms") or ()]
+    terms = [_narrowed(term, [field]) for term in required.get("nodeSelectorTerms") or ()]
     selector = {**required, "nodeSelectorTerms": terms or [{"matchFields": [field]}]}
     return {**affinity, "nodeAffinity": {**node_affinity, _REQUIRED: selector}}
+
+
+def kept_off(affinity: Mapping[str, Any] | None, nodes: Iterable[tuple[str, bool]]) -> dict[str, Any]:
+    """`affinity` that keeps a pod off these nodes: always where the flag is True, else while others have room."""
+    rules = [(strict, {"key": "metadata.name", "operator": "NotIn", "values": [n]}) for n, strict in nodes]
+    never = [field for strict, field in rules if strict]
+    seldom = [
+        {"weight": 100, "preference": {"matchFields": [field]}} for strict, field in rules if not strict
+    ]
+    node_affinity = {**((affinity or {}).get("nodeAffinity") or {})}
+    if never:
+        required = node_affinity.get(_REQUIRED) or {}
+        terms = required.get("nodeSelectorTerms") or ()
+        every = [_narrowed(term, never) for term in terms] or [{"matchFields": never}]
+        node_affinity[_REQUIRED] = {**required, "nodeSelectorTerms": every}
+    if seldom:
+        node_affinity[_PREFERRED] = [*(node_affinity.get(_PREFERRED) or ()), *seldom]
+    return {**(affinity or {}), "nodeAffinity": node_affinity}
 
 
 def merged_env(ours: Iterable[EnvVar], user: Sequence[EnvVar]) -> list[EnvVar]:
@@ -169,11 +188,11 @@ def _with_flags(variable: EnvVar, flags: Mapping[str, str]) -> EnvVar:
     return {**variable, "value": f"{ours} {variable.get('value') or ''}".strip()}
 
 
-def _pinned_term(term: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
+def _narrowed(term: Mapping[str, Any], more: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     fields = term.get("matchFields") or ()
     if not fields and not term.get("matchExpressions"):
         return dict(term)
-    return {**term, "matchFields": [*fields, field]}
+    return {**term, "matchFields": [*fields, *more]}
 
 
 def _prepare_container(container: Mapping[str, Any], ours: Sequence[EnvVar]) -> PreparedContainer:

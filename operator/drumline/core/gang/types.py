@@ -237,6 +237,7 @@ class GangRequest:
         0  # workers' places, of an atomic_pool gang pools, to hold beside it as far as there is room
     )
     stays: bool = False  # it asks for spares only: a placement that moves the gang itself is of no use
+    unpinned: bool = False  # where its pods go is not ours to say: it needs no room, and gets no nodes
 
     @property
     def workers(self) -> int:
@@ -270,10 +271,15 @@ class Placement:
 
     Index ``slice * workers_per_slice + worker`` for workers, then the helpers in their order, then spare places
     (see `spares`). A worker's index is its global rank of pod: ranks follow the topology (neighbours in rank are
-    near each other).
+    near each other). "" = the pod is pinned to no node: whoever schedules it says where it goes.
     """
 
     nodes: tuple[str, ...]
+
+    @property
+    def unpinned(self) -> bool:
+        """Whether there are pods in it that are pinned to no node."""
+        return "" in self.nodes
 
 
 @dataclass(frozen=True, slots=True)

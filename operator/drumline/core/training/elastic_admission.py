@@ -14,6 +14,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang.types import GangRequest, Granted, Placement, Refusal
 from drumline.core.training.elastic import carried, cut, sized, wanted
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import nodes_of
 
 
 def at_size(view: View, slices: int) -> View:
@@ -31,7 +32,7 @@ def as_elastic(view: View, request: GangRequest) -> GangRequest:
     elastic = view.spec.elastic
     if elastic is None:
         return request
-    nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
+    nodes = nodes_of(view.obs)
     waits = 0.0 if view.status.placement is not None else request.queued_at + elastic.wait_seconds
     return replace(
         request,

@@ -22,6 +22,7 @@ from drumline.core.training.dependencies import not_due
 from drumline.core.training.progress_render import barrier_refusal
 from drumline.core.training.rendering import reporting
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import nodes_of
 
 # What new processes in the same pods may cure; what is wrong with a node or a device they don't.
 CURABLE: Final = frozenset({Cause.APPLICATION_EXIT, Cause.OUT_OF_MEMORY, Cause.HANG})
@@ -65,7 +66,7 @@ def _absent_pod(view: View) -> str:
 
 
 def _bad_node(view: View) -> str:
-    nodes = view.obs.placement.nodes[: view.roster.size] if view.obs.placement is not None else ()
+    nodes = nodes_of(view.obs)[: view.roster.size]
     bad = next((node for node in nodes if node in view.obs.unhealthy), "")
     if bad:
         return f"node {bad} is gone, not ready or cordoned"

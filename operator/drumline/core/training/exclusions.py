@@ -23,6 +23,7 @@ from drumline.api.status import AttemptStatus, Avoidance, ExcludedNode, Training
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Granted, Refusal
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import nodes_of
 
 STRIKES: Final = 2  # among the kept attempts
 SLOW_SECONDS: Final = 600.0
@@ -90,16 +91,16 @@ def slow_nodes(view: View) -> tuple[str, ...]:
 
 
 def _slow_nodes(view: View) -> Iterator[str]:
-    goodput, placement = view.obs.status.goodput, view.obs.placement
-    if goodput is None or placement is None:
+    goodput, nodes = view.obs.status.goodput, nodes_of(view.obs)
+    if goodput is None:
         return
     for straggler in goodput.stragglers:
         where, _, worker = straggler.lane.partition("-")
         if view.now - unix(straggler.since, view.now) < SLOW_SECONDS or not (where + worker).isdecimal():
             continue
         index = int(where) * view.roster.workers_per_slice + int(worker)
-        if index < view.roster.workers and placement.nodes[index]:
-            yield placement.nodes[index]
+        if index < min(view.roster.workers, len(nodes)) and nodes[index]:
+            yield nodes[index]
 
 
 def given_up(status: TrainingJobStatus, answer: Granted | Refusal | None) -> frozenset[str]:

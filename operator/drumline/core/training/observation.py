@@ -81,6 +81,9 @@ class Observation:
         default_factory=dict
     )  # all nodes that say they are about to go
     placement: Placement | None = None  # decoded from the revision that status.placement names
+    bound: Mapping[int, str] = field(
+        default_factory=dict
+    )  # by pod index, of places pinned to no node: where the running attempt's pod is, or was last, bound
     revisions: Mapping[str, str] = field(default_factory=dict)  # name → uid of this job's ControllerRevisions
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
     admission: Granted | Refusal | None = None  # None = not decided yet

@@ -7,7 +7,7 @@ from dataclasses import replace
 from drumline.api.reasons import Reason
 from drumline.core.gang.admission import AdmissionRound, Undecided, admit
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.types import GangRequest, Refusal
+from drumline.core.gang.types import GangRequest, Placement, Refusal
 from tests.builders import capacity, free_gpus, gang, gpu_block, helper, node, pod, tpu_gang, tpu_pool
 
 WAIT = 300.0
@@ -176,3 +176,19 @@ def test_a_gang_that_asks_for_spares_only_keeps_what_it_has_until_it_begins() ->
     (granted,) = decide(state, replace(asked, stays=False)).granted
     stays = replace(asked, preferred_nodes={0: granted[1].nodes[0]})
     assert names(decide(state, stays)) == ["a"]
+
+
+def test_a_gang_pinned_to_no_node_needs_no_room_and_holds_none() -> None:
+    state = capacity(gpu_block("a", 1))
+    pinned, free = gang("first", workers=2), gang("second", workers=2, unpinned=True)
+    answer = admit([pinned, free], state, 0.0, 300.0)
+    assert list(answer.refused) == ["first"]
+    assert answer.granted == (("second", Placement(("", ""))),)
+    assert free_gpus(state) == {"a-host-0": 8}
+
+
+def test_a_gang_pinned_to_no_node_is_granted_only_what_else_is_allowed() -> None:
+    state = capacity(gpu_block("a", 1))
+    veto = Refusal(Reason.NAMESPACE_QUOTA, "no")
+    answer = admit([gang("g", unpinned=True)], state, 0.0, 300.0, lambda _: veto)
+    assert answer.refused == {"g": veto}

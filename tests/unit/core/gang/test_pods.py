@@ -11,6 +11,7 @@ from drumline.core.gang.names import Owner
 from drumline.core.gang.pods import (
     PodSettings,
     Role,
+    kept_off,
     merged_env,
     pin,
     pinned,
@@ -42,6 +43,19 @@ def role(manifest: dict[str, Any] | None = None, **fields: Any) -> Role:
 
 def terms(affinity: dict[str, Any]) -> list[dict[str, Any]]:
     return affinity["nodeAffinity"][REQUIRED]["nodeSelectorTerms"]
+
+
+class TestKeptOff:
+    def test_every_alternative_is_narrowed_and_others_are_only_preferred(self) -> None:
+        zone = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+        affinity = {"podAffinity": {}, "nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [zone, {}]}}}
+        found = kept_off(affinity, [("n1", True), ("n2", False), ("n3", True)])
+        never = [{"key": "metadata.name", "operator": "NotIn", "values": [n]} for n in ("n1", "n3")]
+        assert terms(found) == [{**zone, "matchFields": never}, {}]
+        assert found["podAffinity"] == {}
+        seldom = found["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+        assert [s["preference"]["matchFields"][0]["values"] for s in seldom] == [["n2"]]
+        assert "required" not in str(kept_off(None, [("n1", False)]))
 
 
 class TestPin:

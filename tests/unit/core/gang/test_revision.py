@@ -60,3 +60,11 @@ def test_the_revision_belongs_to_its_job():
     assert manifest["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
     assert manifest["metadata"]["labels"]["drumline.dev/job"] == "llama"
     assert manifest["revision"] == 3
+
+
+def test_pods_pinned_to_no_node_are_kept_as_such():
+    manifests, decoded = _round_trip([""] * 4)
+    assert manifests[0]["data"]["nodes"] == [[0, "", 4]]
+    assert decoded.unpinned
+    assert decoded.nodes == ("",) * 4
+    assert not _round_trip(["a", "b"])[1].unpinned

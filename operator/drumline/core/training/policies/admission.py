@@ -47,6 +47,7 @@ from drumline.core.training.spares import (
     with_spares,
 )
 from drumline.core.training.view import View, owner_of
+from drumline.core.training.whereabouts import nodes_of
 
 MAX_NAMED = 4  # nodes in a message
 NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there yet
@@ -104,7 +105,6 @@ def request_of(view: View) -> GangRequest:
     going = departing(view)
     kept = (n for n in view.status.excluded_nodes if unix(n.until) > view.now and n.name not in going)
     excluded = (*kept, *kept_out(view))
-    old = view.obs.placement.nodes if view.obs.placement is not None else ()
     queued_at = unix(view.status.queued_at, unix(view.status.start_time, view.obs.job.created_at))
     return gang_request(
         view.obs.job,
@@ -113,7 +113,7 @@ def request_of(view: View) -> GangRequest:
         queued_at=queued_at,
         priority=view.obs.priority or 0,
         excluded=excluded,
-        preferred_nodes=dict(enumerate(old)),
+        preferred_nodes={i: node for i, node in enumerate(nodes_of(view.obs)) if node},
         settings=render_settings(view.obs),
     )
 
@@ -182,7 +182,7 @@ def _begin(view: View, placement: Placement) -> View:
     status = status.model_copy(update={"placement": with_spares(view, placement, written)})
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
-    text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods placed on {len(set(placement.nodes[: view.roster.size]))} nodes"
+    text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods {_where(view, placement)}"
     text += spares_in_words(view, placement) + _for_want_of_others(view, placement)
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
@@ -194,6 +194,12 @@ def _begin(view: View, placement: Placement) -> View:
         intent=view.status,
     )
     return view.act(*_old_revisions(view, {m["metadata"]["name"] for m in revisions}))
+
+
+def _where(view: View, placement: Placement) -> str:
+    if placement.unpinned:
+        return "pinned to no node"
+    return f"placed on {len(set(placement.nodes[: view.roster.size]))} nodes"
 
 
 def _for_want_of_others(view: View, placement: Placement) -> str:

@@ -12,19 +12,22 @@ names the helpers that came later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.clock import unix
 from drumline.core.gang.lazy import Lazy
-from drumline.core.gang.plan import Action, Create
+from drumline.core.gang.plan import Action, Create, Manifest
+from drumline.core.gang.pods import kept_off
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
 from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
 from drumline.core.training.render import PreparedGang, placement_hash
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import barred
 
 # The revision that holds the placement is watched apart from the job and may come into view after it.
 PLACEMENT_GONE_SECONDS = 30.0
@@ -49,10 +52,19 @@ def creation(view: View) -> View:
         return _begin_again(view)
     batch = due[: view.obs.settings.creates_per_plan]
     view = view.act(*_shared(gang, current))
-    view = view.act(*(Create("pods", Lazy(partial(gang.pod, i, _node(view, i)))) for i in batch))
+    off = tuple(barred(view))
+    view = view.act(*(Create("pods", Lazy(partial(_pod, gang, i, _node(view, i), off))) for i in batch))
     if len(batch) < len(due):
         view = view.again_in(0.0)
     return _recorded(view, {*current, *batch})
+
+
+def _pod(gang: PreparedGang, index: int, node: str | None, off: Sequence[tuple[str, bool]]) -> Manifest:
+    """The pod on its node; one that is pinned to none is kept off the nodes that the gang avoids."""
+    pod = gang.pod(index, node)
+    if node is not None or not off:
+        return pod
+    return {**pod, "spec": {**pod["spec"], "affinity": kept_off(pod["spec"].get("affinity"), off)}}
 
 
 def _missing(view: View, current: dict[int, Pod]) -> list[int]:

@@ -24,6 +24,7 @@ from drumline.core.training.departing import request as asked_how
 from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.requests import ask, awaited, settle
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import nodes_of
 
 LOOK_SECONDS: Final = 5.0  # between looks for a checkpoint; reports of one come at once as a rule
 STACKS_SECONDS: Final = 30.0  # that stacks may take which are awaited: a hang is dealt with first
@@ -49,12 +50,11 @@ def departure(view: View) -> View:
 
 def _nodes(view: View) -> frozenset[str]:
     """Of the gang's pods that have not succeeded, spares left out; none where no node of the cluster is about to go."""
-    placement = view.obs.placement
-    if not view.obs.departing or placement is None:
+    if not view.obs.departing:
         return frozenset()
     done = view.succeeded()
     return frozenset(
-        node for i, node in enumerate(placement.nodes[: view.roster.size]) if node and i not in done
+        node for i, node in enumerate(nodes_of(view.obs)[: view.roster.size]) if node and i not in done
     )
 
 
@@ -130,9 +130,8 @@ def _stays(view: View) -> View:
 
 
 def _move(view: View, going: Departure, how: str) -> View:
-    nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
     done = view.succeeded()
-    index = next(i for i, node in enumerate(nodes) if node == going.node and i not in done)
+    index = next(i for i, node in enumerate(nodes_of(view.obs)) if node == going.node and i not in done)
     text = f"{Cause.MAINTENANCE.value}: node {going.node} is about to go ({going.why}); {how}"
     pod = view.current().get(index)
     ended = Ended(Cause.MAINTENANCE, index, text, pod, lost_node=going.node, leaves=True)

@@ -18,6 +18,7 @@ from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import bitmap, conditions
 from drumline.core.training.recovery import Ended, end_attempt, rule_for
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import nodes_of
 
 
 def failure(view: View) -> View:
@@ -68,8 +69,8 @@ def _is_ignored(view: View, index: int, pod: Pod) -> bool:
 def _unseen(view: View, index: int) -> Ended:
     """A pod that is gone: with its node, if that is gone as well; else nobody knows."""
     name = view.roster.name_of(index, view.status.attempt)
-    placement = view.obs.placement
-    node = placement.nodes[index] if placement is not None and index < len(placement.nodes) else ""
+    nodes = nodes_of(view.obs)
+    node = nodes[index] if index < len(nodes) else ""
     if node and node in view.obs.unhealthy:
         text = f"pod {name} is gone, and node {node} is gone, not ready or cordoned"
         return Ended(Cause.NODE_LOST, index, f"{Cause.NODE_LOST.value}: {text}", lost_node=node)

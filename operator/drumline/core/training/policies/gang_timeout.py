@@ -45,17 +45,18 @@ def gang_timeout(view: View) -> View:
 def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, tuple[float, str]]:
     """Node → since when and why, for what stands in the way; "" is the node of a pod that is not pinned."""
     nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
-    progress = _last_progress(view, current)
+    progress, graces = _last_progress(view, current), _graces(view)
+    leaving = max(graces.values(), default=0.0)
     stuck: dict[str, tuple[float, str]] = {}
     for index, pod in current.items():
         node = nodes[index] if index < len(nodes) else ""
         if pod.bound:
             continue
         if pod.rejected:
-            stuck[node] = progress, pod.rejected
+            # a pod that is pinned to no node may wait for any of those that an earlier attempt still has
+            stuck[node] = progress if node else max(progress, leaving), pod.rejected
         elif node in view.obs.unhealthy:
             stuck[node] = progress, f"node {node} is gone or not ready"
-    graces = _graces(view)
     for index, node in enumerate(nodes[: view.roster.size]):
         if index not in current and node in graces:
             why = f"a pod of an earlier attempt does not leave node {node}"
