@@ -9,7 +9,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ import pytest_asyncio
 from drumline.runtime.http_paths import resource_path
 from e2e.chaos.crew import Replica
 from e2e.chaos.judge import Judge, Limits
+from e2e.chaos.pods import bound_to, is_deleting
 from e2e.chaos.proxy import Sent
 from e2e.chaos.scripts import End, Kind, Script
 from e2e.chaos.site import POOL, Site, site
@@ -76,7 +77,7 @@ class Load:
         await self.submitting
         deadline = time.monotonic() + SECONDS
         while set(self.phases()) != {"Succeeded"} or any(self.judge.live_pods()):
-            assert time.monotonic() < deadline, self.phases()
+            assert time.monotonic() < deadline, self._state()
             self.stage.crew.tend()
             await asyncio.sleep(0.5)
         await self.stage.history.caught_up()
@@ -88,11 +89,39 @@ class Load:
         await self.stage.clear(self.space)
 
     def phases(self) -> list[str]:
-        return [str((job.get("status") or {}).get("phase")) for job in self._jobs()]
+        return [_phase(job) for job in self._jobs()]
+
+    def _state(self) -> str:
+        """What keeps it from its end: jobs, pods, and the last that was logged."""
+        said = [_tell_job(job) for job in self._jobs() if _phase(job) != "Succeeded"]
+        said += [_tell_pod(pod) for pod in self.judge.live_pods()]
+        said += [
+            f"{r.log.name}:\n{r.log.read_text(errors='replace')[-2000:]}" for r in self.stage.crew.replicas
+        ]
+        return "\n".join([*said, f"kwok:\n{self.stage.embedded.processes['kwok'].tail(10)}"])
 
     def _jobs(self) -> list[Any]:
         found = self.stage.history.all("trainingjobs")
         return [job for job in found if job["metadata"]["namespace"] == self.space]
+
+
+def _phase(job: dict[str, Any]) -> str:
+    return str((job.get("status") or {}).get("phase"))
+
+
+def _tell_job(job: dict[str, Any]) -> str:
+    status = job.get("status") or {}
+    conditions = [
+        f"{c['type']}={c['status']} {c.get('reason')}: {c.get('message')}"
+        for c in status.get("conditions") or ()
+    ]
+    return "; ".join([f"{job['metadata']['name']} is {_phase(job)}", *conditions])
+
+
+def _tell_pod(pod: Mapping[str, Any]) -> str:
+    state = "deleting" if is_deleting(pod) else pod["status"].get("phase")
+    conditions = [f"{c['type']}={c['status']}" for c in pod["status"].get("conditions") or ()]
+    return f"pod {pod['metadata']['name']} is {state} on {bound_to(pod)!r}, {', '.join(conditions)}"
 
 
 async def leader_of(stage: Site, other_than: Replica | None = None) -> Replica:
