@@ -19,7 +19,7 @@ from drumline.runtime.kube import Client, connect
 from e2e.chaos.crew import Crew, crew
 from e2e.chaos.history import OPTIONS, History
 from e2e.chaos.weather import Weather
-from e2e.cluster import nodes, nodes_client, ports
+from e2e.cluster import nodes, nodes_client
 from e2e.cluster.embedded import EmbeddedCluster
 from e2e.cluster.operator import install_api
 from e2e.cluster.provider import Cluster, of_embedded
@@ -97,12 +97,7 @@ class Site:
 
     def _restart(self, name: str) -> None:
         self.embedded.kill(name)
-        process, port = self.embedded.processes[name], self.embedded.layout.ports[name]
-        deadline = time.monotonic() + _READY_SECONDS
-        while not ports.is_free(port) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        process.start()
-        process.wait_ready(self.embedded.api.healthy, _READY_SECONDS)
+        self.embedded.bring_back(name)
 
 
 @asynccontextmanager

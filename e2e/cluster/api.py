@@ -31,14 +31,23 @@ class Api:
     client: KeyPair | None = None
     token: str | None = None
 
-    def request(self, method: str, path: str, body: Any = None, seconds: float = 10) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        seconds: float = 10,
+        content: str = "application/json",
+    ) -> Any:
         """Send one JSON request and return the parsed answer, or its text where it is not JSON.
 
         Raises ``ApiError`` for an HTTP status of 400 or more, ``OSError`` when there is no connection
         (``ssl.SSLError`` inside a ``URLError`` when the certificate is not the expected one).
         """
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers=self._headers())
+        request = urllib.request.Request(
+            self.url + path, data=data, method=method, headers=self._headers(content)
+        )
         try:
             with urllib.request.urlopen(request, timeout=seconds, context=self._context()) as answer:
                 text = answer.read().decode()
@@ -62,9 +71,9 @@ class Api:
             if error.code != 409:
                 raise
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, content: str) -> dict[str, str]:
         authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return {"Content-Type": "application/json", **authorization}
+        return {"Content-Type": content, **authorization}
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.ca))

@@ -136,13 +136,21 @@ class EmbeddedCluster:
     def resume(self, component: str) -> None:
         self.processes[component].resume()
 
+    def bring_back(self, component: str) -> None:
+        """Start the API server or etcd again on its port; returns when the API server is ready.
+
+        kwok is told to do again what it could not write while they were away: a kubelet does so by itself.
+        """
+        _until(lambda: ports.is_free(self.layout.ports[component]), f"the port of {component} to be free")
+        self.processes[component].start()
+        self.processes[component].wait_ready(self.api.healthy, _START_SECONDS)
+        if "kwok" in self.processes:
+            _until(lambda: kwok.remind(self.api), "pods to be changed")
+
     def restart_apiserver(self, grace_seconds: float = 1) -> None:
         """Stop the API server and start it on the same port; returns when it is ready again."""
-        process = self.processes["kube-apiserver"]
-        process.stop(grace_seconds)
-        _until(lambda: ports.is_free(self.layout.ports["kube-apiserver"]), "the API server's port to be free")
-        process.start()
-        process.wait_ready(self.api.healthy, _START_SECONDS)
+        self.processes["kube-apiserver"].stop(grace_seconds)
+        self.bring_back("kube-apiserver")
 
     def _prepare(self) -> None:
         _remove_leftovers()

@@ -7,13 +7,14 @@ beside them, and it works under a role of its own rather than as an administrato
 from typing import Any
 
 from e2e.cluster import fakepods
-from e2e.cluster.api import Api
+from e2e.cluster.api import Api, ApiError
 from e2e.cluster.components import Layout
 
 USER = "drumline:kwok"
 _ANNOTATION = "kwok.x-k8s.io/node=fake"
 # The API server applies this one, so a node that `nodes.lose_node` labels later is let go of.
 _NOT_LOST = "fake.drumline.dev/kubelet!=lost"
+_REMINDER = "fake.drumline.dev/changed-at-version"
 # Leases are renewed four times as often as they run out: every 30 s, within the 50 s after which the
 # controller manager gives a node up. kwok's own default costs a request a second for every 10 nodes.
 _LEASE_SECONDS = 120
@@ -69,6 +70,31 @@ def grant(api: Api) -> None:
         "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
     }
     api.create(f"/apis/{group}/v1/clusterrolebindings", binding)
+
+
+def remind(api: Api) -> bool:
+    """Change every pod that has something to do yet, so that kwok looks at it again; false where that is yet to be repeated.
+
+    kwok does not repeat a write that met a lost connection or an error within the API server.
+    """
+    try:
+        for pod in api.request("GET", "/api/v1/pods")["items"]:
+            over = pod["status"].get("phase") not in ("Pending", "Running")
+            if pod["spec"].get("nodeName") and (not over or "deletionTimestamp" in pod["metadata"]):
+                _touch(api, pod["metadata"])
+    except (ApiError, OSError):
+        return False
+    return True
+
+
+def _touch(api: Api, metadata: dict[str, Any]) -> None:
+    body = {"metadata": {"annotations": {_REMINDER: metadata["resourceVersion"]}}}
+    path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+    try:
+        api.request("PATCH", path, body, content="application/merge-patch+json")
+    except ApiError as error:
+        if error.code != 404:
+            raise
 
 
 def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:

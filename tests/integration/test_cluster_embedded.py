@@ -11,15 +11,16 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from e2e.cluster import nodes
+from e2e.cluster import fakepods, nodes
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 from e2e.cluster.pki import Pki
 from e2e.cluster.process import ProcessError, runs
-from e2e.cluster.provider import Cluster, KubectlError
+from e2e.cluster.provider import Cluster, KubectlError, of_embedded
 
 _OWNER = """
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
@@ -141,6 +142,28 @@ def test_the_api_server_can_be_paused_killed_and_restarted() -> None:
         _eventually(own.api.healthy)
         own.kill("kube-scheduler")
         assert not own.processes["kube-scheduler"].alive
+
+
+def test_what_fake_pods_could_not_do_while_etcd_was_away_they_do_afterwards() -> None:
+    with EmbeddedCluster() as own:
+        (node,) = asyncio.run(nodes.apply(of_embedded(own), "one host of cpu", prefix="away-"))
+        pods = "/api/v1/namespaces/default/pods"
+        own.api.request("POST", pods, _ending_pod(node, seconds=2))
+        _eventually(lambda: own.api.request("GET", f"{pods}/ends")["status"]["phase"] == "Running")
+        own.pause("etcd")
+        time.sleep(3)  # what is sent by now gets no answer, and waits for none once etcd is dead
+        own.kill("etcd")
+        _eventually(lambda: "failed to apply stage" in own.processes["kwok"].tail())
+        own.bring_back("etcd")
+        _eventually(lambda: own.api.request("GET", f"{pods}/ends")["status"]["phase"] == "Succeeded")
+
+
+def _ending_pod(node: str, seconds: int) -> dict[str, Any]:
+    container = {"name": "main", "image": "example.invalid/none"}
+    return {
+        "metadata": {"name": "ends", "annotations": {f"{fakepods.PREFIX}run-seconds": str(seconds)}},
+        "spec": {"nodeName": node, "restartPolicy": "Never", "containers": [container]},
+    }
 
 
 def test_a_program_that_dies_says_why() -> None:
