@@ -93,7 +93,10 @@ class History:
         body = {"create_request": request}
         async with self._session.post("/v3/watch", json=body, timeout=timeout) as answer:
             async for line in _lines(answer.content):
-                self._read(json.loads(line)["result"])
+                said = json.loads(line)
+                if "result" not in said or said["result"].get("canceled"):  # an etcd that ends or begins
+                    raise aiohttp.ClientError(line.decode(errors="replace"))
+                self._read(said["result"])
 
     def _read(self, result: Document) -> None:
         for event in result.get("events") or ():
