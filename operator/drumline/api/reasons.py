@@ -80,6 +80,7 @@ class Reason(StrEnum):
     HEAD_OF_QUEUE_RESERVED = "HeadOfQueueReserved"
     NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
     QUEUE_QUOTA = "QueueQuotaExceeded"
+    POWER_BUDGET = "PowerBudgetExceeded"
     BACKOFF = "BackoffPending"
     # admitted and starting
     PLACED = "Placed"

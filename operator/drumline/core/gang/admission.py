@@ -40,6 +40,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.fairness import Line
 from drumline.core.gang.placement_elastic import hope_for, place_most
 from drumline.core.gang.placement_memo import RefusalMemo
+from drumline.core.gang.placement_power import claim_for
 from drumline.core.gang.preemption import Claim, Preemption, Way
 from drumline.core.gang.queue_fit import chips_placed, within_quota
 from drumline.core.gang.queue_quota import QueueQuotas, chips_of
@@ -106,6 +107,7 @@ def admit(
                 break
     finally:
         capacity.now.withhold(())
+        capacity.now.unclaim()
     waits = [wait for wait in (*turn.heads.values(), *turn.quota_heads.values()) if wait > 0]
     waits += [r.patient_until - now for r in asking if r.patient_until > now and r.uid in turn.refused]
     waits += [turn.preemption.soonest] if turn.preemption.soonest < inf else []
@@ -234,6 +236,7 @@ class _Turn:
         self.preemption.tell(way.victims)
         told = way.told.union(uids)
         self.targets[request.uid] = Claim.of(way.nodes, told, way.chips) if told else way.nodes
+        claim_for(way.request, way.nodes, self.capacity.now)
         if uids:
             self.victims[request.uid] = uids
         self._withhold()
@@ -257,6 +260,7 @@ class _Turn:
     def _keep_for(self, request: GangRequest, answer: Refusal, hope: Placement) -> None:
         kept = self.kept.get(request.uid, frozenset())
         target = self.targets[request.uid] = target_of(request, self.capacity, hope, kept)
+        claim_for(request, target, self.capacity.now)
         text = f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
         self.refused[request.uid] = Refusal(answer.reason, text)
         self._withhold()

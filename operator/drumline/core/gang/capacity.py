@@ -21,8 +21,10 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-from drumline.core.gang.capacity_index import ShapeIndex
+from drumline.core.gang.capacity_index import SINGLE, Grouping, ShapeIndex
 from drumline.core.gang.feasibility import charge_of
+from drumline.core.gang.power import NO_POWER, Power
+from drumline.core.gang.power_meter import Key, PowerMeter
 from drumline.core.gang.projection_requests import Requests
 from drumline.core.gang.repulsion import EVERYWHERE, repels
 from drumline.core.gang.topology import Hierarchy, Topology
@@ -43,20 +45,32 @@ MAX_INDEXES: Final = 32  # shapes remembered by a view; the least recently asked
 class View:
     """Nodes with what is used of each, and the indexes built on it."""
 
-    def __init__(self, nodes: Mapping[str, Node]) -> None:
+    def __init__(self, nodes: Mapping[str, Node], meter: PowerMeter) -> None:
         self.nodes = nodes
+        self.meter = meter
         self.generation = 0
         self._used: dict[str, dict[str, int]] = {}
         self._withheld: frozenset[str] = frozenset()
         self._changed: dict[str, int] = {}  # node → generation of its last change, oldest first
-        self._indexes: OrderedDict[tuple[PodShape, Hierarchy], ShapeIndex] = OrderedDict()
+        self._indexes: OrderedDict[tuple[PodShape, Hierarchy, Grouping], ShapeIndex] = OrderedDict()
 
     def used(self, node: str) -> Resources:
         """What is charged on a node; host ports included, see `feasibility.port_key`."""
         return self._used.get(node, EMPTY)
 
-    def touch(self, node: str) -> None:
+    def changed(self, node: str) -> None:
         """The node itself changed, came or went."""
+        self.meter.set_node(node, self.nodes.get(node), self.used(node))
+        self.touch(node)
+
+    def metered(self, meter: PowerMeter) -> None:
+        """Go on with that meter, which knows of nothing yet."""
+        self.meter = meter
+        for node in self.nodes:
+            self.changed(node)
+
+    def touch(self, node: str) -> None:
+        """What a node has free may have changed."""
         self.generation += 1
         if len(self._changed) > 2 * len(self.nodes) + 1000:  # names of nodes long gone
             self._changed.clear()
@@ -78,6 +92,7 @@ class View:
                 del used[name]
         if not used:
             del self._used[node]
+        self.meter.recharge(node, before, after)
         self.touch(node)
 
     @contextmanager
@@ -98,17 +113,28 @@ class View:
             self.touch(node)
         self._withheld = withheld
 
+    def claim(self, milliwatts: Mapping[Key, int]) -> None:
+        """From now on so much less power is left, until `unclaim`."""
+        if milliwatts:
+            self.meter.claim(milliwatts)
+            self.generation += 1
+
+    def unclaim(self) -> None:
+        """No power is claimed any more."""
+        self.meter.unclaim()
+        self.generation += 1
+
     @property
     def withheld(self) -> frozenset[str]:
         """The nodes that are withheld."""
         return self._withheld
 
-    def index(self, shape: PodShape, hierarchy: Hierarchy) -> ShapeIndex:
+    def index(self, shape: PodShape, hierarchy: Hierarchy, grouping: Grouping = SINGLE) -> ShapeIndex:
         """The index of a shape, up to date."""
-        key = (shape, hierarchy)
+        key = (shape, hierarchy, grouping)
         index = self._indexes.get(key)
         if index is None:
-            index = self._indexes[key] = ShapeIndex(shape, hierarchy)
+            index = self._indexes[key] = ShapeIndex(*key)
             if len(self._indexes) > MAX_INDEXES:
                 self._indexes.popitem(last=False)
         else:
@@ -130,11 +156,11 @@ class View:
 class Capacity:
     """The cluster's nodes, the pods on them and the reservations of gangs."""
 
-    def __init__(self, topology: Topology | None = None) -> None:
+    def __init__(self, topology: Topology | None = None, power: Power = NO_POWER) -> None:
         self.topology = topology or Topology()
         self.nodes: dict[str, Node] = {}
-        self.now = View(self.nodes)
-        self.later = View(self.nodes)
+        self.now = View(self.nodes, PowerMeter(power, self.topology))
+        self.later = View(self.nodes, PowerMeter(power, self.topology))
         self._pods: dict[tuple[str, str], tuple[str, str, dict[str, int]]] = {}  # → node, gang, charge
         self._gang_pods: dict[tuple[str, str], dict[str, int]] = {}  # (gang, node) → sum of its pods
         self._reserved: dict[str, dict[str, dict[str, int]]] = {}  # gang → node → charge
@@ -153,16 +179,21 @@ class Capacity:
             self._count_labels(before, -1)
         self._count_labels(node, 1)
         self.nodes[node.name] = node
-        self.now.touch(node.name)
-        self.later.touch(node.name)
+        self.now.changed(node.name)
+        self.later.changed(node.name)
 
     def remove_node(self, name: str) -> None:
         """A node went; what is charged on it stays until the pods are gone."""
         node = self.nodes.pop(name, None)
         if node is not None:
             self._count_labels(node, -1)
-            self.now.touch(name)
-            self.later.touch(name)
+            self.now.changed(name)
+            self.later.changed(name)
+
+    def set_power(self, power: Power) -> None:
+        """Budgets, or what accelerators draw, changed."""
+        for view in (self.now, self.later):
+            view.metered(PowerMeter(power, self.topology))
 
     def set_pod(self, pod: Pod) -> None:
         """A pod came or changed."""

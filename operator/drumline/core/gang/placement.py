@@ -1,6 +1,6 @@
 """Where a whole gang goes: all of it, or nothing and the reason.
 
-1. Nodes to avoid are taken out. A gang that ran before goes back to its nodes as far as it can
+1. Nodes to avoid are taken out, and places for which there is no power (`placement_power`). A gang that ran before goes back to its nodes as far as it can
    (`placement_reuse`).
 2. The gang's domain. Required: the best fit at the level asked for. Preferred: the same, then level by level
    up to the whole cluster. Unconstrained: from the single node up, so it is packed too.
@@ -28,6 +28,7 @@ from drumline.core.gang.feasibility import charge_of
 from drumline.core.gang.placement_domains import Draft, climb, common_domain, find_domain, smallest_within
 from drumline.core.gang.placement_near import near_domain
 from drumline.core.gang.placement_pools import POOL_LEVEL, place_pools
+from drumline.core.gang.placement_power import limit, no_power
 from drumline.core.gang.placement_refusal import (
     no_pools,
     no_room_for_helper,
@@ -82,13 +83,24 @@ def hierarchy_for(request: GangRequest, capacity: Capacity) -> Hierarchy | None:
 
 def _place(request: GangRequest, view: View, hierarchy: Hierarchy) -> Placement | Refusal:
     index = view.index(request.worker, hierarchy)
-    with Draft(index) as draft:
-        draft.exclude(sorted(request.avoided))
-        workers = _pools(request, index) if request.atomic_pool else _workers(request, index)
+    workers = _with_power(request, view, index)
     if isinstance(workers, Refusal):
         return workers
     helpers = _helpers(request, view, hierarchy, workers) if request.helpers else []
     return helpers if isinstance(helpers, Refusal) else Placement((*workers, *helpers))
+
+
+def _with_power(request: GangRequest, view: View, index: ShapeIndex) -> list[str] | Refusal:
+    find = _pools if request.atomic_pool else _workers
+    with Draft(index) as draft:
+        draft.exclude(sorted(request.avoided))
+        with Draft(index) as limited:
+            hidden = limit(limited, view.meter, request)
+            found = find(request, index)
+        without_power = (
+            hidden and isinstance(found, Refusal) and not isinstance(find(request, index), Refusal)
+        )
+    return no_power(request, view.meter) if without_power else found
 
 
 def _pools(request: GangRequest, index: ShapeIndex) -> list[str] | Refusal:

@@ -20,6 +20,7 @@ from drumline.core.gang.capacity import View, gang_charges
 from drumline.core.gang.capacity_index import ShapeIndex
 from drumline.core.gang.placement_domains import Draft, climb, common_domain
 from drumline.core.gang.placement_pools import shared_depth, whole_pools
+from drumline.core.gang.placement_power import limit
 from drumline.core.gang.topology import Hierarchy, Path, order_of
 from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy
 
@@ -48,6 +49,7 @@ def with_spares(request: GangRequest, placed: Placement, view: View, hierarchy: 
         index = view.index(request.worker, hierarchy)
         with Draft(index) as draft:
             draft.exclude(sorted(request.avoided))
+            limit(draft, view.meter, request)
             find = _pools if request.atomic_pool else _places
             found = find(request, draft, placed.nodes[: request.workers])
     return Placement((*placed.nodes, *found))

@@ -59,6 +59,10 @@ class Node:
     unschedulable: bool = False
     ready: bool = True
     conditions: tuple[NodeCondition, ...] = ()
+    unready_since: float = 0.0  # when its condition Ready ceased to be True; 0 while it is
+    accelerator_watts: float = (
+        0.0  # of one accelerator at full load, by the node's annotation; 0 = it has none
+    )
 
 
 @dataclass(frozen=True, slots=True)

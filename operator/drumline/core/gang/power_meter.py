@@ -1,0 +1,148 @@
+"""What domains with a power budget draw, kept up charge by charge.
+
+    drawn by a domain = sum over its nodes of (accelerators charged there x watts of one)
+
+A view of the capacity tells its meter of every charge, so pods of others count too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from drumline.core.gang.power import Power, Supply
+from drumline.core.gang.topology import Path, Topology
+from drumline.core.gang.types import Node, Resources
+
+PER_WATT: Final = (
+    1000  # milliwatts are whole numbers: what is added and taken away again leaves nothing behind
+)
+
+Key = tuple[str, Path]  # level, domain
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the meter knows of a node."""
+
+    each: Mapping[str, int]  # resource → milliwatts of one
+    keys: tuple[Key, ...]  # domains with a budget, fine to coarse
+
+
+class PowerMeter:
+    """What every domain with a budget draws, charge by charge."""
+
+    def __init__(self, power: Power, topology: Topology) -> None:
+        self._power = power
+        self._topology = topology
+        self._most: dict[str, int] = {}
+        for rating in power.ratings:
+            known = self._most.get(rating.resource, 0)
+            self._most[rating.resource] = max(known, round(rating.watts * PER_WATT))
+        self._places: dict[str, _Place] = {}
+        self._drawn: Counter[Key] = Counter()
+        self._members: dict[Key, set[str]] = {}
+        self._budgets: dict[Key, int] = {}
+        self._claimed: Counter[Key] = Counter()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no budget at all."""
+        return not self._power.budgets
+
+    def set_node(self, name: str, node: Node | None, used: Resources) -> None:
+        """A node came, changed or (None) went; `used` is what is charged on it. What a gone node draws is nothing."""
+        if self.idle:
+            return
+        known = self._places.pop(name, None)
+        if known is not None:
+            self._count(name, known, used, -1)
+        if node is not None:
+            place = self._places[name] = _Place(self._each(node), self._keys(node))
+            self._count(name, place, used, 1)
+
+    def recharge(self, name: str, before: Resources, after: Resources) -> None:
+        """A charge on a node was replaced by another."""
+        place = self._places.get(name)
+        if place is None:
+            return
+        change = _draw(place, after) - _draw(place, before)
+        for key in place.keys if change else ():
+            self._drawn[key] += change
+
+    def draw(self, name: str, requests: Resources) -> int:
+        """Milliwatts of that much on a node."""
+        place = self._places.get(name)
+        return 0 if place is None else _draw(place, requests)
+
+    def left(self) -> dict[Key, int]:
+        """Milliwatts left in each domain with a budget, finer domains first; below 0 where it is exceeded."""
+        keys = sorted(self._members, key=_fine_first)
+        return {key: self._budgets[key] - self._drawn[key] - self._claimed[key] for key in keys}
+
+    def claim(self, milliwatts: Mapping[Key, int]) -> None:
+        """So much is left for nobody else, until `unclaim`."""
+        self._claimed.update(milliwatts)
+
+    def unclaim(self) -> None:
+        """Nothing is claimed any more."""
+        self._claimed.clear()
+
+    def members(self, key: Key) -> frozenset[str]:
+        """The domain's nodes."""
+        return frozenset(self._members.get(key, ()))
+
+    def keys(self, name: str) -> tuple[Key, ...]:
+        """The domains with a budget that a node is in, finer ones first."""
+        return self._places[name].keys if name in self._places else ()
+
+    def supplies(self) -> tuple[Supply, ...]:
+        """How every domain with a budget stands, in natural order."""
+        return tuple(
+            Supply(level, "/".join(path), self._budgets[level, path] / PER_WATT, drawn / PER_WATT)
+            for (level, path), drawn in sorted((key, self._drawn[key]) for key in self._members)
+        )
+
+    def _count(self, name: str, place: _Place, used: Resources, sign: int) -> None:
+        for key in place.keys:
+            members = self._members.setdefault(key, set())
+            (members.add if sign > 0 else members.discard)(name)
+            self._drawn[key] += sign * _draw(place, used)
+            if not members:
+                del self._members[key], self._drawn[key]
+
+    def _each(self, node: Node) -> dict[str, int]:
+        each = dict(self._most)
+        for rating in self._power.ratings:
+            if rating.labels and all(node.labels.get(key) == value for key, value in rating.labels):
+                each[rating.resource] = round(rating.watts * PER_WATT)
+        return (
+            dict.fromkeys(each, round(node.accelerator_watts * PER_WATT)) if node.accelerator_watts else each
+        )
+
+    def _keys(self, node: Node) -> tuple[Key, ...]:
+        found = {}
+        for budget in sorted(self._power.budgets, key=lambda b: b.domain != ""):  # a domain's own goes before
+            path = self._domain(node, budget.level)
+            if path is not None and budget.domain in ("", path[-1]):
+                found[budget.level, path] = round(budget.watts * PER_WATT)
+        self._budgets.update(found)
+        return tuple(sorted(found, key=_fine_first))
+
+    def _domain(self, node: Node, level: str) -> Path | None:
+        for hierarchy in self._topology.hierarchies:
+            depth = hierarchy.depth_of(level)
+            path = hierarchy.path(node)[:depth] if depth is not None else ()
+            if path and path[-1]:
+                return path
+        return None
+
+
+def _draw(place: _Place, amounts: Resources) -> int:
+    return sum(amounts[name] * each for name, each in place.each.items() if name in amounts)
+
+
+def _fine_first(key: Key) -> tuple[int, Key]:
+    return -len(key[1]), key
