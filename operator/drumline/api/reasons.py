@@ -40,6 +40,7 @@ class DrainReason(StrEnum):
     ROLLOUT = "Rollout"
     ROLLED_BACK = "RolledBack"
     EVACUATED = "Evacuated"  # a node of it is being emptied
+    PREEMPTED = "Preempted"  # others go first in their queues
     ROLE_REMOVED = "RoleRemoved"
     SUSPENDED = "SuspendedBySpec"
     FINISHED = "Finished"  # it failed while it was to go, or nobody drained it

@@ -4,8 +4,9 @@ Each policy has its own file. The first ones may end the decision (a service tha
 of the rest); those in the middle say which groups there are to be and which go; the later ones bring each group from
 the queue to running pods and into service:
 
-    leave alone → validity → revisions → name conflict → failure → gang timeout → evacuation → rollout
-    → canary → scale → drain → retire → admission → children → discovery → in service → creation → summary → account
+    leave alone → validity → revisions → name conflict → failure → gang timeout → evacuation → preemption
+    → rollout → canary → scale → drain → retire → admission → children → discovery → in service → creation → summary
+    → account
 
 Of these only some count while the spec does not hold (`FROZEN`): the groups live on, and nothing else is changed.
 
@@ -32,6 +33,7 @@ from drumline.core.inference.policies.gang_timeout import gang_timeout
 from drumline.core.inference.policies.in_service import in_service
 from drumline.core.inference.policies.leave_alone import leave_alone
 from drumline.core.inference.policies.name_conflict import name_conflict
+from drumline.core.inference.policies.preemption import preemption
 from drumline.core.inference.policies.retire import retire
 from drumline.core.inference.policies.revisions import revisions
 from drumline.core.inference.policies.rollout import rollout
@@ -48,6 +50,7 @@ POLICIES: tuple[Policy, ...] = (
     failure,
     gang_timeout,
     evacuation,
+    preemption,
     rollout,
     canary,
     scale,
@@ -69,6 +72,7 @@ FROZEN: tuple[Policy, ...] = (
     failure,
     gang_timeout,
     evacuation,
+    preemption,
     scale,
     drain,
     retire,

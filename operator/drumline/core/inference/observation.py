@@ -12,6 +12,7 @@ from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.core.gang.discovery import ObservedDiscovery
 from drumline.core.gang.meta import ObjectMeta
+from drumline.core.gang.queues import Eviction
 from drumline.core.gang.types import Granted, Pod, Refusal, Taint
 from drumline.core.inference.signals import Signals
 
@@ -80,6 +81,9 @@ class Observation:
     admission: Mapping[str, Granted | Refusal] = field(
         default_factory=dict
     )  # by gang uid; absent = not decided
+    evicted: Mapping[str, Eviction] = field(
+        default_factory=dict
+    )  # by gang uid: groups that hold nodes and are to leave
     lost: frozenset[str] = frozenset()  # nodes of groups that are gone or not ready
     cordoned: frozenset[str] = frozenset()  # nodes of groups that are unschedulable: being drained
     tainted: Mapping[str, tuple[Taint, ...]] = field(
