@@ -1,5 +1,9 @@
 """For one pod shape: how many copies every node and every topology domain can take, kept up step by step.
 
+Where copies come in groups that must not leave a domain of some level (`Grouping`), a *unit* is such a domain, or a
+node that is in none. Inside a unit every free copy counts. A unit as a whole, and whatever is coarser, counts what
+makes whole groups.
+
 A change of one node costs O(levels). Domains are kept ranked by free copies, among all of their level and
 among their siblings, so that the best fit (the domain with the fewest copies that suffice) and the largest are
 found without a search. Equal domains are told apart by their natural order, never by history: the same
@@ -11,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from typing import Final
@@ -106,12 +111,24 @@ class Ranked:
             self._heaps[copies] = sorted(live)
 
 
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How many copies belong together, and the length of the paths of the domains that they must not leave."""
+
+    size: int = 1
+    depth: int = 0  # counts only where `size` is more than 1
+
+
+SINGLE: Final = Grouping()
+
+
 class ShapeIndex:
     """Free copies of one shape by node and by domain of one hierarchy."""
 
-    def __init__(self, shape: PodShape, hierarchy: Hierarchy) -> None:
+    def __init__(self, shape: PodShape, hierarchy: Hierarchy, grouping: Grouping = SINGLE) -> None:
         self.shape = shape
         self.hierarchy = hierarchy
+        self.grouping = grouping
         self.seen = -1  # generation of the view that this index shows
         self._reset()
 
@@ -121,6 +138,7 @@ class ShapeIndex:
         self.kept: dict[str, int] = {}  # copies of withheld nodes, which do not count above
         self.obstacles: Counter[str] = Counter()  # why nodes take none, with how many nodes
         self.sums: dict[Path, int] = {ROOT: 0}  # by domain
+        self._loose: dict[Path, int] = {}  # by unit, parts of groups included
         self.nodes_in: Counter[Path] = Counter()  # by domain, whatever is free there
         self.chains: dict[str, Chain] = {}
         self._reasons: dict[str, str] = {}
@@ -139,11 +157,10 @@ class ShapeIndex:
         for node in nodes:
             copies = self._enter(node, used.get(node.name, EMPTY), kept=node.name in withheld)
             self.copies[node.name] = copies
-            self.sums[ROOT] += copies
             self.usable += copies > 0
+            self._spread(self.chains[node.name], copies)
             parent = ROOT
             for path, order in self.chains[node.name]:
-                self.sums[path] += copies
                 below.setdefault(parent, {})[path] = order
                 parent = path
         for parent, domains in below.items():
@@ -183,6 +200,7 @@ class ShapeIndex:
             if not self.nodes_in[path]:
                 del self.nodes_in[path]
                 self.sums.pop(path, None)
+                self._loose.pop(path, None)
                 self._children.pop(path, None)
         self._forget_reason(name)
 
@@ -199,14 +217,46 @@ class ShapeIndex:
         before = self.copies[name]
         self.copies[name] = after = before + delta
         self.usable += (after > 0) - (before > 0)
-        self.sums[ROOT] += delta
-        parent = ROOT
-        for depth, (path, order) in enumerate(self.chains[name]):
-            total = self.sums[path] = self.sums[path] + delta
+        chain = self.chains[name]
+        first = self._spread(chain, delta)
+        parent = chain[first - 1][0] if first else ROOT
+        for depth in range(first, len(chain)):
+            path, order = chain[depth]
+            total = self.sums[path]
             self.children(parent).put(path, order, total)
             if path[-1]:
                 self._levels[depth].put(path, order, total)
             parent = path
+
+    def _spread(self, chain: Chain, delta: int) -> int:
+        """Add free copies to the sums of a node's domains; the first place in the chain of which the sum changed."""
+        unit = self._unit(chain)
+        for place in range(len(chain) - 1, -1, -1):
+            path = chain[place][0]
+            if place == unit:
+                loose = self._loose[path] = self._loose.get(path, 0) + delta
+                delta = loose - loose % self.grouping.size - self.sums[path]
+            if not delta:
+                return place + 1
+            self.sums[path] += delta
+        self.sums[ROOT] += delta
+        return 0
+
+    def _unit(self, chain: Chain) -> int:
+        """The place of a node's unit in its chain; -1 where copies come one by one."""
+        if self.grouping.size == 1:
+            return -1
+        place = self.grouping.depth - 1
+        return place if chain[place][0][-1] else len(chain) - 1
+
+    def unit_of(self, node: str) -> Path:
+        """The domain that a group with a copy on this node must not leave."""
+        chain = self.chains[node]
+        return chain[self._unit(chain)][0]
+
+    def room(self, unit: Path) -> int:
+        """Free copies of a unit, parts of groups included."""
+        return self._loose.get(unit, 0)
 
     def level(self, depth: int) -> Ranked:
         """All domains whose path has this length (1 = coarsest), except those without a name."""
