@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from drumline.api.reasons import Cause
+from drumline.core.gang.detection import Moment, failed_at
 from drumline.core.gang.failure_table import COMMAND_NOT_FOUND, CONFIG_MISSING, IMAGE_WAITS
 from drumline.core.gang.failures import cause_of
 from drumline.core.gang.projection import project_node, project_pod
@@ -45,6 +46,7 @@ def test_how_a_container_ended(real: Real, manifest: dict[str, Any], code: int, 
     assert why is cause
     assert found.termination is not None
     assert found.termination.exit_code == code
+    assert failed_at(found, None, why) == Moment(found.termination.finished_at)
     told = code == COMMAND_NOT_FOUND or "executable file not found" in found.termination.message
     assert told is (cause is Cause.CONFIG_ERROR)
 

@@ -85,7 +85,7 @@ class PlacementStatus(StatusModel):
 class PhaseTime(StatusModel):
     """Wall time of one phase of a recovery."""
 
-    phase: str = Field(max_length=32, description="A state of the ledger, or `total`.")
+    phase: str = Field(max_length=32, description="A state of the ledger, `placement` or `total`.")
     ms: int = Field(description="Milliseconds, wall time.")
 
 
@@ -94,6 +94,16 @@ class AttemptStatus(StatusModel):
 
     attempt: int = Field(description="Number, from 1.")
     epoch: int = Field(default=0, description="Generation of processes within the attempt, from 0.")
+class DetectionTime(StatusModel):
+    """How long a failure was not acted upon."""
+
+    ms: int = Field(description="Milliseconds from the failure to the decision, which is `finishedAt`.")
+    source: str = Field(
+        max_length=16,
+        description="observed: by the kubelet's or the node's word; reported: by the workers'; estimated: clocks differ.",
+    )
+
+
     started_at: Time = Field(description="When it was admitted, or this epoch of it began.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
     ready_at: Time | None = Field(default=None, description="When all of its pods were first ready.")
@@ -120,11 +130,15 @@ class AttemptStatus(StatusModel):
         default=(),
         max_length=16,
         description="Nodes whose workers had held up the others for long when it ended.",
+    detection: DetectionTime | None = Field(
+        default=None, description="How long its failure was not acted upon; absent where nothing tells."
+    )
     )
     recovery: tuple[PhaseTime, ...] = Field(
         default=(),
         max_length=16,
-        description="From the failure before it to its first step: wall time by state of the ledger, and in all.",
+        description="From the failure before it to its first step: wall time by state of the ledger, and in all; "
+        "`placement` is what passed between the end of the teardown and its begin, backoff included, on nodes that were kept.",
     )
 
     @property

@@ -141,7 +141,7 @@ def _attempt(attempt: AttemptStatus, view: JobView) -> _Cells:
         attempt.pod or "",
         "" if attempt.exit_code is None else str(attempt.exit_code),
         "" if attempt.lost_steps is None else str(attempt.lost_steps),
-        words.recovery(attempt) if attempt.recovery else "",
+        words.recovery(attempt, view.status) if attempt.recovery else "",
     )
 
 

@@ -148,7 +148,7 @@ def _attempts(view: JobView) -> Iterator[str]:
     yield from table(header, rows, right=(0, 5, 6))
     for attempt in view.attempts:
         if attempt.recovery:
-            yield f"{_INDENT}way back to attempt {attempt.label}: {words.recovery(attempt)}"
+            yield f"{_INDENT}way back to attempt {attempt.label}: {words.recovery(attempt, view.status)}"
 
 
 def _attempt_cells(attempt: AttemptStatus, view: JobView) -> list[str]:

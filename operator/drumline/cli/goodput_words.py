@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from drumline.api.status import AttemptStatus, TrainingJobStatus
+from drumline.core.training.way_back import TOTAL, way_back
 
 RATIOS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(  # name → (what it is called, of what it is)
     {
@@ -77,10 +78,16 @@ def outcome(attempt: AttemptStatus, status: TrainingJobStatus) -> str:
     return status.phase if last and status.phase in ("Succeeded", "Suspended") else "ended"
 
 
-def recovery(attempt: AttemptStatus) -> str:
+def recovery(attempt: AttemptStatus, status: TrainingJobStatus) -> str:
     """Wall time from the failure before an attempt to its first step: the total, then its phases."""
-    phases = {phase.phase: phase.ms for phase in attempt.recovery}
-    total = phases.pop("total", None)
+    phases = way_back(status.attempts, attempt)
+    whole = duration(phases.pop(TOTAL, 0))
     parts = [f"{name} {duration(ms)}" for name, ms in phases.items() if ms]
-    whole = duration(total if total is not None else sum(phases.values()))
     return f"{whole}: {', '.join(parts)}" if parts else whole
+
+
+def detected(attempt: AttemptStatus) -> str:
+    """How long a failure was not acted upon; "" where that is not known."""
+    if attempt.detection is None:
+        return ""
+    return f"acted upon after {duration(attempt.detection.ms)} ({attempt.detection.source})"

@@ -11,6 +11,7 @@ from drumline.cli import goodput_words as words
 from drumline.cli.goodput_text import ASCII
 from drumline.cli.terminal import Terminal, table
 from drumline.cli.why_view import BudgetView, WhyView, last_lines, ran_seconds, summary
+from drumline.core.training.way_back import way_back
 
 _INDENT: Final = "  "
 _LINES: Final = 6  # of what a container said last, for each attempt
@@ -71,12 +72,18 @@ def _stories(view: WhyView, terminal: Terminal) -> Iterator[str]:
     """The latest attempts: what ended each, its last words, and how long the way to it was."""
     for attempt in view.status.attempts[-_TOLD:]:
         if attempt.recovery:
-            yield f"Way back to attempt {attempt.label}: {words.recovery(attempt)}"
+            way = f"Way back to attempt {attempt.label}: {words.recovery(attempt, view.status)}"
+            yield from _wrapped(way, terminal)
         if attempt.message:
-            yield from _wrapped(f"Attempt {attempt.label}: {summary(attempt)}", terminal)
+            yield from _wrapped(f"Attempt {attempt.label}: {_summary(attempt)}", terminal)
             if attempt.slow_nodes:
                 yield f"{_INDENT}its workers on {', '.join(attempt.slow_nodes)} held up the others for long"
             yield from (f"{_INDENT}| {_cut(line, terminal)}" for line in last_lines(attempt)[-_LINES:])
+
+
+def _summary(attempt: AttemptStatus) -> str:
+    said, detected = summary(attempt), words.detected(attempt)
+    return f"{said}; {detected}" if detected else said
 
 
 def _budgets(view: WhyView) -> Iterator[str]:
@@ -122,7 +129,12 @@ def raw(view: WhyView) -> dict[str, Any]:
     """For programs: what the status says, and what follows from it."""
     status = view.status
     attempts = [
-        {**a.to_json(), "ranSeconds": ran_seconds(a, view.now), "lastLines": last_lines(a)}
+        {
+            **a.to_json(),
+            "ranSeconds": ran_seconds(a, view.now),
+            "wayBackSeconds": {phase: ms / 1000 for phase, ms in way_back(status.attempts, a).items()},
+            "lastLines": last_lines(a),
+        }
         for a in status.attempts
     ]
     budgets = [

@@ -56,6 +56,8 @@ async def test_an_eviction(lab: Lab) -> None:
     found = await _first(lab, "evicted")
     assert (found["cause"], found["rank"], found["action"]) == ("Evicted", 1, "RestartGang")
     assert (await lab.get("evicted"))["status"]["restartCount"] == 0
+    assert found["detection"]["source"] == "observed"
+    assert 0 <= found["detection"]["ms"] <= 60_000
 
 
 async def test_an_eviction_from_a_node_that_is_to_be_terminated(lab: Lab) -> None:

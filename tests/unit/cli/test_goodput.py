@@ -35,7 +35,7 @@ def test_one_job_is_broken_down(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "scheduling goodput 97.7 % observed" in text
     assert "20 steps were lost and run again" in text
     assert "ApplicationExit llama-1-0-1 137 20" in text
-    assert "way back to attempt 2: 2m 41s: draining 1.2 s" in text
+    assert "way back to attempt 2: 2m 41s: teardown 1.2 s" in text
     assert "slow: worker 0-3, median 6100 ms for its part of a step" in text
     assert "$ 1,393.73, of which $ 171.29 was not productive (catalogue's price, estimated)" in text
     assert "88.9 kWh" in text

@@ -40,6 +40,7 @@ ATTEMPTS: list[dict[str, Any]] = [
         "exitCode": 1,
         "message": "ApplicationExit: container train exited with 1; it said: early\nlate",
         "lostSteps": 20,
+        "detection": {"ms": 1500, "source": "observed"},
     },
     {
         "attempt": 2,
@@ -52,9 +53,24 @@ ATTEMPTS: list[dict[str, Any]] = [
         "message": "OutOfMemory: container train exited with 137",
         "slowNodes": ["gpu-9"],
         "lastLines": "line one\nRuntimeError: × no more",
-        "recovery": [{"phase": "draining", "ms": 1200}, {"phase": "total", "ms": 161_200}],
+        "recovery": [
+            {"phase": "compile", "ms": 140_000},
+            {"phase": "placement", "ms": 10_000},
+            {"phase": "checkpoint_restore", "ms": 9000},
+            {"phase": "draining", "ms": 1200},
+            {"phase": "gang_wait", "ms": 600},
+            {"phase": "binding", "ms": 250},
+            {"phase": "image_pull", "ms": 100},
+            {"phase": "pod_init", "ms": 50},
+            {"phase": "total", "ms": 161_200},
+        ],
     },
 ]
+DETECTED = "acted upon after 1.5 s (observed)"
+WAY = (
+    "2m 43s: detect 1.5 s, teardown 1.2 s, placement 10.0 s, bind 250 ms, pull 150 ms, rendezvous 600 ms, "
+    "restore 9.0 s, compile 2m 20s"
+)
 NOON = f"{DAY}12:00:00Z"
 ORDER = {"number": 1, "at": f"{DAY}10:13:30Z", "message": "why it is so"}
 CONDITION = {"observedGeneration": 1, "lastTransitionTime": f"{DAY}10:13:50Z"}
@@ -113,8 +129,10 @@ def test_one_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert f"1 {DAY}08:02:00Z 2h 11m ApplicationExit RestartGang 1 1 20 gpu-7" in lines
     assert f"2 {DAY}10:13:10Z 40.0 s OutOfMemory RestartGang 3 137 - -" in lines
-    assert "Way back to attempt 2: 2m 41s: draining 1.2 s" in lines
-    assert lines[lines.index("Attempt 1: ApplicationExit: container train exited with 1") + 1 :][:2] == [
+    assert f"Way back to attempt 2: {WAY}" in " ".join(lines)
+    assert lines[lines.index(f"Attempt 1: ApplicationExit: container train exited with 1; {DETECTED}") + 1 :][
+        :2
+    ] == [
         "| early",
         "| late",
     ]
@@ -140,7 +158,7 @@ def test_epochs_have_names_of_their_own(tmp_path: Path, capsys: pytest.CaptureFi
         == f"Next: processes of 2.2 start in their pods at {DAY}10:14:20Z, in 20 s, once all launchers hold"
     )
     assert f"2.1 {DAY}10:13:10Z 40.0 s OutOfMemory RestartInPlace 3 137 - -" in lines
-    assert "Way back to attempt 2.1: 2m 41s: draining 1.2 s" in lines
+    assert f"Way back to attempt 2.1: {WAY}" in " ".join(lines)
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
@@ -152,6 +170,9 @@ def test_for_programs(output: str, tmp_path: Path, capsys: pytest.CaptureFixture
         ["line one", "RuntimeError: × no more"],
     ]
     assert [a["ranSeconds"] for a in body["attempts"]] == [7860, 40]
+    ways = [a["wayBackSeconds"] for a in body["attempts"]]
+    assert ways[0] == {}
+    assert (ways[1]["detect"], ways[1]["pull"], ways[1]["total"]) == (1.5, 0.15, 162.7)
     assert body["budgets"][1] == {
         "name": "OutOfMemory",
         "used": 1,

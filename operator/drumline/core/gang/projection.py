@@ -35,6 +35,7 @@ def project_node(raw: Raw) -> Node:
     """What placement needs of a raw v1.Node. Raises ValueError for a malformed quantity."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     conditions = status.get("conditions") or ()
+    unready = next((c for c in conditions if c.get("type") == "Ready" and c.get("status") != "True"), None)
     return Node(
         name=intern(metadata["name"]),
         uid=metadata.get("uid", ""),
@@ -46,6 +47,7 @@ def project_node(raw: Raw) -> Node:
         conditions=_shared_conditions(
             tuple((c.get("type", ""), c.get("status", ""), c.get("reason") or "") for c in conditions)
         ),
+        unready_since=timestamp(unready.get("lastTransitionTime")) if unready is not None else 0.0,
     )
 
 

@@ -162,9 +162,16 @@ def has_failed(attempt: AttemptStatus) -> bool:
 
 
 def _follows_failure(earlier: Sequence[AttemptStatus]) -> bool:
-    """Attempts that timed out on their way are part of the recovery they were begun for."""
+    return latest_failure(earlier) is not None
+
+
+def latest_failure(earlier: Sequence[AttemptStatus]) -> AttemptStatus | None:
+    """The failed attempt that the next one after `earlier` is begun for; None when it follows no failure.
+
+    Attempts that timed out on their way are part of the recovery they were begun for.
+    """
     latest = next((a for a in reversed(earlier) if a.cause not in _NOT_FAILURES), None)
-    return latest is not None and has_failed(latest)
+    return latest if latest is not None and has_failed(latest) else None
 
 
 def told(

@@ -19,8 +19,9 @@ from typing import Final
 from drumline.api.failure import FailureAction, FailureRule, RestartStrategy
 from drumline.api.meta import ROLE_WORKER
 from drumline.api.reasons import Cause, ConditionType, Reason
-from drumline.api.status import Avoidance
-from drumline.core.gang.clock import rfc3339_millis
+from drumline.api.status import Avoidance, DetectionTime
+from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.detection import Moment, detection, failed_at
 from drumline.core.gang.failure_table import SANDBOX_WAITS, VOLUME_WAITS
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import begun_in_place, fail, finished, released, restart_delay
@@ -50,7 +51,8 @@ class Ended:
     lost_node: str = ""  # where a pod that is gone was; "" = not known
     last_lines: str = ""  # where the pod has not said any
     nobody: bool = False  # no pod failed before the others
-    leaves: bool = False  # its node is about to go
+    leaves: bool = False  # its node is about to go: nothing has failed yet
+    happened: Moment | None = None  # None: as the pod or its node tells
 
     @property
     def node(self) -> str:
@@ -142,10 +144,21 @@ def recorded(view: View, ended: Ended, action: FailureAction) -> View:
         message=ended.text[:MAX_TEXT],
         last_lines=(end.message.strip() if end is not None else "") or ended.last_lines or None,
         action=action.value,
+        detection=_detection(view, ended),
         slow_nodes=slow_nodes(view),
     )
     counted = count_restart(status, ended.cause, view.spec.failure_policy, view.now)
     return replace(view, status=counted, status_first=True)
+
+
+def _detection(view: View, ended: Ended) -> DetectionTime | None:
+    """How long the failure was not acted upon; None where there was none yet, or nothing tells when it was."""
+    node = view.obs.nodes.get(ended.node)
+    happened = ended.happened or failed_at(ended.pod, node, ended.cause)
+    if happened is None or ended.leaves or not view.status.attempts:
+        return None
+    found = detection(happened, unix(view.status.attempts[-1].started_at, view.now), view.now)
+    return DetectionTime(ms=found.ms, source=found.source)
 
 
 def _name(view: View, ended: Ended) -> str | None:

@@ -323,3 +323,12 @@ def test_a_pod_takes_less_than_3_kb() -> None:
     pod = project_pod(raw_pod({"nodeName": "n1"}, {"podIPs": [{"ip": "10.0.0.1"}]}))
     own = [pod.name, pod.uid, pod.ips, *pod.ips, pod.created_at, pod.bound_at]
     assert sys.getsizeof(pod) + sum(sys.getsizeof(part) for part in own) < 3000
+
+
+@pytest.mark.parametrize(
+    ("status", "since"), [("True", 0.0), ("False", timestamp(NOON)), ("Unknown", timestamp(NOON))]
+)
+def test_since_when_a_node_is_not_ready(status: str, since: float) -> None:
+    condition = {"type": "Ready", "status": status, "lastTransitionTime": NOON, "lastHeartbeatTime": NOON}
+    node = project_node({"metadata": {"name": "n1"}, "status": {"conditions": [condition]}})
+    assert (node.ready, node.unready_since) == (status == "True", since)

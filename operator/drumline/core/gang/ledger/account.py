@@ -10,8 +10,10 @@ from drumline.core.gang.ledger.amount import NOTHING, Amount
 from drumline.core.gang.ledger.buckets import Work
 from drumline.core.gang.ledger.chart import ALL
 from drumline.core.gang.ledger.codes import (
+    BINDING,
     DRAINING,
     LOST_PROGRESS,
+    PLACEMENT,
     PRODUCTIVE,
     PROVISIONAL,
     RECOVERY_CODES,
@@ -67,6 +69,8 @@ def _recovery_passes(ledger: Ledger, passed: int) -> None:
     if ledger.phases is None or (ledger.running and lanes.up):
         return
     code = DRAINING if lanes.up else lanes.latest()
+    if code == BINDING and not ledger.running:
+        code = PLACEMENT
     if code != UP:
         spend(ledger.phases, code, passed)
 

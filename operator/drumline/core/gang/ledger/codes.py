@@ -12,7 +12,11 @@ CODE: Final = {state: i for i, state in enumerate(STATES)}
 UP: Final = len(STATES)  # a lane that is up; in the timeline: up time that nothing has told of yet
 PROVISIONAL: Final = UP + 1  # in the timeline only: steps that are not durable
 FIRST: Final = UP + 2  # in the timeline only: a first step that is not split yet
+PLACEMENT: Final = (
+    -1
+)  # of recoveries only: nodes are kept, their pods are gone, and the next attempt has not begun
 
+BINDING: Final = CODE[State.BINDING]
 QUEUED: Final = CODE[State.QUEUED]
 DRAINING: Final = CODE[State.DRAINING]
 COMPILE: Final = CODE[State.COMPILE]
@@ -41,5 +45,7 @@ PHASES: Final = {
 
 
 def label(code: int) -> str:
-    """What the timeline calls it."""
+    """What the timeline, and a recovery, calls it."""
+    if code == PLACEMENT:
+        return "placement"
     return str(STATES[code]) if code < UP else "provisional"

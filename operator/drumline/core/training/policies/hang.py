@@ -17,10 +17,12 @@ from __future__ import annotations
 from typing import Final
 
 from drumline.api.failure import HangAction
+from drumline.api.goodput import Source
 from drumline.api.orders import OrderKind
 from drumline.api.reasons import Cause, Reason
 from drumline.api.status import OrderStatus
 from drumline.core.gang.clock import unix
+from drumline.core.gang.detection import Moment
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.stacks import Whereabouts, whereabouts
 from drumline.core.training.progress_render import launches
@@ -134,11 +136,12 @@ def _act(view: View, pulse: Pulse, answers: dict[int, str]) -> View:
     view = settle(view).event("Warning", Reason.HANG_DETECTED, f"attempt {view.status.attempt}: {text}")
     if view.spec.failure_policy.hang.action is HangAction.REPORT:
         return view
-    return end_attempt(view, _ended(view, found, f"{Cause.HANG.value}: {text}"), hang.__name__)
+    last_step = Moment(pulse.progress_at, Source.REPORTED)
+    return end_attempt(view, _ended(view, found, f"{Cause.HANG.value}: {text}", last_step), hang.__name__)
 
 
-def _ended(view: View, found: Whereabouts, text: str) -> Ended:
+def _ended(view: View, found: Whereabouts, text: str, last_step: Moment) -> Ended:
     if found.suspect is None:
-        return Ended(Cause.HANG, 0, text, nobody=True)
+        return Ended(Cause.HANG, 0, text, nobody=True, happened=last_step)
     pod = view.current().get(found.suspect)
-    return Ended(Cause.HANG, found.suspect, text, pod, last_lines=found.excerpt)
+    return Ended(Cause.HANG, found.suspect, text, pod, last_lines=found.excerpt, happened=last_step)

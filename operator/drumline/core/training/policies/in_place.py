@@ -18,10 +18,12 @@ from math import floor
 from typing import Final
 
 from drumline.api.failure import FailureAction
+from drumline.api.goodput import Source
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.crew import Process
+from drumline.core.gang.detection import Moment
 from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod, Termination
 from drumline.core.training.attempts import finished
@@ -41,7 +43,14 @@ def in_place(view: View) -> View:
         return _late(view)
     _, index, pod = first
     node = view.obs.nodes.get(pod.node)
-    return end_attempt(view, Ended(cause_of(pod, node), index, describe(pod, node), pod), in_place.__name__)
+    ended = Ended(cause_of(pod, node), index, describe(pod, node), pod, happened=_happened(view, index, pod))
+    return end_attempt(view, ended, in_place.__name__)
+
+
+def _happened(view: View, index: int, pod: Pod) -> Moment | None:
+    """When a launcher said that its process had ended; a container that came back says so itself."""
+    process = view.obs.crew[index]
+    return None if pod.termination is pod.restarted else Moment(process.at, Source.REPORTED)
 
 
 def _failed(view: View) -> Iterator[tuple[float, int, Pod]]:

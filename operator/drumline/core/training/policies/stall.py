@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.detection import Moment
 from drumline.core.gang.failure_table import (
     CONFIG_MISSING,
     CONFIG_WAITS,
@@ -45,7 +46,9 @@ def stall(view: View) -> View:
     if left > 0:
         return view.again_in(left)
     node = view.obs.nodes.get(pod.node)
-    return end_attempt(view, Ended(cause_of(pod, node), index, describe(pod, node), pod), stall.__name__)
+    waits = Moment(unix(view.status.stalled_since, view.now))
+    ended = Ended(cause_of(pod, node), index, describe(pod, node), pod, happened=waits)
+    return end_attempt(view, ended, stall.__name__)
 
 
 def _waits(pod: Pod) -> bool:

@@ -157,6 +157,21 @@ def test_without_reports_a_recovery_is_over_when_the_gang_is_up() -> None:
     assert story.restart_ms(State.POD_INIT) == 600
 
 
+def test_on_nodes_that_are_kept_the_wait_for_the_next_attempt_is_told_from_its_binding() -> None:
+    story = Story(expects_reports=False).begin(0).fail(1000).lanes(1400, State.BINDING)
+    story.fold(AttemptBegan(2000, 2, 0, restart=True)).lanes(2300, State.POD_INIT).lanes(2500, None).tick(
+        9000
+    )
+    assert dict(story.figures.attempts[0].recovery) == {
+        "draining": 400,
+        "placement": 600,
+        "binding": 300,
+        "pod_init": 200,
+        "total": 1500,
+    }
+    assert story.ms(State.BINDING) == 600 + 300, "the account knows states alone"
+
+
 def test_where_reports_could_have_come_that_shows_at_the_attempts_end() -> None:
     story = Story().begin(0).fail(1000).begin(1500, 2, restart=True).tick(3000)
     assert story.figures.attempts == ()
