@@ -89,11 +89,6 @@ class PhaseTime(StatusModel):
     ms: int = Field(description="Milliseconds, wall time.")
 
 
-class AttemptStatus(StatusModel):
-    """One past or current attempt."""
-
-    attempt: int = Field(description="Number, from 1.")
-    epoch: int = Field(default=0, description="Generation of processes within the attempt, from 0.")
 class DetectionTime(StatusModel):
     """How long a failure was not acted upon."""
 
@@ -104,6 +99,11 @@ class DetectionTime(StatusModel):
     )
 
 
+class AttemptStatus(StatusModel):
+    """One past or current attempt."""
+
+    attempt: int = Field(description="Number, from 1.")
+    epoch: int = Field(default=0, description="Generation of processes within the attempt, from 0.")
     started_at: Time = Field(description="When it was admitted, or this epoch of it began.")
     finished_at: Time | None = Field(default=None, description="When it ended; absent while it runs.")
     ready_at: Time | None = Field(default=None, description="When all of its pods were first ready.")
@@ -125,14 +125,14 @@ class DetectionTime(StatusModel):
         default=None, max_length=MAX_MESSAGE, description="End of that container's termination message."
     )
     action: str | None = Field(default=None, max_length=64, description="What was done about it.")
+    detection: DetectionTime | None = Field(
+        default=None, description="How long its failure was not acted upon; absent where nothing tells."
+    )
     lost_steps: int | None = Field(default=None, description="Steps that were run again because it ended.")
     slow_nodes: tuple[Annotated[str, Field(max_length=MAX_NAME)], ...] = Field(
         default=(),
         max_length=16,
         description="Nodes whose workers had held up the others for long when it ended.",
-    detection: DetectionTime | None = Field(
-        default=None, description="How long its failure was not acted upon; absent where nothing tells."
-    )
     )
     recovery: tuple[PhaseTime, ...] = Field(
         default=(),
@@ -165,6 +165,11 @@ class OrderStatus(StatusModel):
     at: Time = Field(description="When.")
     message: str = Field(default="", max_length=1024, description="Why, for people.")
     node: str | None = Field(default=None, max_length=MAX_NAME, description="The node that is about to go.")
+    preempted_by: str | None = Field(
+        default=None,
+        max_length=MAX_NAME,
+        description="The gang, namespace/name, that goes first and for which this one is to leave.",
+    )
     ended_at: Time | None = Field(
         default=None,
         description="When it was carried out or needed no more; absent while an answer is awaited.",
@@ -179,11 +184,6 @@ class ResizeStatus(StatusModel):
 
 
 class ExcludedNode(StatusModel):
-    preempted_by: str | None = Field(
-        default=None,
-        max_length=MAX_NAME,
-        description="The gang, namespace/name, that goes first and for which this one is to leave.",
-    )
     """A node this job avoids for a while."""
 
     name: str = Field(max_length=MAX_NAME, description="Node.")
