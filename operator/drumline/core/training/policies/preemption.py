@@ -10,7 +10,8 @@ about failures is asked unless it names the cause. One that does may fail the jo
 budget of the cause itself honoured: whoever sets one says how often the job may be preempted.
 
 What was asked, when and for whom stands in `status.order`: a successor goes on waiting where the leader before it
-stopped. Should nobody need the gang's nodes any more, it stays.
+stopped, and as long as it may not know yet who has to leave (TAKEOVER_SECONDS). Should nobody need the gang's nodes
+any more, it stays.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from drumline.core.training.requests import MAX_MESSAGE, ask, awaited, settle
 from drumline.core.training.view import View
 
 LOOK_SECONDS: Final = 5.0  # between looks for a checkpoint; reports of one come at once as a rule
+TAKEOVER_SECONDS: Final = 60.0  # after which a leader has looked at all that wait
 
 
 def preemption(view: View) -> View:
@@ -59,7 +61,7 @@ def _dealt_with(view: View, evicted: Eviction, asked: OrderStatus | None) -> Vie
 
 
 def _told(evicted: Eviction) -> str:
-    return f"{Cause.PREEMPTED.value} by {evicted.by}: {evicted.message}"
+    return f"{Cause.PREEMPTED.value}: {evicted.message}"
 
 
 def _at_once(view: View) -> str:
@@ -107,6 +109,9 @@ def _wait(view: View, asked: OrderStatus, evicted: Eviction) -> View:
 
 
 def _stays(view: View, asked: OrderStatus) -> View:
+    left = view.obs.crew_since + TAKEOVER_SECONDS - view.now
+    if left > 0:
+        return view.again_in(left)
     text = f"{asked.preempted_by} does not need the nodes of this gang any more: it stays"
     if asked.node is None:
         view = settle(view)
