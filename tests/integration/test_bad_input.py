@@ -50,6 +50,18 @@ AT_ADMISSION: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "spec.spares",
         "spec.spares",
     ),
+    "spares with another scheduler": (
+        "a",
+        {"spares": 1, "scheduling": {"backend": "native"}},
+        "spec.scheduling",
+        "spec.spares",
+    ),
+    "no such backend": (
+        "a",
+        {"scheduling": {"backend": "slurm"}},
+        "spec.scheduling.backend",
+        "spec.scheduling.backend",
+    ),
     "a mesh without chips": ("a", {"parallelism": {}}, "spec.parallelism", "spec.parallelism"),
     "data of an elastic mesh": (
         "a",

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from drumline.api.backend import SAYS, Backend
 from drumline.api.base import ApiModel, StatusModel
 from drumline.api.status import Condition, Time
 from drumline.api.training import DNS_1123, MAX_SECONDS
@@ -167,6 +168,12 @@ class AcceleratorQueueSpec(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["accelerator"]},
     )
     preemption: QueuePreemption = Field(default=QueuePreemption(), description="Whom its gangs may preempt.")
+    backend: Backend | None = Field(
+        default=None,
+        description=f"Who admits the gangs of its jobs that name no backend. {SAYS} Default: that of the operator's "
+        "configuration.",
+        examples=["builtin"],
+    )
     max_run_seconds: int | None = Field(
         default=None,
         ge=1,

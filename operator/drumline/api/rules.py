@@ -23,6 +23,7 @@ from drumline.api.meta import ENV_PREFIX, ROLE_SPARE
 from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.parallelism import RULES as PARALLELISM
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
+from drumline.api.rules_backend import FOREIGN
 from drumline.api.rules_elastic import BOUNDS, MOST, NO_SPARES, RESIZE
 from drumline.api.rules_failure import BUDGET, FAILURE_RULE, NODE_CONDITION
 from drumline.api.rules_progress import MODEL, PROGRESS
@@ -142,6 +143,7 @@ def _size_rules() -> list[Rule]:
         ),
         rule(*BOUNDS),
         rule(*NO_SPARES),
+        rule(*FOREIGN),
         *(rule(*parts) for parts in PARALLELISM),
     ]
 

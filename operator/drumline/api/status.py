@@ -73,6 +73,11 @@ class PlacementStatus(StatusModel):
     hash: str = Field(max_length=128, description="Hash of the placement and of the rendering.")
     pods: int = Field(description="Pods placed.")
     chunks: int = Field(default=1, description="ControllerRevisions it takes.")
+    backend: str | None = Field(
+        default=None,
+        max_length=63,
+        description="Who finds the nodes of its pods, which are pinned to none; absent for this operator.",
+    )
     spares: int | None = Field(
         default=None, description="Spares placed beside them; absent for a job that asks for none."
     )

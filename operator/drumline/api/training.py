@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, WithJsonSchema
 
+from drumline.api.backend import SAYS, Backend
 from drumline.api.base import ApiModel
 from drumline.api.elastic import Elastic
 from drumline.api.failure import Backoff as Backoff  # noqa: PLC0414 -- services take it from here
@@ -110,16 +111,23 @@ class PlacementSpec(ApiModel):
     )
 
 
-class Backend(StrEnum):
-    """Who admits the gang."""
-
-    BUILTIN = "builtin"
-
-
 class Scheduling(ApiModel):
     """How the gang is admitted."""
 
-    backend: Backend = Field(default=Backend.BUILTIN, description="Who admits the gang.")
+    backend: Backend | None = Field(
+        default=None,
+        description=f"Who admits the gang. {SAYS} Default: that of its queue, else of the operator's configuration.",
+        examples=["builtin"],
+    )
+    backend_queue: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        pattern=SUBDOMAIN,
+        description="Queue of the backend's own: a LocalQueue of Kueue, a queue of Volcano or KAI. Default: the one "
+        "named like the job's queue, else the backend's own default.",
+        examples=["research"],
+    )
     gang_timeout_seconds: int = Field(
         default=120,
         ge=10,

@@ -24,6 +24,7 @@ from drumline.api.shape import GangShape, largest, resolve_shape, spare_size
 from drumline.api.templates import template_errors
 from drumline.api.training import DNS_1035, PlacementPolicyType, TrainingJobSpec
 from drumline.api.validation_accelerator import accelerator_errors
+from drumline.api.validation_backend import backend_errors
 from drumline.api.validation_elastic import elastic_errors
 from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
@@ -54,6 +55,7 @@ def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[Fi
         *_name_errors(name),
         *accelerator,
         *elastic_errors(spec),
+        *backend_errors(spec),
         *failure_errors(spec),
         *_placement_errors(spec),
         *template_errors(spec, catalog),

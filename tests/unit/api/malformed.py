@@ -60,6 +60,7 @@ FULL: dict[str, Any] = {
     "priorityClassName": "high",
     "scheduling": {
         "backend": "builtin",
+        "backendQueue": "team-a",
         "gangTimeoutSeconds": 120,
         "placement": {"policy": "Required", "level": "block"},
     },
@@ -305,7 +306,13 @@ VALID: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "queue": _LABEL,
         "priorityClassName": _LABEL,
         "scheduling": st.fixed_dictionaries(
-            {}, optional={"gangTimeoutSeconds": st.integers(10, 86400), "placement": _PLACEMENTS}
+            {},
+            optional={
+                "backend": st.just("builtin"),
+                "backendQueue": _LABEL,
+                "gangTimeoutSeconds": st.integers(10, 86400),
+                "placement": _PLACEMENTS,
+            },
         ),
         "suspend": st.booleans(),
         "activeDeadlineSeconds": st.integers(1, 2**31 - 1),

@@ -1,0 +1,27 @@
+"""Whether the backend that a job names can do what the job asks for. What the cluster has is not looked at here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drumline.api.backend import Backend
+from drumline.api.errors import FieldError
+from drumline.api.training import TrainingJobSpec
+
+
+def backend_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
+    """Errors of `spec.spares` and `spec.elastic` beside `spec.scheduling.backend`."""
+    backend = spec.scheduling.backend
+    if backend is None or backend is Backend.BUILTIN:
+        return
+    for field, why in unsupported(spec):
+        allowed = f"allowed: only with spec.scheduling.backend builtin, as {why}"
+        yield FieldError(f"spec.{field}", f"given with spec.scheduling.backend {backend}; {allowed}")
+
+
+def unsupported(spec: TrainingJobSpec) -> Iterator[tuple[str, str]]:
+    """Fields of a spec that only this operator's own admission can do, and why."""
+    if spec.spares:
+        yield "spares", "no other backend holds places beside a gang"
+    if spec.elastic is not None:
+        yield "elastic", "no other backend says for how many slices there is room"
