@@ -3,6 +3,9 @@
 Every Python process under the launcher that has loaded `drumline.worker.hook` has a file, named by its pid. The
 signal goes only to processes that have such a file, or descend from one that has (a forked child shares it), and
 that handle the signal: to any other it would be deadly.
+
+Whoever was asked writes as soon as it gets a processor, which may take a while where many want one. So collecting ends
+once each file has grown that somebody who still lives was asked for, and none grows any more.
 """
 
 from __future__ import annotations
@@ -11,14 +14,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 SIGNAL: Final = int(getattr(signal, "SIGRTMAX", 64)) - 3
 MAX_BYTES: Final = 65_536
 SETTLE_SECONDS: Final = 0.2
-LIMIT_SECONDS: Final = 3.0
+LIMIT_SECONDS: Final = 8.0  # whoever is stopped or waits for a disk never answers; the operator waits for 15
+_STEADY: Final = 2  # looks in a row at which nothing has grown
 _HEADING: Final = 20  # characters
 
 
@@ -41,15 +45,15 @@ def collect(
     """
     parents = _parents()
     files = {int(path.name): path for path in _listed(folder) if path.name.isdigit()}
-    family = _descendants(root, parents)
-    asked = [pid for pid in family if _shares(pid, files, parents) and handles(pid)]
+    owners = ((pid, _owner(pid, files, parents)) for pid in _descendants(root, parents))
+    asked = {pid: owner for pid, owner in owners if owner is not None and handles(pid)}
     before = {pid: _size(files[pid]) for pid in files}
     for pid in asked:
         with contextlib.suppress(OSError):
             os.kill(pid, SIGNAL)
     if not asked:
         return ""
-    _settle(files.values(), sleep)
+    _settle(files, before, asked, sleep)
     texts = [(pid, _since(path, before[pid])) for pid, path in sorted(files.items())]
     answers = [(pid, text) for pid, text in texts if text]
     share = None if most is None else max(most // max(len(answers), 1) - _HEADING, 0)
@@ -107,25 +111,33 @@ def _descendants(root: int, parents: dict[int, int]) -> list[int]:
     return sorted(found)
 
 
-def _shares(pid: int, files: dict[int, Path], parents: dict[int, int]) -> bool:
+def _owner(pid: int, files: Mapping[int, Path], parents: Mapping[int, int]) -> int | None:
+    """Whose file the process writes to: its own, or that of the nearest ancestor that has one."""
     for _ in range(len(parents) + 1):
         if pid in files:
-            return True
+            return pid
         if pid not in parents:
-            return False
+            return None
         pid = parents[pid]
-    return False
+    return None
 
 
-def _settle(paths: Iterable[Path], sleep: Callable[[float], None]) -> None:
-    files = list(paths)
-    last = -1
+def _settle(
+    files: Mapping[int, Path],
+    before: Mapping[int, int],
+    asked: Mapping[int, int],
+    sleep: Callable[[float], None],
+) -> None:
+    """Wait until all that were `asked`, with whose file is theirs, have written."""
+    last, steady = dict(before), 0
     for _ in range(int(LIMIT_SECONDS / SETTLE_SECONDS)):
         sleep(SETTLE_SECONDS)
-        size = sum(_size(path) for path in files)
-        if size == last:
+        sizes = {pid: _size(path) for pid, path in files.items()}
+        steady = steady + 1 if sizes == last else 0
+        last = sizes
+        missing = {owner for pid, owner in asked.items() if sizes[owner] == before[owner] and handles(pid)}
+        if not missing and steady >= _STEADY:
             return
-        last = size
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -48,7 +48,7 @@ class Program:
         self.process.send_signal(signal.SIGQUIT)
         assert self.process.stderr is not None
         text = ""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not all(word in text for word in needed):
             assert select.select([self.process.stderr], [], [], deadline - time.monotonic())[0], text
             text += os.read(self.process.stderr.fileno(), 65536).decode()
@@ -56,7 +56,7 @@ class Program:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
 
 def test_a_programs_stacks(launcher: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_descendants_answer_too_and_other_programs_survive(launcher: Path, tmp_p
     os.kill(sleeper, 0)
     for pid in (*pids, sleeper):
         os.kill(int(pid), signal.SIGTERM)
-    program.process.communicate(timeout=20)
+    program.process.communicate(timeout=60)
     assert program.process.returncode == 3
 
 
@@ -115,7 +115,7 @@ def test_what_is_wrong_with_the_programs_own_is_said(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(own)
     program = Program(launcher, tmp_path, sys.executable, "-c", "print('runs')", PYTHONPATH=str(tmp_path))
-    output, errors = program.process.communicate(timeout=20)
+    output, errors = program.process.communicate(timeout=60)
     assert output == b"runs\n"
     assert said in errors.decode()
 
@@ -123,7 +123,7 @@ def test_what_is_wrong_with_the_programs_own_is_said(
 def test_hooks_can_be_turned_off(launcher: Path, tmp_path: Path) -> None:
     code = "import os; print(os.environ.get('PYTHONPATH'))"
     program = Program(launcher, tmp_path, sys.executable, "-c", code, DRUMLINE_HOOKS="0")
-    assert program.process.communicate(timeout=20)[0] == b"None\n"
+    assert program.process.communicate(timeout=60)[0] == b"None\n"
 
 
 def test_a_process_that_does_not_handle_the_signal_is_not_sent_it() -> None:
@@ -148,9 +148,66 @@ def test_each_process_has_its_share_of_what_there_is_room_for(
 
     monkeypatch.setattr(stacks, "_descendants", lambda _root, _parents: [1, 2])
     monkeypatch.setattr(stacks, "handles", lambda _pid: True)
-    monkeypatch.setattr(stacks.os, "kill", lambda _pid, _number: None)
+    monkeypatch.setattr(os, "kill", lambda _pid, _number: None)
     found = stacks.collect(tmp_path, 1, answer, most)
     assert most is None or len(found) <= most
     parts = [part.partition("\n")[2] for part in found.split("process ")[1:]]
     assert [len(part.strip()) for part in parts] == lengths
     assert not lengths[0] or parts[0].strip().endswith("z"), "the end is where the main thread is"
+
+
+class Family:
+    """Processes that were asked, of which each writes at a look of its own; `looks` are how many there were."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, parents: dict[int, int]) -> None:
+        self.folder, self.looks, self.plan = folder, 0, dict[int, list[tuple[int, str]]]()
+        self.alive = set(parents)
+        patch.setattr(stacks, "_parents", lambda: parents)
+        patch.setattr(stacks, "handles", lambda pid: pid in self.alive)
+        patch.setattr(os, "kill", lambda _pid, _number: None)
+
+    def writes(self, pid: int, *at: tuple[int, str]) -> None:
+        """What this process's file gets, and at which look."""
+        (self.folder / str(pid)).write_text("before\n")
+        self.plan[pid] = list(at)
+
+    def collect(self, root: int) -> str:
+        return stacks.collect(self.folder, root, self._sleep)
+
+    def _sleep(self, _seconds: float) -> None:
+        self.looks += 1
+        for pid, at in self.plan.items():
+            with (self.folder / str(pid)).open("a") as file:
+                file.writelines(text for look, text in at if look == self.looks)
+
+
+LAST_LOOK = int(stacks.LIMIT_SECONDS / stacks.SETTLE_SECONDS)
+
+
+def test_who_gets_a_processor_late_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    family = Family(tmp_path, monkeypatch, {1: 0, 2: 1})
+    family.writes(1, (1, "first\n"))
+    family.writes(2, (20, "late\n"), (22, "later\n"))
+    assert family.collect(1) == "process 1:\nfirst\n\nprocess 2:\nlate\nlater\n"
+    assert family.looks < LAST_LOOK
+
+
+def test_who_never_answers_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = Family(tmp_path, monkeypatch, {1: 0, 2: 1})
+    family.writes(1, (1, "first\n"))
+    family.writes(2)
+    assert family.collect(1) == "process 1:\nfirst\n"
+    assert family.looks == LAST_LOOK
+
+
+def test_who_has_ended_or_has_no_file_of_its_own_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = Family(tmp_path, monkeypatch, {1: 0, 2: 1, 3: 1})
+    family.writes(1, (1, "first\n"))
+    family.writes(2)
+    monkeypatch.setattr(os, "kill", lambda _pid, _number: family.alive.discard(2))
+    assert family.collect(1) == "process 1:\nfirst\n"
+    assert family.looks < 5
