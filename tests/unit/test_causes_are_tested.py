@@ -77,6 +77,8 @@ REASONS_WHY_NOT: Final = {
     "shutdown, as above",
     "NodeLost reason=NodeLost": "no controller of Kubernetes 1.36 writes it any more: the function that does has no caller; "
     "it is there for older clusters",
+    "NodeLost disruption=WorkloadEvictedDueToNodeFailures": "Kueue writes it where it schedules by topology; the tests "
+    "run no Kueue",
     "DeviceFault failed conditions=AcceleratedHardwareReady": "the node agents that report it come with their clouds and "
     "read a driver's log; test_recovery.py patches the condition as such an agent does",
 }

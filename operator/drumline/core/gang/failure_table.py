@@ -7,7 +7,8 @@ tell nothing. But a container that ran out of memory did so wherever it was.
 
 The rows are facts of Kubernetes 1.36 (DisruptionTarget reasons of the scheduler, the taint manager, the eviction
 API, the pod garbage collector and the kubelet; kubelet admission reasons; container states), of GKE (labels and
-taints of nodes about to be maintained or taken) and of node agents that report devices as conditions.
+taints of nodes about to be maintained or taken), of node agents that report devices as conditions, and of Kueue
+(`TerminationTarget` reasons of pods that it deletes).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Row:
     """One row of the table."""
 
     cause: Cause
-    disruption: tuple[str, ...] = ()  # reason of DisruptionTarget
+    disruption: tuple[str, ...] = ()  # reason of DisruptionTarget, or of Kueue's TerminationTarget
     reason: tuple[str, ...] = ()  # status.reason
     ended: tuple[str, ...] = ()  # reason of the container that failed first
     codes: tuple[int, ...] = ()  # its exit code
@@ -52,15 +53,19 @@ class Row:
     going: bool = False  # somebody deletes it before it ended
 
 
+_TAKEN_BY_KUEUE: Final = ("WorkloadEvicted*", "NotAdmitted", "NoMatchingWorkload")
+
+
 TABLE: Final = (
-    Row(Cause.PREEMPTED, disruption=("PreemptionByScheduler",)),
+    Row(Cause.NODE_LOST, disruption=("WorkloadEvictedDueToNodeFailures",)),
+    Row(Cause.PREEMPTED, disruption=("PreemptionByScheduler", *_TAKEN_BY_KUEUE)),
     Row(Cause.DEVICE_FAULT, disruption=("DeletionByDeviceTaintManager",)),
     Row(Cause.MAINTENANCE, disruption=_REMOVALS, taints=_TAKEN_SOON),
     Row(Cause.MAINTENANCE, disruption=_REMOVALS, labels=_MAINTAINED),
     Row(Cause.NODE_LOST, disruption=("DeletionByTaintManager",), taints=_UNREACHABLE),
     Row(Cause.EVICTED, disruption=("DeletionByTaintManager",), ready=True),
     Row(Cause.NODE_LOST, disruption=("DeletionByTaintManager", "DeletionByPodGC")),
-    Row(Cause.EVICTED, disruption=("EvictionByEvictionAPI",)),
+    Row(Cause.EVICTED, disruption=("EvictionByEvictionAPI", "WorkloadDeleted")),
     Row(Cause.MAINTENANCE, reason=("NodeShutdown", "Shutdown", "Terminated")),
     Row(Cause.EVICTED, reason=("Evicted", "Preempting"), disruption=("TerminationByKubelet",)),
     Row(Cause.APPLICATION_EXIT, reason=("Evicted",)),  # no disruption: it went over a limit of its own

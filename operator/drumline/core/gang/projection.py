@@ -142,6 +142,8 @@ def _conditions(conditions: Iterable[Raw]) -> _Facts:
             facts.rejected = _cut(condition.get("message")) or "Unschedulable"
         elif kind == "DisruptionTarget" and true:
             facts.disruption = intern(condition.get("reason") or "")
+        elif kind == "TerminationTarget" and true:  # Kueue's, which writes no DisruptionTarget
+            facts.disruption = facts.disruption or intern(condition.get("reason") or "")
         elif kind == "PodReadyToStartContainers":
             facts.unprepared = not true
         elif kind in ("PodResizePending", "PodResizeInProgress"):

@@ -177,7 +177,7 @@ class Pod:
     unprepared: bool = False  # bound, and the kubelet has no sandbox for it yet
     reason: str = ""  # status.reason: Evicted, NodeLost, OutOfcpu, UnexpectedAdmissionError, …
     message: str = ""
-    disruption: str = ""  # reason of condition DisruptionTarget=True
+    disruption: str = ""  # reason of condition DisruptionTarget=True, or of Kueue's TerminationTarget=True
     termination: Termination | None = None
     restarted: Termination | None = None  # how a container had ended that was then started again in its pod
     ips: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ def _end(code, reason="Error", message=""):
 
 _GOING = {"deleting": True, "phase": PodPhase.RUNNING}
 CASES = [
+    ({"disruption": "WorkloadEvictedDueToNodeFailures"}, _WELL, Cause.NODE_LOST),
     ({"disruption": "PreemptionByScheduler"}, None, Cause.PREEMPTED),
     ({"disruption": "DeletionByDeviceTaintManager"}, None, Cause.DEVICE_FAULT),
     ({"disruption": "EvictionByEvictionAPI"}, _LEAVING, Cause.MAINTENANCE),
@@ -81,6 +82,19 @@ def test_every_row_decides_a_case():
 )
 def test_what_a_node_does_not_say(facts, node, cause):
     assert cause_of(replace(_POD, **facts), node) is cause
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("WorkloadEvictedDueToPreempted", Cause.PREEMPTED),
+        ("WorkloadEvicted", Cause.PREEMPTED),
+        ("NotAdmitted", Cause.PREEMPTED),
+        ("WorkloadDeleted", Cause.EVICTED),
+    ],
+)
+def test_what_kueue_says_counts_before_how_the_program_then_ended(reason, cause):
+    assert cause_of(replace(_POD, disruption=reason, termination=_end(143)), _WELL) is cause
 
 
 def test_a_label_that_says_false_says_nothing():

@@ -313,6 +313,12 @@ def test_disruption_and_eviction_are_kept() -> None:
     assert pod.deleting_until == timestamp(NOON)  # the API server adds the grace to it
 
 
+def test_why_kueue_deletes_a_pod_is_kept() -> None:
+    target = {"type": "TerminationTarget", "status": "True", "reason": "WorkloadEvictedDueToPreempted"}
+    assert project_pod(raw_pod(status={"conditions": [target]})).disruption == target["reason"]
+    assert project_pod(raw_pod(status={"conditions": [{**target, "status": "False"}]})).disruption == ""
+
+
 def test_equal_pods_share_what_they_have_in_common() -> None:
     first, second = (project_pod(raw_pod({"nodeName": "n1"}, name=f"p-{i}")) for i in range(2))
     assert first.requests is second.requests

@@ -61,7 +61,7 @@ def total(facts: GangFacts) -> dict[str, str]:
 
 def group(facts: GangFacts, api_version: str, spec: Mapping[str, Any], **labels: str) -> dict[str, Any]:
     """A PodGroup of that API for the attempt, owned by the gang's owner."""
-    metadata = {
+    metadata: dict[str, Any] = {
         "name": facts.group,
         "namespace": facts.owner.namespace,
         "ownerReferences": [facts.owner.owner_reference()],
