@@ -11,16 +11,20 @@ unless whoever saw the failure says it, as of a hang (the end of the last step) 
 (when that said so). The cluster's own delay until it calls a node not ready is not in it.
 
 The clocks are those of several machines, and the kubelet's times are whole seconds, so a begin may seem to lie after
-the decision or before the attempt's own begin: it is moved there, and the figure is called estimated.
+the decision or before the attempt's own begin: it is moved there, and if that is by a second or more the figure is
+called estimated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from drumline.api.goodput import Source
 from drumline.api.reasons import Cause
 from drumline.core.gang.types import Node, Pod
+
+WHOLE_SECOND: Final = 1.0  # by which a time of the kubelet's is too early
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +58,5 @@ def failed_at(pod: Pod | None, node: Node | None, cause: Cause) -> Moment | None
 def detection(happened: Moment, began: float, decided: float) -> Detection:
     """Of what happened in an attempt that began at `began` and was ended at `decided`, Unix seconds."""
     at = min(max(happened.at, began), decided)
-    source = happened.source if at == happened.at else Source.ESTIMATED
+    source = happened.source if abs(at - happened.at) < WHOLE_SECOND else Source.ESTIMATED
     return Detection(max(0, round((decided - at) * 1000)), source)

@@ -48,6 +48,8 @@ def test_when_a_pod_failed(pod, node, cause, at):
         (AT + 400.0, 0, Source.ESTIMATED),  # the node's clock is ahead
         (AT - 400.0, 12_500, Source.ESTIMATED),  # it is behind: before the attempt began
         (0.0, 12_500, Source.ESTIMATED),
+        (AT - 0.9, 12_500, Source.REPORTED),  # the whole second in which the attempt began
+        (AT + 13.4, 0, Source.REPORTED),
     ],
 )
 def test_it_lies_within_the_attempt(at, ms, source):
