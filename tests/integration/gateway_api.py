@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Final
+
+from tests.integration.go_modules import folder
 
 # module, version, the checksum that Go's database has of it, the CRD
 _MODULES: Final = (
@@ -26,18 +24,6 @@ _MODULES: Final = (
 )
 
 
-@cache
 def crd_files() -> tuple[Path, ...]:
-    """HTTPRoute's and InferencePool's CRD; fetched once by Go, which keeps modules."""
-    return tuple(_module(name, version, checksum) / crd for name, version, checksum, crd in _MODULES)
-
-
-def _module(name: str, version: str, checksum: str) -> Path:
-    # outside of any module, so that no go.mod has a say
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["go", "mod", "download", "-json", f"{name}@{version}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    found = json.loads(done.stdout or "{}")
-    if done.returncode or found.get("Sum") != checksum:
-        raise RuntimeError(f"{name}@{version}: {found.get('Error') or found.get('Sum') or done.stderr}")
-    return Path(found["Dir"])
+    """HTTPRoute's and InferencePool's CRD."""
+    return tuple(folder(name, version, checksum) / crd for name, version, checksum, crd in _MODULES)
