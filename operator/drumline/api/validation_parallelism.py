@@ -27,6 +27,12 @@ def parallelism_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[Fiel
     else:
         yield from _product_errors(parallelism, shape)
     yield from _group_errors(parallelism, shape, entry)
+    if spec.spares and parallelism.group > shape.chips_per_worker and not entry.is_tpu:
+        yield FieldError(
+            "spec.spares",
+            f"given {spec.spares} with groups of several workers (tensor × expert = {parallelism.group} chips); "
+            "allowed: 0, as a spare of one worker would tear a group apart",
+        )
 
 
 def _elastic_errors(parallelism: Parallelism, shape: GangShape) -> Iterator[FieldError]:

@@ -60,6 +60,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "given tensor × expert = 6; allowed: a divisor or a multiple of a worker's 4 chips",
     ),
     (
+        {"accelerator": NVL, "workersPerSlice": 4, "spares": 1, "parallelism": {"tensor": 8}},
+        "spec.spares",
+        "given 1 with groups of several workers (tensor × expert = 8 chips); allowed: 0",
+    ),
+    (
         {**FOUR, "elastic": {"maxSlices": 2}, "parallelism": {"data": 4, "tensor": 8}},
         "spec.parallelism.data",
         "given 4 with spec.elastic; allowed: absent",

@@ -281,6 +281,10 @@ class Capacity:
             for namespace, repulsion in _each(after):
                 found = self._repelling.setdefault(namespace, {})
                 found.setdefault(repulsion, Counter())[node] += 1
+    def scaling_up(self) -> Hierarchy | None:
+        """The hierarchy with a scale-up level that nodes of this cluster have labels of."""
+        return self.topology.scaling_up(self._labels.keys())
+
 
     def _change_reservation(
         self, uid: str, before: Mapping[str, Resources], after: dict[str, dict[str, int]]

@@ -249,6 +249,11 @@ class ShapeIndex:
         place = self.grouping.depth - 1
         return place if chain[place][0][-1] else len(chain) - 1
 
+    @property
+    def free(self) -> int:
+        """Free copies in all, parts of groups included."""
+        return self.sums[ROOT] if self.grouping.size == 1 else sum(self._loose.values())
+
     def unit_of(self, node: str) -> Path:
         """The domain that a group with a copy on this node must not leave."""
         chain = self.chains[node]

@@ -155,7 +155,11 @@ def _fault(node: Node) -> str:
 
 def _tree(kind: str, leaves: list[tuple[Node, Domain]], topology: Topology) -> Domain:
     labels = {label for node, _ in leaves for label in node.labels}
-    able = (h for h in topology.hierarchies if any(level.label in labels for level in h.levels))
+    able = (
+        h
+        for h in topology.hierarchies
+        if any(label in labels for level in h.levels for label in level.labels)
+    )
     hierarchy = next(able, _FLAT)
     placed = [(hierarchy.path(node), leaf) for node, leaf in leaves]
     return _domain(hierarchy, kind, 0, sorted(placed, key=lambda p: order_of(p[0])))

@@ -1,12 +1,14 @@
 """Where a whole gang goes: all of it, or nothing and the reason.
 
-1. Nodes to avoid are taken out, and places for which there is no power (`placement_power`). A gang that ran before goes back to its nodes as far as it can
-   (`placement_reuse`).
+1. Nodes to avoid are taken out, and places for which there is no power (`placement_power`). A gang that ran before
+   goes back to its nodes as far as it can (`placement_reuse`).
 2. The gang's domain. Required: the best fit at the level asked for. Preferred: the same, then level by level
    up to the whole cluster. Unconstrained: from the single node up, so it is packed too.
    A gang that wants to be near others (`near`) is tried in their domains first, under the same policy.
 3. Each slice goes into the smallest domain inside the gang's that holds it. Workers take the order of the
    topology, slices that of their first nodes: neighbours in rank are near each other.
+   Groups of consecutive workers that must not leave a scale-up domain: domains count only what makes whole groups
+   (`capacity_index`), so all of the above holds as it is. Where groups are a wish and do not fit, each worker counts.
 4. Slices that need a whole node pool take one each (`placement_pools`) instead of 2 and 3.
 5. Helpers follow with the workers' capacity gone: near the gang if there is room, else anywhere.
 6. Spares follow as far as there is room (`spares`).
@@ -23,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from drumline.core.gang.capacity import Capacity, View, gang_charges
-from drumline.core.gang.capacity_index import ROOT, ShapeIndex
+from drumline.core.gang.capacity_index import ROOT, SINGLE, Grouping, ShapeIndex
 from drumline.core.gang.feasibility import charge_of
 from drumline.core.gang.placement_domains import Draft, climb, common_domain, find_domain, smallest_within
 from drumline.core.gang.placement_near import near_domain
@@ -74,20 +76,36 @@ def anywhere(request: GangRequest) -> Placement:
 def hierarchy_for(request: GangRequest, capacity: Capacity) -> Hierarchy | None:
     """The hierarchy in which the gang is placed; None when no hierarchy has its level."""
     if not request.atomic_pool:
-        wished = capacity.hierarchy(request.near_level) if request.near_level and not request.level else None
-        return wished or capacity.hierarchy(request.level)
+        return _wished(request, capacity) or capacity.hierarchy(request.level)
     pools = capacity.hierarchy(POOL_LEVEL)
     strict = request.policy is PlacementPolicy.REQUIRED and request.level != ""
     return None if pools is None or (strict and pools.depth_of(request.level) is None) else pools
 
 
+def _wished(request: GangRequest, capacity: Capacity) -> Hierarchy | None:
+    """The hierarchy of a gang that asks for no level, but for being near others or for scale-up domains."""
+    if request.level:
+        return None
+    if request.near_level:
+        return capacity.hierarchy(request.near_level)
+    return capacity.scaling_up() if request.group_workers > 1 and not request.group_level else None
+
+
 def _place(request: GangRequest, view: View, hierarchy: Hierarchy) -> Placement | Refusal:
-    index = view.index(request.worker, hierarchy)
-    workers = _with_power(request, view, index)
+    workers = _with_power(request, view, view.index(request.worker, hierarchy, _grouping(request, hierarchy)))
+    if isinstance(workers, Refusal) and request.group_workers > 1 and not request.group_required:
+        workers = _with_power(request, view, view.index(request.worker, hierarchy))
     if isinstance(workers, Refusal):
         return workers
     helpers = _helpers(request, view, hierarchy, workers) if request.helpers else []
     return helpers if isinstance(helpers, Refusal) else Placement((*workers, *helpers))
+
+
+def _grouping(request: GangRequest, hierarchy: Hierarchy) -> Grouping:
+    """How many workers must be in one scale-up domain; a whole pool is one."""
+    if request.group_workers <= 1 or request.atomic_pool:
+        return SINGLE
+    return Grouping(request.group_workers, hierarchy.group_depth(request.group_level))
 
 
 def _with_power(request: GangRequest, view: View, index: ShapeIndex) -> list[str] | Refusal:

@@ -58,4 +58,7 @@ def needs(request: GangRequest, now: float) -> Hashable:
         request.near,
         request.near_level,
         request.unpinned,
+        request.group_workers,
+        request.group_level,
+        request.group_required,
     )

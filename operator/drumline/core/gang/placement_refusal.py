@@ -29,7 +29,9 @@ def unmodelled(shapes: Iterable[PodShape]) -> Refusal | None:
 
 def too_few(request: GangRequest, index: ShapeIndex) -> Refusal:
     """The whole cluster has too little free."""
-    need, free, kept = request.workers, index.sums[ROOT], sum(index.kept.values())
+    need, free, kept = request.workers, index.free, sum(index.kept.values())
+    if free >= need:
+        return _too_few_groups(request, index)
     text = f"needs {_amount(request, need)}; {_count(request, free)} free"
     if need <= free + kept:
         nodes = len(index.kept)
@@ -39,6 +41,20 @@ def too_few(request: GangRequest, index: ShapeIndex) -> Refusal:
         )
     reason = Reason.INSUFFICIENT_ACCELERATORS if _some_could(index) else Reason.NO_FEASIBLE_NODE
     return Refusal(reason, f"{text} ({_survey(request, index)})")
+
+
+def _too_few_groups(request: GangRequest, index: ShapeIndex) -> Refusal:
+    """There is enough, but not in whole groups."""
+    size = index.grouping.size
+    level = index.hierarchy.level_name(index.grouping.depth)
+    count = request.workers // size
+    groups = "1 group" if count == 1 else f"{count} groups"
+    text = f"needs {groups} of {_amount(request, size)}, each in one {level}"
+    there = index.sums[ROOT] // size
+    return Refusal(
+        Reason.TOPOLOGY_UNSATISFIABLE,
+        f"{text}; of the {_count(request, index.free)} free there {'is 1' if there == 1 else f'are {there}'}",
+    )
 
 
 def too_scattered(request: GangRequest, index: ShapeIndex, depth: int) -> Refusal:

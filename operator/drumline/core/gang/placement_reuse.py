@@ -3,11 +3,12 @@
 Every pod goes back to its node if there is room. Those whose node is lost are placed as near as possible to
 the rest of their slice: in the smallest domain around it that has room, under policy Required never outside the
 gang's domain. If that fails nothing is kept and the gang is placed afresh.
+
+Where groups must not leave a scale-up domain, what a group lost is replaced in its domain. If that has no room, the
+group moves as a whole, near the rest of its slice; the others stay.
 """
 
 from __future__ import annotations
-
-from collections import defaultdict
 
 from drumline.core.gang.capacity_index import ROOT, ShapeIndex
 from drumline.core.gang.placement_domains import Draft, climb, common_domain
@@ -43,18 +44,45 @@ def _coarsest(request: GangRequest, index: ShapeIndex, nodes: dict[int, str], de
 
 
 def _complete(request: GangRequest, draft: Draft, nodes: dict[int, str], coarsest: int) -> bool:
-    missing: dict[int, list[int]] = defaultdict(list)
-    for i in range(request.workers):
-        if i not in nodes:
-            missing[i // request.workers_per_slice].append(i)
-    around_all = common_domain(draft.index, nodes.values())
-    for slice_index, places in missing.items():
-        first = slice_index * request.workers_per_slice
-        mates = [nodes[i] for i in range(first, first + request.workers_per_slice) if i in nodes]
-        around: Path = common_domain(draft.index, mates) if mates else around_all
-        domain = climb(draft.index, around or ROOT, len(places), coarsest)
+    index, slice_size = draft.index, request.workers_per_slice
+    around_all = common_domain(index, nodes.values())
+    size = index.grouping.size if index.grouping.size > 1 else slice_size
+    for start in range(0, request.workers, size):
+        places = range(start, start + size)
+        if index.grouping.size > 1 and not _keep_group(draft, nodes, places, coarsest):
+            _give_back(draft, nodes, places)
+        missing = [i for i in places if i not in nodes]
+        if not missing:
+            continue
+        first = start - start % slice_size
+        mates = [nodes[i] for i in range(first, first + slice_size) if i in nodes]
+        around: Path = common_domain(index, mates) if mates else around_all
+        domain = climb(index, around or ROOT, len(missing), coarsest)
         if domain is None:
             return False
-        found = sorted(draft.fill(domain, len(places)), key=draft.index.order)
-        nodes.update(zip(places, found, strict=True))
+        nodes.update(zip(missing, sorted(draft.fill(domain, len(missing)), key=index.order), strict=True))
     return True
+
+
+def _keep_group(draft: Draft, nodes: dict[int, str], places: range, coarsest: int) -> bool:
+    """Complete a group inside its scale-up domain; False when that can't be."""
+    index = draft.index
+    mates = [nodes[i] for i in places if i in nodes]
+    units = {index.unit_of(node) for node in mates}
+    if len(units) != 1:
+        return False
+    (unit,) = units
+    missing = [i for i in places if i not in nodes]
+    around = max(common_domain(index, mates), unit, key=len)
+    for depth in range(len(around), max(coarsest, len(unit)) - 1, -1):
+        domain = around[:depth]
+        if (index.room(unit) if domain == unit else index.sums[domain]) >= len(missing):
+            nodes.update(zip(missing, sorted(draft.fill(domain, len(missing)), key=index.order), strict=True))
+            return True
+    return False
+
+
+def _give_back(draft: Draft, nodes: dict[int, str], places: range) -> None:
+    for i in places:
+        if i in nodes:
+            draft.take(nodes.pop(i), -1)

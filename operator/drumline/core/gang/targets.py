@@ -20,7 +20,8 @@ def target_of(
     What was kept for it so far, `kept`, goes on unless something else has more free or it would not do any more.
     """
     hierarchy = hierarchy_for(request, capacity)
-    if hierarchy is None or not capacity.now.meter.idle:  # of other nodes it is not known whether there is power
+    # of other nodes it is not known whether there is power, or whether they hold whole groups
+    if hierarchy is None or not capacity.now.meter.idle or request.group_workers > 1:
         return frozenset(hope.nodes)
     now = capacity.now.index(request.worker, hierarchy)
     later = capacity.later.index(request.worker, hierarchy)

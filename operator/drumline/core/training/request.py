@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from drumline.api.catalog import AcceleratorType, Catalog
+from drumline.api.parallelism import ScaleUp
 from drumline.api.status import Avoidance, ExcludedNode
 from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.pods import PodSettings
 from drumline.core.gang.projection import shape_of
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
+from drumline.core.gang.topology import HOST_LEVEL
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
 from drumline.core.training.spares_render import prepare_spares
@@ -62,12 +64,24 @@ def gang_request(
             *(_labels(gang.helper(n, 0, None)) for n in range(len(gang.helpers))),
             *_spares_labels(gang, spec),
         ),
+        **_groups(spec, entry, gang.chips_per_worker),
     )
 
 
 def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:
     labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
     return labels
+
+
+def _groups(spec: TrainingJobSpec, entry: AcceleratorType, chips: int) -> dict[str, Any]:
+    """The fields that keep tensor- and expert-parallel groups of several workers together; `chips` of a worker."""
+    if spec.parallelism is None or spec.parallelism.group <= max(1, chips):
+        return {}
+    return {
+        "group_workers": spec.parallelism.group // chips,
+        "group_level": "" if entry.scales_up_across_hosts else HOST_LEVEL,
+        "group_required": spec.parallelism.scale_up is ScaleUp.REQUIRED,
+    }
 
 
 def _spares_labels(gang: PreparedGang, spec: TrainingJobSpec) -> tuple[Mapping[str, str], ...]:

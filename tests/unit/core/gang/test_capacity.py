@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drumline.core.gang.capacity import MAX_INDEXES, Capacity
-from drumline.core.gang.capacity_index import ROOT, Ranked, ShapeIndex
+from drumline.core.gang.capacity_index import ROOT, SINGLE, Grouping, Ranked, ShapeIndex
 from drumline.core.gang.feasibility import fits
 from drumline.core.gang.topology import PRESETS, order_of
 from drumline.core.gang.types import Placement, PodPhase
@@ -178,13 +178,16 @@ def play(state: Capacity, event: str, n: int, k: int) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(EVENTS)
-def test_an_index_always_agrees_with_a_fresh_one(events: list[tuple[str, int, int]]) -> None:
-    state = capacity([node(f"n{i}", gpus=8, block="b1") for i in range(3)])
+@given(EVENTS, st.sampled_from([SINGLE, Grouping(3, 1), Grouping(2, 3)]))
+def test_an_index_always_agrees_with_a_fresh_one(
+    events: list[tuple[str, int, int]], grouping: Grouping
+) -> None:
+    state = capacity([node(f"n{i}", gpus=8, block="b1" if i else "") for i in range(3)])
+    state.now.index(shape(gpus=2), GKE, grouping)
     for event in events:
         play(state, *event)
-    kept_up = state.now.index(shape(gpus=2), GKE)
-    fresh = ShapeIndex(kept_up.shape, GKE)
+    kept_up = state.now.index(shape(gpus=2), GKE, grouping)
+    fresh = ShapeIndex(kept_up.shape, GKE, grouping)
     fresh.rebuild(state.nodes.values(), state.now._used, state.now.withheld)
     assert kept_up.copies == fresh.copies
     assert +kept_up.obstacles == fresh.obstacles
@@ -193,6 +196,9 @@ def test_an_index_always_agrees_with_a_fresh_one(events: list[tuple[str, int, in
         assert list(kept_up.level(depth).sufficient(1)) == list(fresh.level(depth).sufficient(1))
     for domain in fresh.sums:
         assert list(kept_up.children(domain).sufficient(1)) == list(fresh.children(domain).sufficient(1))
+    for name in state.nodes if grouping is not SINGLE else ():
+        assert kept_up.room(kept_up.unit_of(name)) == fresh.room(fresh.unit_of(name))
+        assert kept_up.sums[kept_up.unit_of(name)] % grouping.size == 0
     for name, where in state.nodes.items():
         free = 0 if name in state.now.withheld else fits(where, kept_up.shape, state.now.used(name))
         assert kept_up.copies[name] == free

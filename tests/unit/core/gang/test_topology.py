@@ -26,6 +26,60 @@ def test_topograph_labels() -> None:
 
 
 @pytest.mark.parametrize(
+    "labels",
+    [
+        {
+            "network.topology.nvidia.com/accelerator": "a",
+            "network.topology.nvidia.com/block": "b",
+            "network.topology.nvidia.com/spine": "c",
+            "network.topology.nvidia.com/datacenter": "d",
+        },
+        {
+            "accelerator.topograph.run/domain": "a",
+            "fabric.topograph.run/tier-0": "b",
+            "fabric.topograph.run/tier-1": "c",
+            "fabric.topograph.run/tier-2": "d",
+        },
+        {
+            "nvidia.com/gpu.clique": "a",
+            "network.topology.nvidia.com/leaf": "b",
+            "network.topology.nvidia.com/spine": "c",
+            "network.topology.nvidia.com/core": "d",
+        },
+    ],
+    ids=["first", "third", "clique"],
+)
+def test_every_generation_of_topographs_labels_tells_the_same(labels: dict[str, str]) -> None:
+    assert PRESETS["nvidia"].path(node("n1", labels=labels)) == ("d", "c", "b", "a", "n1")
+    for label in labels:
+        found = Topology().hierarchy("", {label})
+        assert found is not None
+        assert found.name == "nvidia"
+    assert labels.keys() <= Topology().labels()
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "depth"),
+    [("gke-gpu", "subblock", 2), ("nvidia", "accelerator", 4), ("gke-tpu", None, 2), ("flat", None, 1)],
+)
+def test_scale_up_domains_of_the_presets(name: str, level: str | None, depth: int) -> None:
+    hierarchy = PRESETS[name]
+    assert (hierarchy.scale_up.name if hierarchy.scale_up is not None else None) == level
+    assert hierarchy.group_depth("") == depth
+    assert hierarchy.level_name(hierarchy.group_depth("host")) in ("host", "node")
+
+
+def test_scale_up_domains_are_looked_for_where_nodes_have_their_labels() -> None:
+    for labels, name in (
+        ({BLOCK}, None),
+        ({BLOCK, "nvidia.com/gpu.clique"}, "nvidia"),
+        ({SUBBLOCK}, "gke-gpu"),
+    ):
+        found = Topology().scaling_up(labels)
+        assert (found.name if found is not None else None) == name
+
+
+@pytest.mark.parametrize(
     ("level", "labels", "name"),
     [
         ("", {BLOCK}, "gke-gpu"),

@@ -70,3 +70,26 @@ def test_topology_wishes_are_handed_on() -> None:
     found = request({**GPU, **wish})
     assert (found.policy, found.level) == (PlacementPolicy.REQUIRED, "block")
     assert (request(GPU).policy, request(GPU).level) == (PlacementPolicy.UNCONSTRAINED, "")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "workers", "parallelism", "group"),
+    [
+        ({"type": "nvidia-h100-80gb"}, 4, None, (1, "", True)),
+        ({"type": "nvidia-h100-80gb"}, 4, {"tensor": 8}, (1, "", True)),
+        ({"type": "nvidia-h100-80gb", "chipsPerWorker": 2}, 4, {"tensor": 4, "expert": 2}, (4, "host", True)),
+        ({"type": "nvidia-h100-80gb"}, 4, {"tensor": 16, "scaleUp": "Preferred"}, (2, "host", False)),
+        ({"type": "nvidia-gb200"}, 4, {"expert": 16}, (4, "", True)),
+        ({"type": "tpu-v5p", "topology": "4x4x4"}, None, {"tensor": 16}, (4, "host", True)),
+    ],
+    ids=str,
+)
+def test_groups_of_several_workers_stay_in_a_scale_up_domain(
+    accelerator: dict[str, Any],
+    workers: int | None,
+    parallelism: dict[str, Any] | None,
+    group: tuple[int, str, bool],
+) -> None:
+    raw = {"accelerator": accelerator, "workersPerSlice": workers, "parallelism": parallelism}
+    found = request({name: value for name, value in raw.items() if value is not None})
+    assert (found.group_workers, found.group_level, found.group_required) == group
