@@ -304,6 +304,28 @@ def _capacity_waiting() -> list[Any]:
     ]
 
 
+def _capacity_power() -> list[Any]:
+
+    return [
+        p.graph(
+            "Power at full load",
+            "What the accelerators given away in each domain with a budget draw.",
+            "watt",
+            p.query("max by (level, domain) (drumline_power_drawn_watts)", "{{level}} {{domain}}"),
+        ),
+        p.graph(
+            "Share of the power budget",
+            "Of each domain with a budget.",
+            "percentunit",
+            p.query(
+                "max by (level, domain) (drumline_power_drawn_watts)"
+                " / max by (level, domain) (drumline_power_budget_watts > 0)",
+                "{{level}} {{domain}}",
+            ),
+        ),
+    ]
+
+
 def _capacity_operator() -> list[Any]:
 
     return [
@@ -342,7 +364,7 @@ def capacity() -> Any:
     board = p.begin(
         "drumline-capacity", "Drumline / Queue and capacity", "Accelerators held and wanted, and who waits."
     )
-    return _with(board, _capacity_now(), _capacity_waiting(), _capacity_operator())
+    return _with(board, _capacity_now(), _capacity_waiting(), _capacity_power(), _capacity_operator())
 
 
 def _with(board: Any, *sections: list[Any]) -> Any:

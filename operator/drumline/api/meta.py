@@ -46,6 +46,7 @@ ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 TAINT_BAD_NODE: Final = "drumline.dev/bad-node"
 ANNOTATION_BAD_NODE_UNTIL: Final = "drumline.dev/bad-node-until"
 
+ANNOTATION_WATTS: Final = "drumline.dev/accelerator-watts"  # of a node: what each of its accelerators draws
 ANNOTATION_PROMOTE: Final = "drumline.dev/promote"  # names a revision that needs no (more) canary
 
 APP_NAME: Final = "app.kubernetes.io/name"

@@ -11,12 +11,13 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
 from drumline.api.catalog import Catalog
 from drumline.cli import manifests, simulate_importers, simulate_trace
+from drumline.cli.simulate_power import read_power
 from drumline.cli.simulate_queues import QueueFile, read_queues
 from drumline.cli.simulate_view import raw, text
 from drumline.cli.terminal import terminal_of
@@ -49,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     cluster.add_argument("--cluster", metavar="FILE", help="description of the cluster")
     cluster.add_argument("--nodes", metavar="FILE", help="v1.Nodes, as `kubectl get nodes -o yaml`")
     parser.add_argument("--queues", metavar="FILE", help="AcceleratorQueues; without them no quotas")
+    parser.add_argument("--power", metavar="FILE", help="power budgets; without them no limit")
     parser.add_argument(
         "--weight", type=_weight, action="append", default=[], metavar="QUEUE=WEIGHT", help="for fairness"
     )
@@ -104,7 +106,8 @@ def _simulated(args: Namespace) -> Report:
     draw = random.Random(args.seed).random  # noqa: S311 - failures of a simulation are no secret
     with _timeline(args.timeline) as watch:
         checks = verify if args.check else None
-        simulation = Simulation(nodes, chips, jobs, _rules(args, queues), draw, watch, checks)
+        rules = replace(_rules(args, queues), power=read_power(args.power, catalog))
+        simulation = Simulation(nodes, chips, jobs, rules, draw, watch, checks)
         outcomes = simulation.run()
     if args.check and not simulation.cut_off:
         verify_end(simulation, outcomes)

@@ -63,6 +63,8 @@ def _head(report: Report) -> Iterator[str]:
     failures = f", {report.node_failures:,} node failures" if report.node_failures else ""
     lost = total.lost / total.held if total.held else 0.0
     yield f"goodput {percent(total.goodput)} of held time, progress undone {percent(lost)}{failures}"
+    if report.power_peak:
+        yield f"power: {percent(report.power_peak)} of a budget at most"
 
 
 def _waits(report: Report) -> Iterator[str]:

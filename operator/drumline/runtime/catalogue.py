@@ -1,7 +1,7 @@
 """The catalogue in force: the one that settings give, with a ConfigMap of the operator's namespace merged over it.
 
-The ConfigMap is followed live. One that can't be used leaves the catalogue as it is; the log names each field that
-is wrong, and the leader says so by an event on the ConfigMap. Without the ConfigMap the settings' catalogue holds.
+It may have power budgets of topology domains beside the accelerator types. The ConfigMap is followed live. One that can't be used leaves catalogue and budgets as they are; the log names each field that is wrong, and the leader says
+so by an event on the ConfigMap. Without the ConfigMap the settings' catalogue holds, and no budget.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import yaml
 
 from drumline.api.catalog import Catalog, CatalogError
 from drumline.api.errors import FieldError
+from drumline.api.power import budgets_of
 from drumline.api.reasons import Reason
 from drumline.core.gang.plan import Event
+from drumline.core.gang.power import Budget, Power, budget_of, ratings_of
+from drumline.core.gang.topology import Topology
 from drumline.runtime.executor_events import Events
 from drumline.runtime.executor_objects import Owner
 from drumline.runtime.http import Client
@@ -25,6 +28,7 @@ from drumline.runtime.http_paths import resource_path
 from drumline.runtime.reflector import Reflector
 
 DATA_KEY: Final = "catalog.yaml"
+POWER_KEY: Final = "power.yaml"
 SHOWN: Final = 5  # faults in an event
 
 logger = logging.getLogger(__name__)
@@ -36,6 +40,7 @@ class Override:
 
     owner: Owner
     catalog: Catalog | None
+    budgets: tuple[Budget, ...] = ()
     faults: tuple[FieldError, ...] = ()
 
 
@@ -44,12 +49,18 @@ class Catalogue:
 
     def __init__(self, base: Catalog) -> None:
         self.current = base
+        self.budgets: tuple[Budget, ...] = ()
         self.changed: Callable[[Catalog], None] = lambda _catalog: None
         self.reflectors: tuple[Reflector[Override], ...] = ()
         self._base = base
         self._faulty: Override | None = None
         self._news = asyncio.Event()
         self._events: Events | None = None
+
+    @property
+    def power(self) -> Power:
+        """What is known of power."""
+        return Power(self.budgets, ratings_of(self.current))
 
     def follow(self, client: Client, namespace: str, name: str, now: Callable[[], float]) -> None:
         """Merge this ConfigMap over the base, now and whenever it changes. `now` gives Unix time in seconds."""
@@ -77,12 +88,13 @@ class Catalogue:
         names = metadata["namespace"], metadata["name"]
         owner = Owner("v1", "ConfigMap", "configmaps", *names, metadata["uid"], metadata["resourceVersion"])
         try:
-            return Override(owner, self._merged((document.get("data") or {}).get(DATA_KEY)))
+            data = document.get("data") or {}
+            return Override(owner, self._merged(data.get(DATA_KEY)), _budgets(data.get(POWER_KEY)))
         except CatalogError as error:
-            return Override(owner, None, error.errors)
+            return Override(owner, None, faults=error.errors)
         except Exception as error:  # noqa: BLE001 - whatever stands there, the catalogue in force goes on
             fault = FieldError(f"data[{DATA_KEY}]", f"cannot be read: {error}")
-            return Override(owner, None, (fault,))
+            return Override(owner, None, faults=(fault,))
 
     def _merged(self, text: str | None) -> Catalog:
         if text is None:
@@ -108,7 +120,16 @@ class Catalogue:
             self._news.set()
             return
         catalog = self._base if new is None or new.catalog is None else new.catalog
-        if catalog != self.current:
-            logger.info("the catalogue changed: %d accelerator types", len(catalog))
-            self.current = catalog
+        budgets = () if new is None else new.budgets
+        if catalog != self.current or budgets != self.budgets:
+            logger.info(
+                "the catalogue changed: %d accelerator types, %d power budgets", len(catalog), len(budgets)
+            )
+            self.current, self.budgets = catalog, budgets
             self.changed(catalog)
+
+
+def _budgets(text: str | None) -> tuple[Budget, ...]:
+    document = None if text is None else yaml.safe_load(text)
+    found = budgets_of(document, Topology().level_names(), f"data[{POWER_KEY}]")
+    return tuple(map(budget_of, found))

@@ -43,8 +43,10 @@ from drumline.runtime.ingest.process import certificate_store
 from drumline.runtime.kube import Client, Credentials
 from drumline.runtime.metrics_census import Census, take_census
 from drumline.runtime.metrics_events import EventMetrics
+from drumline.runtime.metrics_power import lines_of
 from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.progress_watch import ProgressWatch
+from drumline.runtime.queue_controller import queue_lane
 from drumline.runtime.service_build import inference
 from drumline.runtime.shell_life import Built, Key, Process, Queue, Replica
 from drumline.runtime.trust import Trust
@@ -145,8 +147,9 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         return with_services(take_census(world.jobs.store.values(), pods_of))
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
-    lines = partial(_joined, series.lines, service_lines, events.lines)
-    return Built(controller, census, (lane,), lines, controller.keeper.deliver, controller.crews)
+    power = lines_of(world.capacity.supplies)
+    lines = partial(_joined, series.lines, service_lines, events.lines, power)
+    return Built(controller, census, (lane, queues), lines, controller.keeper.deliver, controller.crews)
 
 
 def _keys(text: str) -> tuple[str, ...]:

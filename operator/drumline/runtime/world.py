@@ -166,6 +166,7 @@ class World:
         self.services = ours(client, "services", namespace, read_owned, self._on_service)
         self.revisions = ours(client, "controllerrevisions", namespace, read_owned, self._on_revision)
         self.slices = ours(client, "endpointslices", namespace, read_slice, self._on_slice, OUR_SLICES)
+        self.devices = DeviceWatch(client, self.capacity, self.pods.store, listener.capacity_changed)
         self.pod_events = PodEvents(client, namespace, self._on_pod_event)
         self.endpoints = ours(client, "endpoints", namespace, read_endpoints, self._on_slice, OUR_ENDPOINTS)
 
@@ -215,11 +216,21 @@ class World:
             self.jobs.store.put(record.key, judged)
         return judged
 
+    def queues_changed(self, namespace: str = "") -> None:
+        """Which queues there are, or which ones a namespace ("" = any) may use, has changed."""
+        for key in self.keys.values():
+            if namespace in ("", key[0]):
+                self._listener.job_changed(key, urgent=False)
+        self.neighbour.cluster_changed()
+        self._listener.capacity_changed()
+
     def _on_catalogue(self, catalog: Catalog) -> None:
         self._reader.catalog = catalog
+        self.capacity.set_power(self._catalogue.power)
         for key in self.keys.values():
             self._listener.job_changed(key, urgent=False)
         self.neighbour.cluster_changed(catalog)
+        self._listener.capacity_changed()
 
     def _on_job(self, old: JobRecord | None, new: JobRecord | None) -> None:
         record = new or old

@@ -35,8 +35,9 @@ TOKENS = 1024
 class Replica:
     """An operator that is killed and started again, and its socket for reports."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, *extra: str) -> None:
         self._cluster = cluster
+        self._extra = extra
         self._folder = folder
         self._lives = 0
         self.socket = folder / "reports.sock"
@@ -45,7 +46,8 @@ class Replica:
     def _start(self) -> Operator:
         self._lives += 1
         log = self._folder / f"life-{self._lives}"
-        return start_operator(self._cluster.kubeconfig, log, *FAST, "--report-socket", str(self.socket))
+        more = (*FAST, *self._extra, "--report-socket", str(self.socket))
+        return start_operator(self._cluster.kubeconfig, log, *more)
 
     def kill(self) -> None:
         """kill -9."""

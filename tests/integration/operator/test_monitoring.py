@@ -20,7 +20,7 @@ from tests.integration.monitoring import (
     unhealthy,
     until_empty,
 )
-from tests.integration.operator.conftest import make_lab
+from tests.integration.operator.conftest import CATALOG, make_lab
 from tests.integration.operator.lab import Lab, Manifest
 from tests.integration.operator.test_goodput_restart import Replica, report_of
 
@@ -32,7 +32,7 @@ MODEL = {"parameters": 8e9, "layers": 32, "heads": 32, "headDim": 128, "sequence
 
 @pytest.fixture
 def replica(own_cluster: Cluster, tmp_path: Path) -> Iterator[Replica]:
-    running = Replica(own_cluster, tmp_path)
+    running = Replica(own_cluster, tmp_path, "--catalog-config-map", CATALOG)
     try:
         yield running
     finally:
@@ -52,7 +52,10 @@ def told(job: Manifest) -> Report:
 
 
 async def play(lab: Lab, replica: Replica) -> None:
-    """One job that restarted and reports, one that is over, one that waits."""
+    """One job that restarted and reports, one that is over, one that waits; a power budget."""
+    budgets = {"catalog.yaml": "{}", "power.yaml": "[{level: block, watts: 1000000}]"}
+    body = {"metadata": {"name": CATALOG}, "data": budgets}
+    await lab.client.request("POST", "/api/v1/namespaces/default/configmaps", body=body)
     await lab.nodes("4 hosts of h100 in blocks of 4")
     await lab.apply(lab.job("over", {"run-seconds": "1"}))
     failing = {"run-seconds": "2", "exit-code": "7", "only-attempts": "1", "only-ranks": "1"}

@@ -77,6 +77,17 @@ def test_the_example(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in out
 
 
+def test_the_example_within_power_budgets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    power = str(EXAMPLES / "power.yaml")
+    told = simulated(capsys, "--trace", TRACE, "--cluster", CLUSTER, "--check", "--power", power)
+    assert told["total"]["completed"] == 10
+    assert 0.5 < told["powerPeak"] <= 1
+    bad = tmp_path / "power.yaml"
+    bad.write_text("[{level: row, watts: 1}]")
+    said = refused(capsys, "--trace", TRACE, "--cluster", CLUSTER, "--power", str(bad))
+    assert f"{bad}[0].level: given 'row'; allowed: " in said
+
+
 def test_the_example_with_queues_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
     more = ("--mtbf-node-hours", "5000", "--checkpoint-interval", "1800", "--check", "--queues", QUEUES)
     runs = [

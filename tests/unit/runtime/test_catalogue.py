@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from drumline.api.catalog import Catalog
+from drumline.core.gang.power import Budget
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.kube import Client
 from tests.unit.runtime.conftest import Served
@@ -99,3 +100,46 @@ async def test_the_leader_says_by_an_event_what_is_wrong(
     assert body["involvedObject"]["kind"] == "ConfigMap"
     assert body["involvedObject"]["uid"] == "u"
     assert "my-chip.chipsPerHost" in body["message"]
+
+
+def power(catalogue: Catalogue, text: str, version: str = "1") -> None:
+    (reflector,) = catalogue.reflectors
+    whole = document("{}", version)
+    whole["data"]["power.yaml"] = text
+    reflector._event({"type": "MODIFIED" if version > "1" else "ADDED", "object": whole})
+
+
+async def test_power_budgets_stand_beside_the_types(catalogue: Catalogue) -> None:
+    told: list[Catalog] = []
+    catalogue.changed = told.append
+    power(catalogue, "[{level: block, watts: 120000}, {level: block, domain: b7, watts: 60000}]")
+    assert catalogue.power.budgets == (Budget("block", 120000), Budget("block", 60000, "b7"))
+    assert any(r.resource == "nvidia.com/gpu" and r.watts > 0 for r in catalogue.power.ratings)
+    power(catalogue, "[]", "2")
+    assert catalogue.power.budgets == ()
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{level: block}",
+            "data[power.yaml]: given dict; allowed: a list of budgets, each with level and watts",
+        ),
+        ("[{level: block}]", "data[power.yaml][0].watts: required, given nothing; allowed: Watts"),
+        ("[{level: row, watts: 5}]", "data[power.yaml][0].level: given 'row'; allowed: block, subblock"),
+        ("[{level: block, watts: -1}]", "data[power.yaml][0].watts: given -1; allowed:"),
+        (
+            "[{level: block, watts: 1}, {level: block, watts: 2}]",
+            "data[power.yaml][1]: given block '' again; allowed: one budget each",
+        ),
+    ],
+)
+async def test_a_faulty_budget_is_named_and_changes_nothing(
+    catalogue: Catalogue, caplog: pytest.LogCaptureFixture, text: str, message: str
+) -> None:
+    power(catalogue, "[{level: block, watts: 120000}]")
+    power(catalogue, text, "2")
+    assert catalogue.power.budgets == (Budget("block", 120000),)
+    assert message in caplog.text

@@ -22,8 +22,9 @@ from itertools import islice
 from typing import Final
 
 from drumline.core.gang.capacity_index import SINGLE, Grouping, ShapeIndex
+from drumline.core.gang.equipment import Claims, Equipment, bare, equipped, in_full
 from drumline.core.gang.feasibility import charge_of
-from drumline.core.gang.power import NO_POWER, Power
+from drumline.core.gang.power import NO_POWER, Power, Supply
 from drumline.core.gang.power_meter import Key, PowerMeter
 from drumline.core.gang.projection_requests import Requests
 from drumline.core.gang.repulsion import EVERYWHERE, repels
@@ -47,6 +48,7 @@ class View:
 
     def __init__(self, nodes: Mapping[str, Node], meter: PowerMeter) -> None:
         self.nodes = nodes
+        self.equipment: Mapping[str, Equipment] = EMPTY
         self.meter = meter
         self.generation = 0
         self._used: dict[str, dict[str, int]] = {}
@@ -98,6 +100,8 @@ class View:
     @contextmanager
     def charged(self, charges: Mapping[str, Resources]) -> Iterator[None]:
         """These charges hold inside the block."""
+        if self.equipment:
+            charges = {n: in_full(self.equipment, n, charge) for n, charge in charges.items()}
         for node, charge in charges.items():
             self.recharge(node, EMPTY, charge)
         try:
@@ -166,12 +170,25 @@ class Capacity:
         self._reserved: dict[str, dict[str, dict[str, int]]] = {}  # gang → node → charge
         self._holders: dict[str, set[str]] = {}  # node → gangs
         self._spread: dict[str, set[str]] = {}  # gang → nodes
+        self.devices: Claims | None = None  # who counts devices, where the cluster has any
+        self._equipment: dict[str, Equipment] = {}  # node → its devices
+        self.now.equipment = self.later.equipment = self._equipment
         self._labels: Counter[str] = Counter()
         self._repelling: dict[str, dict[Repulsion, Counter[str]]] = {}  # namespace → … → node → pods with it
         self._repels: dict[tuple[str, str], tuple[str, tuple[Repulsion, ...]]] = {}  # pod → node, what it has
 
+    def equip(self, name: str, equipment: Equipment) -> None:
+        """From now on a node has these devices, if it is there."""
+        before = {gang: self._gang_charge(gang, name) for gang in self.holders(name)}
+        self._equipment[name] = equipment
+        for gang, charge in before.items():
+            self._settle(gang, name, charge)
+        if (node := self.nodes.get(name)) is not None:
+            self.set_node(bare(node))
+
     def set_node(self, node: Node) -> None:
         """A node came or changed."""
+        node = equipped(node, self._equipment.get(node.name))
         before = self.nodes.get(node.name)
         if before == node:
             return
@@ -195,6 +212,10 @@ class Capacity:
         for view in (self.now, self.later):
             view.metered(PowerMeter(power, self.topology))
 
+    def supplies(self) -> tuple[Supply, ...]:
+        """How each domain with a power budget stands."""
+        return self.now.meter.supplies()
+
     def set_pod(self, pod: Pod) -> None:
         """A pod came or changed."""
         key = (pod.namespace, pod.name)
@@ -216,6 +237,8 @@ class Capacity:
 
     def reserve(self, request: GangRequest, placement: Placement) -> None:
         """Hold a placement for a gang, in place of what it held before."""
+        if self.devices is not None:
+            request = self.devices.held(request)
         charges = gang_charges(request, placement.nodes)
         before = self._reserved.get(request.uid, {})
         if before != charges:
@@ -225,6 +248,12 @@ class Capacity:
         """Give a gang's reservation back; its pods still count until they are gone."""
         self._change_reservation(uid, self._reserved.get(uid, {}), {})
         self._reserved.pop(uid, None)
+        self.forget(uid)
+
+    def forget(self, uid: str) -> None:
+        """A gang that holds nothing waits no more either."""
+        if self.devices is not None and uid not in self._reserved:
+            self.devices.forget(uid)
 
     def reserved(self, uid: str) -> bool:
         """Whether a gang holds a reservation."""
@@ -251,6 +280,10 @@ class Capacity:
     def hierarchy(self, level: str) -> Hierarchy | None:
         """The hierarchy that a level ("" = any) belongs to in this cluster; None: no such level."""
         return self.topology.hierarchy(level, self._labels.keys())
+
+    def scaling_up(self) -> Hierarchy | None:
+        """The hierarchy with a scale-up level that nodes of this cluster have labels of."""
+        return self.topology.scaling_up(self._labels.keys())
 
     @contextmanager
     def without(self, uid: str) -> Iterator[None]:
@@ -281,10 +314,6 @@ class Capacity:
             for namespace, repulsion in _each(after):
                 found = self._repelling.setdefault(namespace, {})
                 found.setdefault(repulsion, Counter())[node] += 1
-    def scaling_up(self) -> Hierarchy | None:
-        """The hierarchy with a scale-up level that nodes of this cluster have labels of."""
-        return self.topology.scaling_up(self._labels.keys())
-
 
     def _change_reservation(
         self, uid: str, before: Mapping[str, Resources], after: dict[str, dict[str, int]]
@@ -320,6 +349,8 @@ class Capacity:
     def _gang_charge(self, gang: str, node: str) -> Resources:
         pods = self._gang_pods.get((gang, node), EMPTY)
         reserved = self._reserved.get(gang, EMPTY).get(node, EMPTY)
+        if reserved and self._equipment:
+            reserved = in_full(self._equipment, node, reserved)
         if not pods or not reserved or pods == reserved:
             return reserved or pods
         return {name: max(pods.get(name, 0), reserved.get(name, 0)) for name in {**pods, **reserved}}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from drumline.api.catalog import Catalog
+from drumline.api.power import PowerBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class Supply:
 
 
 NO_POWER: Final = Power()
+
+
+def budget_of(spec: PowerBudget) -> Budget:
+    """The budget as the core knows it."""
+    return Budget(spec.level, spec.watts, spec.domain)
 
 
 def ratings_of(catalog: Catalog) -> tuple[Rating, ...]:

@@ -12,7 +12,8 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
-from drumline.api.meta import IN_SERVICE
+from drumline.api.meta import ANNOTATION_WATTS, IN_SERVICE
+from drumline.api.power import MAX_WATTS
 from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.projection_requests import effective_requests, is_sidecar
 from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
@@ -48,7 +49,17 @@ def project_node(raw: Raw) -> Node:
             tuple((c.get("type", ""), c.get("status", ""), c.get("reason") or "") for c in conditions)
         ),
         unready_since=timestamp(unready.get("lastTransitionTime")) if unready is not None else 0.0,
+        accelerator_watts=_watts((metadata.get("annotations") or {}).get(ANNOTATION_WATTS)),
     )
+
+
+def _watts(text: str | None) -> float:
+    """Of an annotation that anybody may have written: what is no number of watts counts as not there."""
+    try:
+        watts = float(text or 0)
+    except ValueError:
+        return 0.0
+    return watts if 0 < watts <= MAX_WATTS else 0.0
 
 
 def project_pod(raw: Raw) -> Pod:

@@ -86,6 +86,7 @@ class Simulation:
     preemptions: int = 0
     cut_off: bool = False  # by the horizon
     capacity: Capacity = field(default_factory=Capacity)
+    power_peak: float = 0.0  # highest share of a power budget that was ever drawn
     line: Line = field(default_factory=Line)
     gangs: dict[str, Gang] = field(default_factory=dict)  # that have arrived and are not over
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self._jobs = {job.uid: job for job in self.jobs}
         self.account = Account(self.chips)
+        self.capacity.set_power(self.rules.power)
         for node in self.nodes:
             self.capacity.set_node(node)
             if node.name in self.chips:
@@ -131,6 +133,8 @@ class Simulation:
         if due:
             self._decide()
         self.account.note()
+        shares = (s.drawn / s.budget for s in self.capacity.supplies() if s.budget)
+        self.power_peak = max(self.power_peak, *shares, 0.0)
         if self.watch is not None:
             self.watch(self._sample())
         if self.verify is not None:

@@ -6,9 +6,10 @@
 3. Work conserving: no waiting gang would fit on the free chips that are not kept for the head of the line.
 4. Nobody starves: at the end every job is over that the cluster can hold, unless time was up.
 5. No quota is exceeded: of a queue, or of what the queues of a cohort lend each other.
+6. No domain draws more power than its budget.
 
 The third counts free chips node by node and domain by domain. It knows gangs of workers alone, as traces have them, and
-is looked at where there are no queues: those keep gangs waiting for other reasons.
+is looked at where there are neither queues nor power budgets: those keep gangs waiting for other reasons.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from drumline.core.gang.types import GangRequest, PlacementPolicy
 from drumline.core.sim.engine import Simulation
 from drumline.core.sim.gangs import Gang
 from drumline.core.sim.model import End, Outcome
+from drumline.core.sim.power import overdrawn
 from drumline.core.sim.quotas import exceeded
 
 
@@ -34,8 +36,9 @@ class InvariantError(AssertionError):
 def verify(simulation: Simulation) -> None:
     """Raise InvariantError where one of them does not hold, the fourth aside."""
     queues = simulation.rules.queues
-    conserving = exceeded(queues, simulation.account.used()) if queues else _idle(simulation)
-    for problem in (*_twice(simulation), *_partly(simulation), *conserving):
+    limits = (*exceeded(queues, simulation.account.used()), *_overdrawn(simulation))
+    conserving = () if queues or simulation.rules.power.budgets else _idle(simulation)
+    for problem in (*_twice(simulation), *_partly(simulation), *limits, *conserving):
         raise InvariantError(f"at {simulation.now:.3f} s: {problem}")
 
 
@@ -77,6 +80,15 @@ def _pools_partly(simulation: Simulation, gang: Gang) -> Iterator[str]:
         pools = {hierarchy.path(simulation.capacity.nodes[node])[:depth] for node in nodes}
         if len(pools) != 1 or len(set(nodes)) != size:
             yield f"a slice of {gang.request.name} is no whole node pool"
+
+
+def _overdrawn(simulation: Simulation) -> Iterator[str]:
+    if simulation.rules.power.budgets:
+        held: Counter[str] = Counter()
+        for _, chips in simulation.account.holdings():
+            held.update(chips)
+        capacity = simulation.capacity
+        yield from overdrawn(held, capacity.nodes, simulation.rules.power, capacity.topology)
 
 
 def _idle(simulation: Simulation) -> Iterator[str]:

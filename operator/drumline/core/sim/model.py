@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from drumline.core.gang.power import NO_POWER, Power
 from drumline.core.gang.queues import Queue
 from drumline.core.gang.types import GangRequest
 from drumline.core.training.observation import Settings
@@ -53,6 +54,7 @@ class Rules:
     horizon: float = 365 * DAY  # after the last arrival; whoever has not ended by then is cut off
     weights: Mapping[str, float] = field(default_factory=dict)  # by queue, for fairness; else 1
     queues: Mapping[str, Queue] = field(default_factory=dict)  # by name; without any there are no quotas
+    power: Power = NO_POWER
 
 
 class End(StrEnum):

@@ -94,6 +94,7 @@ class Report:
     rounds: int
     node_failures: int
     preemptions: int
+    power_peak: float  # highest share of a power budget that was drawn; 0 without budgets
 
 
 def report_of(simulation: Simulation, outcomes: Sequence[Outcome]) -> Report:
@@ -114,6 +115,7 @@ def report_of(simulation: Simulation, outcomes: Sequence[Outcome]) -> Report:
         rounds=simulation.rounds,
         node_failures=simulation.node_failures,
         preemptions=simulation.preemptions,
+        power_peak=simulation.power_peak,
     )
 
 

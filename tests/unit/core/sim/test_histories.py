@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drumline.api.queue import QueueingStrategy, Reclaim, WithinQueue
+from drumline.core.gang.power import Budget, Power, ratings_of
 from drumline.core.gang.queues import Queue, QueueQuota
 from drumline.core.gang.types import GangRequest
 from drumline.core.sim.engine import Simulation
@@ -47,6 +48,17 @@ ROWS = st.builds(
     st.lists(st.integers(1, 100), max_size=1),
 )
 TRACE = st.lists(ROWS, min_size=2, max_size=14)
+RATINGS = ratings_of(CATALOG)
+BUDGETS = st.lists(
+    st.builds(
+        Budget,
+        st.sampled_from(["block", "subblock", "nodepool"]),
+        st.sampled_from([2800.0, 5600.0, 12000.0, 17000.0]),
+        st.sampled_from(["", "g0-b0", "g0-s0"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
 QUOTAS = st.builds(
     QueueQuota,
     st.sampled_from([0, 16, 24]),
@@ -93,6 +105,17 @@ def test_no_quota_is_exceeded(rows: list[Row], a: Queue, b: Queue, seed: int) ->
     rules = {"node_mtbf": 20000.0, "repair": 50.0, "checkpoint_interval": 5.0, "horizon": 1e5}
     simulation, outcomes = simulated(NODES, rows, Random(seed).random, queues=queues, **rules)
     verify_end(simulation, outcomes)
+
+
+@settings(max_examples=TRACES, deadline=None)
+@given(TRACE, BUDGETS, st.integers(0, 2**16))
+def test_no_power_budget_is_exceeded_and_nobody_starves_for_power(
+    rows: list[Row], budgets: list[Budget], seed: int
+) -> None:
+    rules = {"node_mtbf": 20000.0, "repair": 50.0, "head_wait": 20.0, "power": Power(tuple(budgets), RATINGS)}
+    simulation, outcomes = simulated(NODES, rows, Random(seed).random, **rules)
+    verify_end(simulation, outcomes)
+    assert simulation.power_peak <= 1
 
 
 @settings(max_examples=30, deadline=None)

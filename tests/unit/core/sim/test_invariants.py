@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from drumline.core.gang.power import Budget, Power, ratings_of
 from drumline.core.gang.queues import Queue, QueueQuota
 from drumline.core.sim.cluster import chips_of
 from drumline.core.sim.engine import Simulation
@@ -67,6 +68,20 @@ def test_who_never_ended_is_found() -> None:
     simulation, outcomes = simulated(hosts(1), [job(0, 100, name="x")], horizon=50)
     with pytest.raises(InvariantError, match="1 jobs never ended, x among them"):
         verify_end(simulation, outcomes)
+
+
+def test_a_domain_that_draws_too_much_is_found() -> None:
+    nodes = cluster({"count": 2, "accelerator": H100, "block": 2})
+    rules = Rules(power=Power((Budget("block", 8 * 700),), ratings_of(CATALOG)))
+    jobs = jobs_of([job(0, 10), job(0, 10)], CATALOG)
+    simulation = Simulation(nodes, chips_of(nodes, CATALOG), jobs, rules)
+    simulation.step()
+    verify(simulation)
+    held = simulation.gangs["00000000"].nodes[0]
+    (other,) = {n.name for n in nodes} - {held}
+    simulation.account.hold("00000001", "", {other: 8})
+    with pytest.raises(InvariantError, match="block g0-b0 draws 11200 W of 5600 W"):
+        verify(simulation)
 
 
 def test_an_exceeded_quota_is_found() -> None:
