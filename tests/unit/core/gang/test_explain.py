@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drumline.api.queue import Reclaim
 from drumline.core.gang.admission import admit
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.explain import Explanation, Holder, explain
 from drumline.core.gang.placement import place
+from drumline.core.gang.queues import Queue, QueueQuota, Queues, RunningGang
 from drumline.core.gang.types import GangRequest, Placement
 from tests.builders import capacity, free_gpus, gang, gpu_block
 
@@ -113,3 +118,58 @@ def test_who_leaves_makes_room_and_none_of_them_can_stay(rows: list[tuple[int, i
                 ),
             )
             assert isinstance(place(request, rest), Placement) is (left is None)
+
+
+KIND = "nvidia-h100-80gb"
+
+
+def queued(request: GangRequest, queue: str) -> GangRequest:
+    return replace(request, queue=queue)
+
+
+def sharing(*running: RunningGang, **rules: Any) -> Queues:
+    """Two queues of a cohort with half of 16 chips each; `lends` may take back what it lends."""
+    quotas = {KIND: QueueQuota(8)}
+    both = (Queue("lends", "all", quotas=quotas, **rules), Queue("borrows", "all", quotas=quotas))
+    return Queues({q.name: q for q in both}, {gang.uid: gang for gang in running})
+
+
+def test_whom_the_queue_has_leave_is_told_by_its_right() -> None:
+    state = capacity(gpu_block("a", 2))
+    running(state, gang("a"), gang("b"))
+    held = [RunningGang(uid, "borrows", KIND, 8, admitted_at=0.0) for uid in ("a", "b")]
+    held[0] = replace(held[0], saved_at=NOW - 1)
+    holders = (holder("a"), holder("b"))
+    mine = queued(gang("x"), "lends")
+    found = explain(mine, state, (), holders, NOW, sharing(*held, reclaim=Reclaim.ANY))
+    assert ([h.uid for h in found.victims], found.leavers) == (["a"], ())
+    young = [replace(gang, admitted_at=NOW - 60) for gang in held]
+    found = explain(mine, state, (), holders, NOW, sharing(*young, reclaim=Reclaim.ANY))
+    assert (found.victims, found.soonest) == ((), 240)
+    found = explain(mine, state, (), holders, NOW, sharing(*held))
+    assert (found.victims, [h.uid for h in found.leavers], found.soonest) == ((), ["a"], None)
+
+
+def test_quota_holds_a_gang_up_as_nodes_do() -> None:
+    state = capacity(gpu_block("a", 4))
+    running(state, gang("a"), gang("b"))
+    held = [RunningGang(uid, "borrows", KIND, 8) for uid in ("a", "b")]
+    found = explain(
+        queued(gang("x"), "borrows"), state, (), (holder("a"), holder("b", by=5.0)), NOW, sharing(*held)
+    )
+    assert found.refusal is not None
+    assert found.refusal.reason == "QueueQuotaExceeded"
+    assert ([h.uid for h in found.leavers], found.by) == (["a"], NOW)
+    found = explain(queued(gang("x", 3), "borrows"), state, (), (), NOW, sharing())
+    assert found.ever is not None
+    assert "quota 8" in found.ever.message
+    unknown = explain(queued(gang("x"), "none"), state, (), (), NOW, sharing())
+    assert unknown.refusal is not None
+
+
+def test_who_is_ahead_is_told_by_shares_too() -> None:
+    held = [RunningGang(uid, "borrows", KIND, 8) for uid in ("a", "b")]
+    mine, other = queued(gang("x", queued_at=5.0), "lends"), queued(gang("y", queued_at=1.0), "borrows")
+    state = capacity(gpu_block("a", 4))
+    assert explain(mine, state, (other, mine), (), NOW, sharing(*held)).ahead == ()
+    assert explain(other, state, (other, mine), (), NOW, sharing(*held)).ahead == ("team/x",)
