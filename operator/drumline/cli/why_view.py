@@ -140,7 +140,10 @@ def _next(status: TrainingJobStatus, now: float) -> str:
     if status.next_attempt_at is not None and wait > 0:
         held = "on the nodes it holds" if status.placement is not None else "once it has nodes"
         return f"{attempt} at {status.next_attempt_at}, in {wait:.0f} s, {held}"
-    return f"{attempt} as soon as there are nodes for all of its pods"
+    text = f"{attempt} as soon as there are nodes for all of its pods"
+    preempted = bool(status.attempts) and status.attempts[-1].cause == Cause.PREEMPTED
+    place = f"; it stands in line as one that joined at {status.queued_at}"
+    return f"{text}{place}" if preempted and status.queued_at is not None else text
 
 
 def _next_of_running(status: TrainingJobStatus, wait: float) -> str:

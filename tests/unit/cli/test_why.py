@@ -295,3 +295,20 @@ def test_from_a_cluster(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_the_sample_is_a_status() -> None:
     assert TrainingJobStatus.model_validate(job()["status"]).attempts[1].last_lines is not None
+
+
+def test_a_preempted_job_says_for_whom_it_left_and_where_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Preempted: research/urgent is of queue b, whose quota queue a has borrowed; step 42 was safe"
+    left = {**ATTEMPTS[0], "cause": "Preempted", "action": "Requeue", "message": text}
+    changes = {"placement": None, "nextAttemptAt": None, "attempts": [left], "queuedAt": f"{DAY}08:00:00Z"}
+    waits = condition("QuotaReserved", "False", "Preempted", text)
+    raw = shown(capsys, "-f", written(tmp_path, job(conditions=[waits], attempt=1, **changes)))
+    lines = " ".join(raw.split())
+    assert f"Preempted: {text}" in lines
+    assert f"Attempt 1: {text}" in lines
+    assert (
+        f"Next: attempt 2 as soon as there are nodes for all of its pods; it stands in line as one that joined at {DAY}08:00:00Z"
+        in lines
+    )
