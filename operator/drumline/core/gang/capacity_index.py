@@ -72,6 +72,10 @@ class Ranked:
         i = bisect_left(self._numbers, max(1, copies))
         return self._first(self._numbers[i]) if i < len(self._numbers) else None
 
+    def alone(self, path: Path) -> bool:
+        """Whether no other domain has as many free copies as this one, which has some."""
+        return self._live[self._copies[path]] == 1
+
     def largest(self) -> Path | None:
         """The domain with the most free copies, None if no domain has any."""
         return self._first(self._numbers[-1]) if self._numbers else None

@@ -1,7 +1,7 @@
 """Search and fill of topology domains.
 
-Best fit: of the domains that suffice, the one with the fewest free copies, so that large holes stay whole. A
-domain is filled from as few of its children as it takes: while none of them holds what is left, the largest is
+Best fit: of the domains that suffice, the one with the fewest free copies, so that large holes stay whole; of equal
+ones that in the coarser domains with the fewest, for the same reason. A domain is filled from as few of its children as it takes: while none of them holds what is left, the largest is
 filled up; the rest goes where it fits best.
 """
 
@@ -60,7 +60,7 @@ class Draft:
 def find_domain(index: ShapeIndex, copies: int, finest: int, coarsest: int) -> Path | None:
     """The best fit at the finest level that has one, from depth `finest` up to `coarsest` (0 = the cluster)."""
     for depth in range(finest, max(coarsest, 1) - 1, -1):
-        domain = index.level(depth).best_fit(copies)
+        domain = _best_fit(index, depth, copies)
         if domain is not None:
             return domain
     return ROOT if coarsest == 0 and index.sums[ROOT] >= copies else None
@@ -94,6 +94,24 @@ def common_domain(index: ShapeIndex, nodes: Iterable[str]) -> Path:
             break
         depth += 1
     return paths[0][:depth] if paths else ROOT
+
+
+def _best_fit(index: ShapeIndex, depth: int, copies: int) -> Path | None:
+    level = index.level(depth)
+    best = level.best_fit(copies)
+    if best is None or depth == 1 or level.alone(best):
+        return best
+    return _tightest(index, ROOT, depth, index.sums[best]) or best
+
+
+def _tightest(index: ShapeIndex, domain: Path, depth: int, exact: int) -> Path | None:
+    """Inside `domain` one with exactly so many copies, none of the level having fewer that suffice, coarse to fine."""
+    children = index.children(domain)
+    if len(domain) + 1 == depth:
+        best = children.best_fit(exact)
+        return best if best is not None and best[-1] and index.sums[best] == exact else None
+    found = (_tightest(index, child, depth, exact) for child in children.sufficient(exact))
+    return next((path for path in found if path is not None), None)
 
 
 def _best_at(index: ShapeIndex, domain: Path, depth: int, copies: int) -> Path | None:

@@ -44,7 +44,7 @@ def test_nodes_without_the_label_are_in_no_block() -> None:
 def test_preferred_climbs_level_by_level() -> None:
     state = capacity(gpu_block("a", 8, per_subblock=2), gpu_block("b", 6, per_subblock=2))
     two = placed(place(gang(workers=2, preferred="subblock"), state))
-    assert two == ["a-host-0", "a-host-1"]
+    assert two == ["b-host-0", "b-host-1"]  # the smaller block: the larger one stays whole
     assert blocks_of(placed(place(gang(workers=5, preferred="subblock"), state))) == {"b"}
     assert blocks_of(placed(place(gang(workers=9, preferred="subblock"), state))) == {"a", "b"}
 
