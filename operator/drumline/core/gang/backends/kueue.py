@@ -6,8 +6,9 @@ group's name out of them; what it says of a gang that waits is in there.
 An attempt is one group, for ever. Kueue would let pods of a group be replaced and keeps the quota of those that
 ended until they are, so every pod says from its first moment that its group is not to be gone on with
 (`retriable-in-group`): then the group is over once all its pods have ended, whether the job is complete, failed,
-preempted or starts again, and even if no operator runs then. Pods that are deleted while they are gated never
-end, since no kubelet has them: for these Kueue waits until its Workload is deleted (see `made`).
+preempted or starts again, and even if no operator runs then. Pods that are deleted while they are gated have no
+kubelet to end them: Kueue lets go of those when the pod garbage collector has come by, or at once when its Workload
+is deleted (see `made`).
 
 Helpers that come later can't join: a group has exactly as many pods as it says. Each of them is a Workload alone.
 """
