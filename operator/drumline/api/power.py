@@ -1,4 +1,7 @@
-"""Power budgets of topology domains, as a platform team writes them: a list under `power.yaml` of the catalogue's ConfigMap."""
+"""Power budgets of topology domains, as a platform team writes them.
+
+A list under the key `power.yaml` of the catalogue's ConfigMap.
+"""
 
 from __future__ import annotations
 
