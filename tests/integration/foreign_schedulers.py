@@ -7,6 +7,7 @@ documentation names for version 0.17 (scheduling.run.ai/v2alpha2). What else it 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,7 +47,18 @@ def install(cluster: Cluster) -> None:
     cluster.apply(_kai())
     names = [_name(file) for file in files]
     for name in (*names, _kai()["metadata"]["name"]):
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=120s", seconds=150)
+        _wait_served(cluster, name)
+
+
+def _wait_served(cluster: Cluster, name: str) -> None:
+    """Until the CRD is established: `kubectl wait` fails on one that has no conditions yet."""
+    deadline = time.monotonic() + 120
+    while True:
+        conditions = cluster.get("crd", name).get("status", {}).get("conditions") or ()
+        if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+            return
+        assert time.monotonic() < deadline, f"{name} is not established after 120 s"
+        time.sleep(0.1)
 
 
 def _name(file: str) -> str:
