@@ -11,7 +11,8 @@ At the barrier the launcher ends as its process did when it is released, when th
 over, or when nobody has answered for `DRUMLINE_BARRIER_SECONDS`. SIGTERM ends it there at once with 143, and a process
 that was told to end by a signal of ours has no successor.
 
-Stacks and checkpoints are asked for in the same way, whether there is a barrier or not.
+Stacks and checkpoints are asked for in the same way, whether there is a barrier or not. A program that does not handle
+the signal for a checkpoint yet, since it has only begun, is asked as soon as it does, for as long as the order stands.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from drumline.worker.identity import Identity, identity
 from drumline.worker.launcher_child import BY_SIGNAL, Child
 
 ASK_SECONDS: Final = 5.0
+UNHANDLED_SECONDS: Final = 1.0  # until a look whether the program handles the signal by now
 BARRIER_SECONDS: Final = 120.0
 _TERMINATED: Final = Ending(128 + signal.SIGTERM)
 _LOST: Final = Ending(1)
@@ -54,6 +56,9 @@ class Barrier:
         self._epoch: Epoch | None = None
         self._kills = 0  # of the kernel, in this container, before the epoch began
         self._carried = 0  # number of the last order that was carried out, or is being
+        self._unhandled: tuple[int, signal.Signals] | None = (
+            None  # an order, and its signal that nobody handled yet
+        )
         self._kill_at: float | None = None  # set when the process was told to end for another epoch
 
     def begin(self) -> int | None:
@@ -73,7 +78,7 @@ class Barrier:
 
     def watch(self, epoch: Epoch) -> int | None:
         """Until its process has ended; the epoch that follows, or None."""
-        self._epoch, self._kill_at, self._kills = epoch, None, oom.kills()
+        self._epoch, self._kill_at, self._kills, self._unhandled = epoch, None, oom.kills(), None
         if self._crew is not None:
             self._crew.say(crews.RUNNING, epoch.number)
             if not self._closed:
@@ -132,7 +137,7 @@ class Barrier:
             return None
         self._once(orders)
         if not self._closed or orders.epoch <= self._epoch.number:
-            return None
+            return self._ask_again(orders)
         now = time.monotonic()
         if self._kill_at is None:
             self._kill_at = now + max(orders.grace_seconds, 0.0)
@@ -152,19 +157,30 @@ class Barrier:
         elif orders.kind == crews.CHECKPOINT:
             found = getattr(signal, orders.signal, None) if orders.signal.startswith("SIG") else None
             if isinstance(found, signal.Signals):
-                self._ask(found)
+                if not self._ask(found):
+                    say(f"a checkpoint was asked for, and no process handles {found.name}")
+                    self._unhandled = orders.number, found
             else:
                 say(f"a checkpoint was asked for by {orders.signal!r}, which is no signal")
             self._crew.carried_out(orders.number)
 
-    def _ask(self, number: signal.Signals) -> None:
-        """Send the signal to who handles it: any other would be ended by it."""
+    def _ask(self, number: signal.Signals) -> bool:
+        """Send the signal to who handles it, if anybody does: any other would be ended by it."""
         asked = stacks.handlers(self._child.pid, number) if self._child.pid > 0 else []
         for pid in asked:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
-        if not asked:
-            say(f"a checkpoint was asked for, and no process handles {number.name}")
+        return bool(asked)
+
+    def _ask_again(self, orders: Orders) -> float | None:
+        """Ask who handles the signal by now, while that order stands; seconds until the next look."""
+        if self._unhandled is None:
+            return None
+        number, found = self._unhandled
+        if (orders.number, orders.kind) != (number, crews.CHECKPOINT) or self._ask(found):
+            self._unhandled = None
+            return None
+        return UNHANDLED_SECONDS
 
     def _answer_requests(self) -> None:
         """Collect stacks, for ever; in a thread."""

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import textwrap
 
 import pytest
+
+from drumline.worker import stacks
+from drumline.worker.barrier import UNHANDLED_SECONDS, Barrier
+from drumline.worker.crew import Orders
+from drumline.worker.launcher_child import Child
 
 from .operator_desk import Desk
 from .pod import FIRST, SLEEPER, Pod, launcher, operator, pod
@@ -61,6 +68,43 @@ def test_a_checkpoint_is_asked_for_by_its_signal(pod: Pod, operator: Desk) -> No
     assert operator.until(lambda m: m.seen == 1).stacks == ""
     assert process.wait(60) == 0
     assert pod.wait_for("saved") == "yes"
+
+
+def test_who_handles_the_signal_later_is_asked_then(pod: Pod, operator: Desk) -> None:
+    operator.order(**FIRST)
+    process = pod.start(
+        """
+        import os, signal, time
+        open("running", "w").write("yes")
+        while not os.path.exists("loaded"):
+            time.sleep(0.01)
+        signal.signal(signal.SIGUSR1, lambda *_: open("saved", "w").write("yes"))
+        while not os.path.exists("saved"):
+            time.sleep(0.01)
+        """
+    )
+    pod.wait_for("running")
+    operator.order(number=1, kind="Checkpoint", signal="SIGUSR1")
+    operator.until(lambda m: m.seen == 1)
+    (pod.folder / "loaded").touch()
+    assert process.wait(60) == 0
+
+
+def test_an_order_that_is_over_asks_nobody_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    found: list[int] = []  # who handles the signal
+    monkeypatch.setattr(stacks, "handlers", lambda _root, _number: found)
+    monkeypatch.setattr(os, "kill", lambda pid, _number: sent.append(pid))
+    child = Child()
+    child.pid = 5
+    barrier = Barrier(child, {})
+    barrier._unhandled = 1, signal.SIGUSR1
+    stands, over = Orders("a", number=1, kind="Checkpoint"), Orders("b", number=1)
+    assert barrier._ask_again(stands) == UNHANDLED_SECONDS
+    assert barrier._ask_again(over) is None
+    found.append(7)
+    assert barrier._ask_again(stands) is None
+    assert sent == []
 
 
 def test_who_does_not_handle_the_signal_is_not_sent_it(pod: Pod, operator: Desk) -> None:
