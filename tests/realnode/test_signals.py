@@ -16,6 +16,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 FLOOR = 30
 PHASE = 130  # seconds: beyond the floor, and beyond what an operator needs to trust silence
+REPORTED = 15  # seconds: longer than between two reports
 TAINT = "cloud.google.com/impending-node-termination"
 
 # Three ranks go in step over sockets. In the first attempt rank 1 stops for ever, while the others wait for it.
@@ -63,26 +64,31 @@ with worker.phase("checkpoint_save"):
     time.sleep({PHASE})
 worker.report_step(20)
 """
-# Saves when it is asked to, and waits for its end then. Another attempt goes on from there.
-ASKED = """
+# Saves when it is asked to, all ranks together, and waits for its end then. Another attempt goes on from there.
+ASKED = f"""
 import os, pathlib, signal, time
 from drumline import worker
-rank, saved = int(os.environ["DRUMLINE_RANK"]), pathlib.Path("/ckpt/step")
+rank, folder = int(os.environ["DRUMLINE_RANK"]), pathlib.Path("/ckpt")
+saved = folder / "step"
 first = int(saved.read_text()) + 1 if saved.exists() else 0
 asked = []
 signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
+(folder / f"ready-{{rank}}").touch()
 if first:
     worker.resumed_from(first)
 for step in range(first, first + 20 if first else 10**6):
     time.sleep(0.2)
     worker.report_step(step)
     if asked:
-        pathlib.Path(f"/ckpt/asked-{rank}").touch()
+        (folder / f"asked-{{rank}}").touch()
         if rank == 0:
             with worker.phase("checkpoint_save"):
+                while not (folder / "asked-1").exists():
+                    time.sleep(0.1)
                 saved.write_text(str(step))
             worker.checkpoint_committed(step)
         time.sleep(600)
+time.sleep({REPORTED})
 """
 
 
@@ -151,25 +157,27 @@ def test_a_rank_that_stops_is_found_and_a_long_checkpoint_is_left_alone(site: Si
 def test_a_program_saves_before_its_node_goes_and_goes_on_where_it_was(site: Site) -> None:
     folder = site.checkpoints("asked")
     site.kubectl.apply(claim("asked", "ReadWriteMany"))
-    ask = {"onRequest": {"signal": "SIGUSR1", "graceSeconds": 60}}
+    ask = {"onRequest": {"signal": "SIGUSR1", "graceSeconds": 300}}
     site.kubectl.apply(job("asked", ASKED, 2, "asked", checkpoint=ask))
-    until(lambda: status_of(site, "asked").get("phase") == "Running", "it to run", 180)
+    until(lambda: status_of(site, "asked").get("phase") == "Running", "it to run", 300)
     until(lambda: status_of(site, "asked").get("goodput", {}).get("step", -1) > 3, "steps", 120)
+    until((folder / "ready-1").exists, "both to take the signal", 120)
     site.kubectl.run("taint", "node", NODE_NAME, f"{TAINT}=:NoSchedule")
     try:
-        until(lambda: len(status_of(site, "asked")["attempts"][0].get("cause", "")) > 0, "it to move", 100)
+        until(lambda: len(status_of(site, "asked")["attempts"][0].get("cause", "")) > 0, "it to move", 400)
         first = status_of(site, "asked")["attempts"][0]
         assert (first["cause"], first["action"], first["node"]) == ("Maintenance", "ReplaceNode", NODE_NAME)
         step = int((folder / "step").read_text())
         assert f"step {step} was safe" in first["message"]
-        assert {p.name for p in folder.iterdir()} == {"step", "asked-0", "asked-1"}
+        assert {p.name for p in folder.iterdir()} >= {"asked-0", "asked-1"}
+        until(lambda: bool(events(site, "asked", "CheckpointRequested")), "it to be told", 60)
         assert len(events(site, "asked", "CheckpointRequested")) == 1
 
         def waits() -> bool:
             said = (c["message"] for c in status_of(site, "asked")["conditions"])
             return any(f"{NODE_NAME} as long as it has the taint {TAINT}" in text for text in said)
 
-        until(waits, "it to say what it waits for", 60)
+        until(waits, "it to say what it waits for", 180)
         assert status_of(site, "asked")["attempt"] == 1
     finally:
         site.kubectl.run("taint", "node", NODE_NAME, f"{TAINT}:NoSchedule-")
