@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from e2e.cluster.pki import KeyPair
 
@@ -37,6 +38,13 @@ class ClusterOptions:
     def bind_address(self) -> str:
         """Where the API server listens: loopback alone unless pods must reach it."""
         return LOOPBACK if self.advertise_address is None else "0.0.0.0"
+
+
+# Kubernetes' own gangs, which are alpha in the version that the pinned modules are: the API and what honours it.
+NATIVE_GANGS: Final = ClusterOptions(
+    feature_gates={"GenericWorkload": True, "GangScheduling": True},
+    apiserver_flags=("--runtime-config=scheduling.k8s.io/v1alpha2=true",),
+)
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,19 @@ Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices
   resources: [inferencepools]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
+{{- /* what other schedulers want to have of a gang; Kueue makes its Workloads itself */ -}}
+{{- $groups := dict "native" "scheduling.k8s.io" "volcano" "scheduling.volcano.sh" "coscheduling" "scheduling.x-k8s.io" "kai" "scheduling.run.ai" }}
+{{- range $name := .Values.backends }}
+{{- if eq $name "kueue" }}
+- apiGroups: [kueue.x-k8s.io]
+  resources: [workloads]
+  verbs: [get, list, watch, delete]
+{{- else }}
+- apiGroups: [{{ get $groups $name }}]
+  resources: [podgroups]
+  verbs: [get, list, watch, create, delete]
+{{- end }}
+{{- end }}
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [get, list, watch, create, patch]

@@ -82,6 +82,8 @@ class Reason(StrEnum):
     NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
     QUEUE_QUOTA = "QueueQuotaExceeded"
     POWER_BUDGET = "PowerBudgetExceeded"
+    BACKEND_UNAVAILABLE = "BackendUnavailable"
+    BACKEND_FIELD_DROPPED = "BackendFieldDropped"
     BACKOFF = "BackoffPending"
     # admitted and starting
     PLACED = "Placed"

@@ -6,6 +6,7 @@ Every setting has one name: ``--metrics-port``, ``DRUMLINE_METRICS_PORT`` and ``
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any, Final
 
 import yaml
 
+from drumline.api.backend import BACKENDS
+from drumline.core.gang.topology import Topology
+from drumline.core.gang.topology_config import topology_of
 from drumline.runtime.errors import DrumlineError
 
 DISCOVERY_MODES: Final = ("Auto", "EndpointSlice", "Endpoints")
@@ -59,6 +63,12 @@ class Config:
     head_wait: float = 300.0  # backfill until the head of the queue has waited this long
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
+    backend: str = "builtin"  # who admits jobs that name nobody: one of BACKENDS
+    coscheduling_scheduler: str = "scheduler-plugins-scheduler"  # its profile's name
+    volcano_scheduler: str = "volcano"
+    volcano_tiers: str = ""  # of its HyperNodes, by node label: label=tier, with commas between
+    kai_scheduler: str = "kai-scheduler"
+    kai_topology: str = ""  # the Topology of KAI's that has our levels; "" = none
     departing_taints: str = ""  # keys, with commas between: such a node is about to go
     departing_labels: str = ""
     evacuate: float = 300.0  # a group on a cordoned node waits so long for another place, then goes
@@ -71,6 +81,7 @@ class Config:
         30.0  # a launcher not heard of for so long after its container's start is missed
     )
     kopf_events: str = "on"  # on or off: whether kopf, too, says which job changed (about 1.2 ms each)
+    topology: str = ""  # YAML, see core.gang.topology_config; "" = every preset
     catalog: str = ""  # YAML file that overrides the accelerator catalogue
     catalog_config_map: str = ""  # ConfigMap of the operator's namespace that overrides it, live; "" = none
     taint_bad_nodes: str = "off"  # on or off: keep everybody off nodes that failed several jobs
@@ -89,6 +100,7 @@ class Config:
     revision: str = "unknown"  # the commit that the image was built from, which sets it
 
     def __post_init__(self) -> None:
+        self.hierarchies  # noqa: B018 - it checks itself
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(
@@ -100,8 +112,27 @@ class Config:
                 raise ConfigError(f"{_flag(name)}: must be {least}")
         try:
             self.lease_times  # noqa: B018 - it checks itself
+            self.tiers  # noqa: B018 - and so does this
         except ValueError as error:
             raise ConfigError(str(error)) from error
+
+    @property
+    def tiers(self) -> dict[str, str]:
+        """Node label → tier of Volcano's HyperNodes."""
+        pairs = (part.split("=", 1) for part in self.volcano_tiers.split(",") if part.strip())
+        return {label.strip(): tier.strip() for label, tier in pairs}
+
+    @property
+    def hierarchies(self) -> Topology:
+        """The topology levels. ConfigError names each field that can't be used."""
+        try:
+            document = yaml.safe_load(self.topology)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{_flag('topology')}: {error}") from error
+        topology, errors = topology_of(document, _flag("topology"))
+        if errors:
+            raise ConfigError("; ".join(map(str, errors)))
+        return topology
 
     @property
     def lease_times(self) -> LeaseTimes:
@@ -110,6 +141,7 @@ class Config:
 
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "backend": BACKENDS,
     "discovery": DISCOVERY_MODES,
     "kopf_events": SWITCH,
     "progress_logs": SWITCH,
@@ -149,7 +181,14 @@ _HELP: Final[Mapping[str, str]] = {
     "departing_taints": "keys of taints, with commas between, of nodes that are about to go, beside GKE's",
     "departing_labels": "keys of labels, with commas between, of nodes that are about to go, beside GKE's",
     "evacuate": "seconds after which a group on a cordoned node goes though there is no other place for it",
+    "backend": "who admits jobs of which neither they nor their queue say: builtin, native, kueue, volcano, …",
+    "coscheduling_scheduler": "scheduler that has the coscheduling plugin",
+    "volcano_scheduler": "Volcano's scheduler",
+    "volcano_tiers": "names of its HyperNodes' tiers by node label: label=tier, with commas between",
+    "kai_scheduler": "KAI's scheduler",
+    "kai_topology": "Topology of KAI's that has our levels as node labels",
     "gateway": "on or off: make HTTPRoutes and InferencePools where the cluster has these kinds",
+    "topology": "YAML list of topology hierarchies, presets or levels with their labels (default: every preset)",
     "catalog": "YAML file that overrides the accelerator catalogue",
     "catalog_config_map": "ConfigMap of the operator's own namespace that overrides it, followed live",
 }
@@ -193,7 +232,10 @@ def _from_file(path: str) -> dict[str, Any]:
     names = {_camel(name): name for name in _TYPES}
     if unknown := sorted(str(key) for key in document.keys() - names.keys()):
         raise ConfigError(f"{path}: unknown settings {', '.join(unknown)}")
-    return {names[key]: value for key, value in document.items()}
+    return {
+        names[key]: json.dumps(value) if isinstance(value, list | dict) else value
+        for key, value in document.items()
+    }
 
 
 def _converted(name: str, value: Any) -> Any:

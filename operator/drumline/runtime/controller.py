@@ -16,7 +16,7 @@ from typing import Any
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
-from drumline.core.gang.plan import Event, Plan
+from drumline.core.gang.plan import Create, Event, Plan
 from drumline.core.gang.revision import decode
 from drumline.core.gang.types import GangRequest, Granted, Placement
 from drumline.core.training.decide import decide
@@ -26,6 +26,7 @@ from drumline.core.training.policies.admission import request_of
 from drumline.core.training.spares import lost_nodes
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
+from drumline.runtime.backends import Backends
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller_sides import Authority, Beside
 from drumline.runtime.counting import created, spare
@@ -40,16 +41,16 @@ from drumline.runtime.observe import observe
 from drumline.runtime.outcomes import (
     CONFLICT_SECONDS,
     NAMESPACE_ENDS_SECONDS,
-    applied,
     conflict_pause,
     created_pod,
     creates_pods,
     is_final,
 )
 from drumline.runtime.preflight import Preflight, Sample
-from drumline.runtime.records import JobRecord, read_slice
+from drumline.runtime.published import note_published
+from drumline.runtime.records import JobRecord
 from drumline.runtime.rooms import Rooms
-from drumline.runtime.samples import samples_of
+from drumline.runtime.samples import objects_of, samples_of
 from drumline.runtime.versions import restarts_containers, takes_image_volumes
 from drumline.runtime.workqueue import WorkQueue
 from drumline.runtime.world import World
@@ -93,7 +94,7 @@ class Controller:
         self.expectations = Expectations(clocks.monotonic)
         self.world = World(client, catalogue, self.expectations, self, namespace)
         self._namespace = namespace or "default"  # one in which pods may be created
-        self.preflight = Preflight(client, self._samples, clocks.monotonic)
+        self.preflight = Preflight(client, self._samples, clocks.monotonic, self._objects)
         self.admitter = Admitter(
             self.world.capacity, self.preflight, self._answered, clocks.now, settings.head_wait_seconds
         )
@@ -103,6 +104,7 @@ class Controller:
         self.crews = Crews(self.world, self.job_changed, clocks.now)
         self._authority = authority
         self.beside: Beside | None = None
+        self.backends: Backends | None = None
         self.companions: list[Callable[[], Coroutine[Any, Any, None]]] = []  # what else the leader runs
         self.executor = Executor(client, self.expectations, now=clocks.now, shown=self._pod_is_shown)
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,6 +127,8 @@ class Controller:
             image_volumes=await takes_image_volumes(self._client),
             container_restarts=await restarts_containers(self._client, self._namespace),
         )
+        if self.backends is not None:
+            await self.backends.refresh()
         for record in list(self.world.jobs.store.values()):
             self._hold_at_start(record)
         if self.beside is not None:
@@ -199,6 +203,7 @@ class Controller:
         self.crews.follow(record)
         crew = self.crews.of(uid, record.status.attempt)
         seen = observe(self.world, record, self.admitter.answer(uid), self._settings, crew)
+        seen = self.backends.told(seen) if self.backends is not None else seen
         return replace(seen, crew_since=self._leads_since, pulse=self.keeper.pulse(seen))
 
     def _order(self, record: JobRecord, plan: Plan) -> None:
@@ -242,18 +247,7 @@ class Controller:
         elif error is not None and is_final(error, memory.conflicts):
             memory.refuse(created_pod(plan, outcome.failed), f"{outcome.failed}: {error.message}")
         for what in outcome.applied:
-            self._published(record, plan, what)
-
-    def _published(self, record: JobRecord, plan: Plan, what: str) -> None:
-        """Names that were written count at once."""
-        memory = self.world.remember(record.meta.uid)
-        resource, _, name = what.partition("/")
-        if resource == "services":
-            memory.service = True
-        if resource in ("endpointslices", "endpoints"):
-            memory.last_published_at = self._now()
-        if resource == "endpointslices":
-            memory.published[name] = read_slice(applied(plan, resource, name)).published
+            note_published(memory, plan, what, self._now())
 
     def _status_written(self, record: JobRecord, plan: Plan, outcome: Outcome) -> None:
         """Remember what the mirror will show in a moment."""
@@ -355,11 +349,18 @@ class Controller:
         """A pod of each role, as it would be created, without a node. KeyError when the job is gone."""
         if request.uid not in self.world.keys and self.beside is not None:
             return self.beside.samples(request)
+        return samples_of(self._view(request), request)
+
+    def _view(self, request: GangRequest) -> View:
         record = self.world.jobs.store.get(*self.world.keys[request.uid])
         if record is None:
             raise KeyError(request.name)
         observation = self._observe(record)
-        return samples_of(View(observation, self._now(), observation.status), request)
+        return View(observation, self._now(), observation.status)
+
+    def _objects(self, request: GangRequest) -> Sequence[Create]:
+        """What a job's backend wants to have before its pods."""
+        return objects_of(self._view(request)) if request.unpinned else ()
 
     def job_changed(self, key: Key, *, urgent: bool) -> None:
         """Something of the job changed: look at it at once, or when more of it has come."""

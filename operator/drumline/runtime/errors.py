@@ -16,6 +16,7 @@ DrumlineError
     └── TerminalError         this request will never succeed
         ├── Invalid           the object is refused
         ├── Forbidden         RBAC, quota or an admission policy refuses
+        ├── FieldDropped      it was made, without something that it is of no use without
         └── NameConflict      the name belongs to somebody else
 """
 
@@ -116,6 +117,10 @@ class Invalid(TerminalError):
 
 class Forbidden(TerminalError):
     """403: RBAC, quota, or an admission policy refuses."""
+
+
+class FieldDropped(TerminalError):
+    """The object was made, but the server kept something of it back without a word."""
 
 
 class NameConflict(TerminalError):

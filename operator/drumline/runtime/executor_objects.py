@@ -21,7 +21,15 @@ import orjson
 
 from drumline.api.meta import LABEL_ATTEMPT
 from drumline.core.gang.plan import Apply, Create, Delete, JsonPatch, Manifest, Patch
-from drumline.runtime.errors import AlreadyExists, ApiError, Conflict, Invalid, NameConflict, NotFound
+from drumline.runtime.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    FieldDropped,
+    Invalid,
+    NameConflict,
+    NotFound,
+)
 from drumline.runtime.expectations import Expectations, creation, deletion
 from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Client
 from drumline.runtime.http_paths import resource_path
@@ -155,6 +163,7 @@ class Objects:
         for attempt in range(CREATE_TRIES):
             try:
                 made = await self._post(path, action.manifest)
+                _read_back(action, made)
             except AlreadyExists as error:
                 existing, version = await self._existing(owner, action)
                 if existing and not action.replace:
@@ -223,6 +232,13 @@ class Objects:
         self._uids.move_to_end(key)
         if len(self._uids) > KNOWN_UIDS:
             self._uids.popitem(last=False)
+
+
+def _read_back(action: Create, answer: Manifest) -> None:
+    """Raise FieldDropped if the API server dropped what the object is of no use without."""
+    lost = action.kept(action.manifest, answer) if action.kept is not None else ""
+    if lost:
+        raise FieldDropped(f"the API server dropped {lost} of it", status=200, reason="FieldDropped")
 
 
 def encoded(manifest: Manifest) -> bytes:

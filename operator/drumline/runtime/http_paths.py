@@ -39,9 +39,12 @@ _VERBS: Final[Mapping[str, str]] = {"POST": "create", "PUT": "update", "PATCH": 
 def resource_path(resource: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
     """Path of a collection or an object; an empty namespace = all of them, or cluster-scoped.
 
-    Raises KeyError for a resource that the operator does not know.
+    A resource of somebody else's API is `plural.version.group`. Raises KeyError for any other that the operator does
+    not know.
     """
-    parts = [PREFIXES[resource]]
+    plural, version, group = (*resource.split(".", 2), "", "")[:3]
+    parts = [f"/apis/{group}/{version}" if group else PREFIXES[resource]]
+    resource = plural
     if namespace:
         parts += ["namespaces", quote(namespace, safe="")]
     parts.append(resource)

@@ -25,14 +25,12 @@ def conflict_pause(conflicts: int) -> float:
 
 
 def created_pod(plan: Plan, what: str) -> Mapping[str, Any] | None:
-    """The manifest of the pod (``pods/name``) that the plan creates; None when it creates none of that name."""
+    """The manifest of the pod (``pods/name``), or of its gang's group, that the plan creates; None: none of that name."""
     resource, _, name = what.partition("/")
-    pods = (
-        a.manifest
-        for a in _actions(plan)
-        if resource == "pods" and isinstance(a, Create) and a.resource == "pods"
-    )
-    return next((m for m in pods if m["metadata"]["name"] == name), None)
+    if resource != "pods" and "." not in resource:
+        return None
+    found = (a.manifest for a in _actions(plan) if isinstance(a, Create) and a.resource == resource)
+    return next((m for m in found if m["metadata"]["name"] == name), None)
 
 
 def creates_pods(plan: Plan) -> bool:

@@ -35,6 +35,7 @@ from drumline.api.meta import (
 )
 from drumline.api.reasons import Reason
 from drumline.core.gang.placement_refusal import unmodelled
+from drumline.core.gang.plan import Create, Kept
 from drumline.core.gang.projection_shape import CLAIM_PREFIX, shape_of
 from drumline.core.gang.quota import Role
 from drumline.core.gang.types import GangRequest, PodShape, Refusal, Requirement
@@ -42,6 +43,7 @@ from drumline.core.inference.render_request import common_shape
 from drumline.runtime.errors import Forbidden, NotFound, TerminalError
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.preflight_backend import dropped, object_refusal
 from drumline.runtime.preflight_quota import Quotas
 
 Manifest = Mapping[str, Any]
@@ -63,6 +65,7 @@ class Sample:
     count: int
     manifest: Manifest
     optional: bool = False  # a role that the gang does without when the API server refuses its pod
+    kept: Kept | None = None  # what of it has to come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,11 @@ class Preflight:
         client: Client,
         samples: Callable[[GangRequest], Sequence[Sample]],
         clock: Callable[[], float],
+        objects: Callable[[GangRequest], Sequence[Create]] = lambda _: (),
     ) -> None:
         self._client = client
         self._samples = samples
+        self._objects = objects
         self._clock = clock
         self._shapes: dict[str, tuple[float, asyncio.Task[PodShape | Refusal]]] = {}
         self.quotas = Quotas(client, clock)
@@ -93,10 +98,13 @@ class Preflight:
 
         Raises ApiError when the API server can't be asked.
         """
+        for create in self._objects(request):
+            if (refused := await object_refusal(self._client, create)) is not None:
+                return refused
         samples: list[Sample] = []
         shapes: list[PodShape] = []
         for sample in self._samples(request):
-            shape = await self._shape(request, sample.manifest)
+            shape = await self._shape(request, sample)
             if isinstance(shape, PodShape):
                 samples.append(sample)
                 shapes.append(shape)
@@ -115,13 +123,14 @@ class Preflight:
         for _, task in self._shapes.values():
             task.cancel()
 
-    async def _shape(self, request: GangRequest, manifest: Manifest) -> PodShape | Refusal:
+    async def _shape(self, request: GangRequest, sample: Sample) -> PodShape | Refusal:
+        manifest = sample.manifest
         key = f"{_digest(request.namespace, manifest)}{'/unpinned' if request.unpinned else ''}"
         known = self._shapes.get(key)
         if known is None or known[0] < self._clock():
             now = self._clock()
             self._shapes = {k: v for k, v in self._shapes.items() if v[0] >= now or not v[1].done()}
-            task = asyncio.create_task(self._ask(request, manifest))
+            task = asyncio.create_task(self._ask(request, sample))
             known = self._shapes[key] = (now + KEPT_SECONDS, task)
             task.add_done_callback(partial(self._asked, key))
         shape = await asyncio.shield(known[1])
@@ -135,7 +144,8 @@ class Preflight:
         if not good and key in self._shapes and self._shapes[key][1] is task:
             del self._shapes[key]
 
-    async def _ask(self, request: GangRequest, manifest: Manifest) -> PodShape | Refusal:
+    async def _ask(self, request: GangRequest, sample: Sample) -> PodShape | Refusal:
+        manifest = sample.manifest
         prefix = f"{manifest['metadata']['name']}-"[:MAX_GENERATED]
         metadata = {k: v for k, v in manifest["metadata"].items() if k != "name"}
         try:
@@ -152,6 +162,9 @@ class Preflight:
             return Refusal(reason, _text(error, prefix))
         except TerminalError as error:
             return Refusal(Reason.TEMPLATE_REFUSED, _text(error, prefix))
+        lost = sample.kept(manifest, answer) if sample.kept is not None else ""
+        if lost:
+            return Refusal(Reason.BACKEND_FIELD_DROPPED, dropped("a pod", lost))
         shape = await self._resolve(request.namespace, shape_of(answer["spec"]))
         if isinstance(shape, Refusal) or request.unpinned:
             return shape

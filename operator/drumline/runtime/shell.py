@@ -32,6 +32,7 @@ from drumline.core.gang.departures import Signals
 from drumline.core.gang.types import Pod
 from drumline.core.training.observation import Settings
 from drumline.runtime import heap
+from drumline.runtime.backends_wiring import add_backends
 from drumline.runtime.bad_nodes import BadNodes
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.config import Config, ConfigError, load
@@ -133,6 +134,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     watch = ProgressWatch(client, world, controller.keeper, now, logs=config.progress_logs == "on")
     controller.keeper.flush = watch.flush
     controller.companions.append(watch.run)
+    add_backends(client, controller, config)
     if config.taint_bad_nodes == "on":
         controller.companions.append(BadNodes(client, world, controller.executor, config.exclude, now).run)
     if trust is not None:

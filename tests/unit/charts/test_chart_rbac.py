@@ -10,10 +10,12 @@ from tests.unit.charts.conftest import NAMESPACE, Manifest, Render, every, one
 
 # Resource → verbs, as the code asks for them: reflectors (list, watch), executor (get, create, patch,
 # delete), preflight (create with dryRun, get, list).
+DEVICES = ("deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices")
 READ = {
     "nodes": {"get", "list", "watch"},
     "persistentvolumes": {"get"},
     "priorityclasses.scheduling.k8s.io": {"get", "list", "watch"},
+    **{f"{r}.resource.k8s.io": {"list", "watch"} for r in DEVICES},
     "tokenreviews.authentication.k8s.io": {"create"},
 }
 WRITE = {
@@ -72,6 +74,19 @@ def test_nodes_may_be_patched_only_where_bad_ones_get_a_taint(render: Render) ->
     assert 'taintBadNodes: "on"' in config["data"]["config.yaml"]
     limited = one(render({"badNodes": {"taint": True}, "namespace": "team-a"}), "ClusterRole")
     assert granted(limited)["events"] == {"create"}
+
+
+def test_groups_of_other_schedulers_may_be_written_only_where_they_are_named(render: Render) -> None:
+    asked = render({"backends": ["native", "kueue", "kai"], "settings": {"backend": "native"}})
+    verbs = {"get", "list", "watch", "create", "delete"}
+    groups = {
+        "podgroups.scheduling.k8s.io": verbs,
+        "podgroups.scheduling.run.ai": verbs,
+        "workloads.kueue.x-k8s.io": verbs - {"create"},
+    }
+    assert granted(one(asked, "ClusterRole")) == READ | WRITE | groups
+    config = {m["metadata"]["name"]: m for m in every(asked, "ConfigMap")}["drumline"]
+    assert "backend: native" in config["data"]["config.yaml"]
 
 
 def test_routes_may_be_made_only_where_the_gateway_api_is_asked_for(render: Render) -> None:

@@ -17,27 +17,32 @@ A conflict or a lost lease ends the plan where it stands; the next decision star
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 from drumline.api.orders import Orders
 from drumline.core.gang.types import GangRequest
 
 Manifest = Mapping[str, Any]
-Resource = Literal[
-    "pods",
-    "services",
-    "configmaps",
-    "controllerrevisions",
-    "endpointslices",
-    "endpoints",
-    "inferenceroles",
-    "poddisruptionbudgets",
-    "httproutes",
-    "inferencepools",
-    "nodes",
-]
+GroupResource = NewType("GroupResource", str)  # of a backend's kind: plural.version.group
+Kept = Callable[[Manifest, Manifest], str]  # (what was sent, the answer) → what was dropped
+Resource = (
+    Literal[
+        "pods",
+        "services",
+        "configmaps",
+        "controllerrevisions",
+        "endpointslices",
+        "endpoints",
+        "inferenceroles",
+        "poddisruptionbudgets",
+        "httproutes",
+        "inferencepools",
+        "nodes",
+    ]
+    | GroupResource
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,13 @@ class Create:
     """POST `manifest`. AlreadyExists is success only if the owner's uid and the attempt are ours.
 
     With `replace`, an existing object of ours is deleted first (uid precondition): only for objects that
-    nothing refers to yet.
+    nothing refers to yet. `kept` reads the answer back: what it names was dropped without a word, which is a final no.
     """
 
     resource: Resource
     manifest: Manifest
     replace: bool = False
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)

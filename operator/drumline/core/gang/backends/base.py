@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from drumline.core.gang.names import Owner
 from drumline.core.gang.types import EMPTY, PlacementPolicy, Refusal
@@ -27,6 +27,15 @@ class Need:
     version: str  # "v1alpha2"
     plural: str  # "podgroups"
     kind: str  # "PodGroup"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object of one of a backend's kinds, as the API has it."""
+
+    need: Need
+    uid: str
+    document: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +96,11 @@ class GangBackend(Protocol):
 
     def waits(self, facts: GangFacts, objects: Iterable[Manifest]) -> Refusal | None:
         """What the backend says of a gang that is not running, from its own objects; None = nothing."""
+
+
+@runtime_checkable
+class Maker(Protocol):
+    """A backend that makes objects of its own for an attempt, which do not go with the attempt's pods."""
+
+    def made(self, facts: GangFacts) -> tuple[tuple[Need, str], ...]:
+        """Kind and name of each."""

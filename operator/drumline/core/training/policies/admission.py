@@ -19,6 +19,7 @@ from drumline.core.gang.revision import encode
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import backoff_left, begun, fail, released
+from drumline.core.training.backing import backend_of, handed_over, refusal
 from drumline.core.training.departing import departing, kept_out
 from drumline.core.training.elastic import wanted
 from drumline.core.training.elastic_admission import (
@@ -86,6 +87,7 @@ def _answered(view: View, kept: Placement | None) -> View:
     if view.obs.priority is None:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
+    answer = refusal(view) or answer
     if isinstance(answer, Granted):
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None and not passes(view, answer):
@@ -106,7 +108,7 @@ def request_of(view: View) -> GangRequest:
     kept = (n for n in view.status.excluded_nodes if unix(n.until) > view.now and n.name not in going)
     excluded = (*kept, *kept_out(view))
     queued_at = unix(view.status.queued_at, unix(view.status.start_time, view.obs.job.created_at))
-    return gang_request(
+    asked = gang_request(
         view.obs.job,
         view.spec,
         view.obs.catalog,
@@ -116,6 +118,7 @@ def request_of(view: View) -> GangRequest:
         preferred_nodes={i: node for i, node in enumerate(nodes_of(view.obs)) if node},
         settings=render_settings(view.obs),
     )
+    return replace(asked, unpinned=True) if view.obs.backend.foreign else asked
 
 
 def _forget_expired(view: View) -> View:
@@ -144,7 +147,9 @@ def _back_off(view: View, wait: float) -> View:
 def _kept_placement(view: View) -> Placement | None:
     """The last attempt's placement, if every node of it may be used again or a spare takes its place."""
     placement = view.obs.placement
-    if view.status.placement is None or placement is None:
+    if view.status.placement is None or placement is None or refusal(view) is not None:
+        return None
+    if view.obs.backend.name != backend_of(view.status):  # whom the job, its queue or the operator named since
         return None
     if len(placement.nodes) != view.roster.size + spare_places(view):
         return None
@@ -180,6 +185,7 @@ def _begin(view: View, placement: Placement) -> View:
         revision=revisions[0]["metadata"]["name"], hash=digest, pods=view.roster.size, chunks=len(revisions)
     )
     status = status.model_copy(update={"placement": with_spares(view, placement, written)})
+    status = handed_over(view, status)
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
     text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods {_where(view, placement)}"
@@ -197,6 +203,8 @@ def _begin(view: View, placement: Placement) -> View:
 
 
 def _where(view: View, placement: Placement) -> str:
+    if view.obs.backend.foreign:
+        return f"left to {view.obs.backend.name}, which finds their nodes"
     if placement.unpinned:
         return "pinned to no node"
     return f"placed on {len(set(placement.nodes[: view.roster.size]))} nodes"
@@ -243,7 +251,8 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 def _wait(view: View, answer: Refusal | None, *, stays: bool) -> View:
     """Ask admission, and say what it says. `stays`: whether the gang asks for nothing but spares."""
     view = _give_up_nodes(view).again_in(_next_expiry(view))
-    asked = replace(asked_of(view), stays=stays) if view.obs.priority is not None else None
+    mute = view.obs.priority is None or refusal(view) is not None
+    asked = replace(asked_of(view), stays=stays) if not mute else None
     view = replace(view, waiting=asked)
     if view.obs.priority is None:
         view = view.again_in(NO_CLASS_SECONDS)

@@ -17,12 +17,14 @@ from dataclasses import replace
 from functools import partial
 
 from drumline.api.reasons import ConditionType, Reason
+from drumline.core.gang.backends.base import BUILTIN
 from drumline.core.gang.clock import unix
 from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Action, Create, Manifest
 from drumline.core.gang.pods import kept_off
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
+from drumline.core.training.backing import Backed, backed, backend_of
 from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
 from drumline.core.training.render import PreparedGang, placement_hash
 from drumline.core.training.rendering import prepared
@@ -32,6 +34,7 @@ from drumline.core.training.whereabouts import barred
 # The revision that holds the placement is watched apart from the job and may come into view after it.
 PLACEMENT_GONE_SECONDS = 30.0
 PLACEMENT_LOOK_SECONDS = 1.0
+NO_BACKEND_SECONDS = 10.0  # between looks for a backend whose API is gone
 
 
 def creation(view: View) -> View:
@@ -43,25 +46,51 @@ def creation(view: View) -> View:
     due = _due(view, current, missing)
     if not due:
         return _recorded(view, set(current))
-    if view.obs.placement is None and _age(view) < PLACEMENT_GONE_SECONDS:
-        return view.again_in(PLACEMENT_LOOK_SECONDS)
+    if (pause := _not_yet(view)) is not None:
+        return view.again_in(pause)
     if view.obs.placement is None:
         return _begin_again(view)
     gang = prepared(view, view.status.attempt)
     if not dependent_indexes(view).issuperset(missing) and not _same_rendering(view, gang):
         return _begin_again(view)
     batch = due[: view.obs.settings.creates_per_plan]
-    view = view.act(*_shared(gang, current))
-    off = tuple(barred(view))
-    view = view.act(*(Create("pods", Lazy(partial(_pod, gang, i, _node(view, i), off))) for i in batch))
+    view = _create(view.act(*_shared(gang, current)), gang, batch, first=not current)
     if len(batch) < len(due):
         view = view.again_in(0.0)
     return _recorded(view, {*current, *batch})
 
 
-def _pod(gang: PreparedGang, index: int, node: str | None, off: Sequence[tuple[str, bool]]) -> Manifest:
+def _not_yet(view: View) -> float | None:
+    """Seconds until it may be known how the pods are to be; None when it is, or never will be."""
+    if view.obs.placement is None and _age(view) < PLACEMENT_GONE_SECONDS:
+        return PLACEMENT_LOOK_SECONDS
+    gone = backend_of(view.status) != BUILTIN and view.obs.backend.adapter is None
+    return NO_BACKEND_SECONDS if gone else None
+
+
+def _create(view: View, gang: PreparedGang, batch: Sequence[int], *, first: bool) -> View:
+    """The view in which these pods are created.
+
+    What a backend needs goes before the first of them, and the first one goes alone: should the API server drop what
+    makes it one of a gang, none follows it.
+    """
+    off, behind = tuple(barred(view)), backed(view, gang)
+    kept = behind.adapter.kept if behind is not None else None
+    pods = [
+        Create("pods", Lazy(partial(_pod, gang, i, _node(view, i), off, behind)), kept=kept) for i in batch
+    ]
+    if behind is not None and first:
+        view, pods = view.act(*behind.objects).act(pods[0]), pods[1:]
+    return view.act(*pods)
+
+
+def _pod(
+    gang: PreparedGang, index: int, node: str | None, off: Sequence[tuple[str, bool]], behind: Backed | None
+) -> Manifest:
     """The pod on its node; one that is pinned to none is kept off the nodes that the gang avoids."""
-    pod = gang.pod(index, node)
+    pod: Manifest = gang.pod(index, node)
+    if behind is not None:
+        pod = behind.pod(pod, index)
     if node is not None or not off:
         return pod
     return {**pod, "spec": {**pod["spec"], "affinity": kept_off(pod["spec"].get("affinity"), off)}}

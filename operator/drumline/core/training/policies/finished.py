@@ -9,6 +9,7 @@ from drumline.api.reasons import ConditionType
 from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
+from drumline.core.training.backing import retired
 from drumline.core.training.policies.discovery import publish
 from drumline.core.training.policies.spares import is_spare
 from drumline.core.training.policies.termination import force_overdue
@@ -40,6 +41,10 @@ def _clean_up(view: View, ended_at: float) -> View:
         if left > 0:
             return view.again_in(left)
         view = view.act(*deletions(survivors))
+    if conditions.is_true(
+        view.status, ConditionType.FAILED
+    ):  # else a backend sees for itself that all is done
+        view = retired(view, None)
     return publish(force_overdue(view)[0], {})
 
 

@@ -5,7 +5,8 @@ the way: a pod that the scheduler rejects, a pod not bound whose node is gone, o
 because an older attempt's pod does not leave its node. That pod has its own time to end first, as long as its
 termination grace lasts. A scheduler that is merely slow never runs the clock out.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
-it goes at once.
+it goes at once. A gang that another scheduler or queue is to let in waits there as long as that takes: its clock runs
+only while a part of it is bound.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def gang_timeout(view: View) -> View:
     if view.obs.blocked:
         text = f"the API server refuses a pod of the gang: {view.obs.blocked}"
         return _requeue(view, {"": text}, Reason.CREATE_REFUSED, text)
+    if view.obs.backend.foreign and not any(pod.bound for pod in current.values()):
+        return view
     stuck = _stuck_nodes(view, current)
     if not stuck:
         return view

@@ -13,6 +13,8 @@ from drumline.api.status import AttemptStatus, Workers
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import conditions
+from drumline.core.training.backing import let_in
+from drumline.core.training.backing import said as backend_says
 from drumline.core.training.dependencies import not_due
 from drumline.core.training.epochs import not_in, restarting
 from drumline.core.training.view import View
@@ -23,14 +25,16 @@ def readiness(view: View) -> View:
     if not view.live:
         return replace(view, status=view.status.model_copy(update={"workers": _workers(view, {})}))
     current = view.current()
-    view = _runs_again(view).with_status(workers=_workers(view, current))
+    view = let_in(_runs_again(view).with_status(workers=_workers(view, current)), current)
     waiting = not_due(view, current)
     due = [i for i in range(view.roster.size) if i not in waiting]
     up = sum(1 for i in due if _is_up(view, current.get(i), i))
     if up == len(due):
         return _ready(view, len(due))
-    text = f"{up} of {len(due)} pods are ready{_blocker(current)}"
-    return view.condition(ConditionType.PODS_READY, False, _shortfall(view), text)
+    text, said = f"{up} of {len(due)} pods are ready", backend_says(view)
+    if said is not None and not any(pod.bound for pod in current.values()):
+        return view.condition(ConditionType.PODS_READY, False, said.reason, f"{text}; {said.message}")
+    return view.condition(ConditionType.PODS_READY, False, _shortfall(view), f"{text}{_blocker(current)}")
 
 
 def _runs_again(view: View) -> View:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from drumline.api.reasons import ConditionType, Reason
 from drumline.core.training import conditions
 from drumline.core.training.attempts import finished, released
+from drumline.core.training.backing import retired
 from drumline.core.training.policies.discovery import publish
 from drumline.core.training.policies.termination import force_overdue
 from drumline.core.training.view import View, deletions
@@ -35,7 +36,8 @@ def suspension(view: View) -> View:
         view = view.clear(kind, Reason.SUSPENDED, text)
     view = view.with_status(workers=view.status.workers.model_copy(update={"ready": 0}))
     view = publish(force_overdue(view)[0], {})
-    return view.act(*deletions(list(view.obs.pods.values()))).done(suspension.__name__)
+    view = retired(view.act(*deletions(list(view.obs.pods.values()))), None)
+    return view.done(suspension.__name__)
 
 
 def _resume(view: View) -> View:

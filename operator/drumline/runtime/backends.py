@@ -1,0 +1,168 @@
+"""Which backends the cluster can have, and what they say of gangs.
+
+What is served is asked once when a replica begins to lead and again from time to time: seldom, but soon where a backend
+that somebody wants is absent. The objects of a backend are mirrored from the moment that a job is to be admitted by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from drumline.core.gang.backends.base import BUILTIN, Found, Need
+from drumline.core.gang.backends.registry import OURS, BackendSettings, Choice, adapters, choose
+from drumline.core.gang.names import revision_name
+from drumline.core.training.backing import backend_of, is_of, resource_of
+from drumline.core.training.observation import Observation
+from drumline.runtime.errors import ApiError, NotFound
+from drumline.runtime.http import Client
+from drumline.runtime.http_paths import resource_path
+from drumline.runtime.reflector import Reflector
+
+REFRESH_SECONDS: Final = 300.0
+ABSENT_SECONDS: Final = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class Backends:
+    """Tells decisions about jobs who admits them. `default` is the configured backend.
+
+    `queue_backend` says which one a queue names, "" for none; `changed` is called with the namespace and name of an
+    object of a backend's that changed and the uids and pods that own it, `appeared` when other backends are to be had.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        default: str,
+        settings: BackendSettings,
+        queue_backend: Callable[[str], str],
+        label_of: Callable[[str], str],
+        namespace: str = "",
+    ) -> None:
+        self._client = client
+        self._default = default
+        self._queue_backend = queue_backend
+        self._label_of = label_of
+        self._namespace = namespace
+        self._adapters = adapters(settings)
+        self._served: frozenset[Need] = frozenset()
+        self._choices: dict[str, Choice] = {}
+        self._wanted: set[str] = set()
+        self._mirrors: dict[Need, tuple[Reflector[Found], asyncio.Task[None]]] = {}
+        self._wake = asyncio.Event()
+        self.changed: Callable[[str, Found], None] = lambda _namespace, _found: None
+        self.appeared: Callable[[], None] = lambda: None
+
+    def told(self, obs: Observation) -> Observation:
+        """The observation with its backend and what that has of it; the very same for one that has none but ours."""
+        name = self._name(obs)
+        for wanted in {name, backend_of(obs.status)} - {BUILTIN}:
+            self._want(wanted)
+        if not self._wanted:
+            return obs
+        choice, groups = self.choice(name), tuple(self._groups(obs))
+        if choice is OURS and not groups:
+            return obs
+        level = obs.spec.scheduling.placement.level if obs.spec is not None else None
+        key = self._label_of(level) if level else ""
+        return replace(obs, backend=choice, topology_key=key, groups=groups)
+
+    def choice(self, name: str) -> Choice:
+        """The backend of that name as the cluster has it."""
+        if name not in self._choices:
+            self._choices[name] = choose(name, self._adapters, self._served)
+        return self._choices[name]
+
+    async def refresh(self) -> bool:
+        """Ask what is served; whether it is other than before. An API server that does not answer changes nothing."""
+        try:
+            served = frozenset(await self._discover())
+        except ApiError as error:
+            logger.warning("cannot discover what other schedulers serve: %s", error)
+            return False
+        if served == self._served:
+            return False
+        self._served = served
+        self._choices.clear()
+        return True
+
+    async def run(self) -> None:
+        """Follow what is served, and mirror what is wanted, until cancelled."""
+        try:
+            while True:
+                self._mirror()
+                absent = any(self.choice(name).adapter is None for name in self._wanted)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), ABSENT_SECONDS if absent else REFRESH_SECONDS)
+                self._wake.clear()
+                if await self.refresh():
+                    self.appeared()
+        finally:
+            for _, task in self._mirrors.values():
+                task.cancel()
+
+    def _name(self, obs: Observation) -> str:
+        """Of the running attempt; where none runs, of the next one."""
+        attempts = obs.status.attempts
+        if obs.status.placement is not None and attempts and attempts[-1].finished_at is None:
+            return backend_of(obs.status)
+        if obs.spec is None:
+            return BUILTIN
+        return obs.spec.scheduling.backend or self._queue_backend(obs.queue) or self._default
+
+    def _want(self, name: str) -> None:
+        if name not in self._wanted:
+            self._wanted.add(name)
+            self._wake.set()
+
+    def _groups(self, obs: Observation) -> Iterator[Found]:
+        """What there is under the names of the job's attempts."""
+        job = obs.job
+        for mirror, _ in self._mirrors.values():
+            for attempt in obs.status.attempts:
+                found = mirror.store.get(job.namespace, revision_name(job.name, attempt.attempt))
+                if found is not None and is_of(job.uid, found.document):
+                    yield found
+
+    def _mirror(self) -> None:
+        """Mirror the kinds of the backends that are wanted and there, and no others."""
+        chosen = (self.choice(name).adapter for name in self._wanted)
+        needs = {need for adapter in chosen if adapter is not None for need in adapter.needs}
+        for need in self._mirrors.keys() - needs:
+            self._mirrors.pop(need)[1].cancel()
+        for need in needs - self._mirrors.keys():
+            path = resource_path(resource_of(need), self._namespace)
+            mirror = Reflector(self._client, path, partial(_found, need), self._on_change)
+            self._mirrors[need] = mirror, asyncio.create_task(mirror.run())
+
+    def _on_change(self, old: Found | None, new: Found | None) -> None:
+        found = new or old
+        if found is not None:
+            self.changed(found.document["metadata"].get("namespace", ""), found)
+
+    async def _discover(self) -> list[Need]:
+        wanted = {n for known in self._adapters.values() for a in known for n in a.needs}
+        groups = (await self._client.request("GET", "/apis"))["groups"]
+        versions = {(g["name"], v["version"]) for g in groups for v in g["versions"]}
+        found: list[Need] = []
+        for group, version in {(n.group, n.version) for n in wanted} & versions:
+            with suppress(NotFound):
+                listed = await self._client.request("GET", f"/apis/{group}/{version}")
+                names = {r["name"] for r in listed["resources"]}
+                found += [n for n in wanted if (n.group, n.version) == (group, version) and n.plural in names]
+        return found
+
+
+def _found(need: Need, document: dict[str, Any]) -> Found:
+    """The object without what nobody reads. Lists leave out what kind it is."""
+    metadata = {k: v for k, v in document["metadata"].items() if k not in ("managedFields", "annotations")}
+    kept = {k: v for k, v in document.items() if k in ("spec", "status")}
+    named = {"apiVersion": f"{need.group}/{need.version}", "kind": need.kind}
+    return Found(need, metadata["uid"], {**named, "metadata": metadata, **kept})

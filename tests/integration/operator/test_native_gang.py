@@ -1,0 +1,151 @@
+"""Gangs that Kubernetes' own scheduler lets in: all of a PodGroup, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from drumline.runtime.errors import ApiError
+from e2e.cluster.components import NATIVE_GANGS
+from e2e.cluster.provider import Cluster
+from tests.integration.operator.conftest import PATIENT, make_lab, start_operator
+from tests.integration.operator.lab import SECONDS, Lab, condition, node_of, reason
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+CLUSTER = NATIVE_GANGS
+GROUPS = "podgroups.v1alpha2.scheduling.k8s.io"
+NATIVE = {"backend": "native"}
+GANG: dict[str, Any] = {
+    "accelerator": {"type": "nvidia-h100-80gb", "chipsPerWorker": 8},
+    "workersPerSlice": 4,
+    "scheduling": NATIVE,
+}
+
+
+@pytest.fixture(scope="module")
+def native(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with the feature gates on, and an operator there."""
+    log = tmp_path_factory.mktemp("native") / "log"
+    running = start_operator(own_cluster.kubeconfig, log, *PATIENT)
+    try:
+        running.wait_leading()
+        yield own_cluster
+        assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+async def gangs(native: Cluster) -> AsyncIterator[Lab]:
+    """A lab on it."""
+    async with make_lab(native) as made:
+        yield made
+
+
+async def _groups(lab: Lab) -> dict[str, Any]:
+    return {g["metadata"]["name"]: g for g in await lab.list(GROUPS)}
+
+
+async def _until_groups(lab: Lab, names: set[str]) -> dict[str, Any]:
+    deadline = time.monotonic() + SECONDS
+    while (found := await _groups(lab)).keys() != names:
+        assert time.monotonic() < deadline, f"{sorted(found)}, not {sorted(names)}"
+        await asyncio.sleep(0.1)
+    return found
+
+
+def _says(part: str) -> Any:
+    return lambda j: part in condition(j, "PodsReady").get("message", "")
+
+
+async def test_four_on_three_nodes_bind_nothing_and_a_fourth_node_lets_all_in(gangs: Lab) -> None:
+    await gangs.nodes("3 hosts of h100")
+    await gangs.apply(gangs.job("train", {"run-seconds": "3"}, **GANG))
+    job = await gangs.until("train", _says("PodGroup train-1 has no nodes"), "the scheduler says no")
+    assert reason(job, "PodsReady") == ("False", "InsufficientAccelerators")
+    assert reason(job, "QuotaReserved")[0] == "True"
+    assert "left to native" in condition(job, "QuotaReserved")["message"]
+    assert job["status"].get("admittedAt") is None, "time in somebody's queue is no admitted time"
+    pods = await gangs.pods()
+    assert [node_of(p) for p in pods] == [""] * 4
+    assert {p["spec"]["schedulingGroup"]["podGroupName"] for p in pods} == {"train-1"}
+    assert (await _groups(gangs))["train-1"]["spec"]["schedulingPolicy"] == {"gang": {"minCount": 4}}
+    await gangs.nodes("4 hosts of h100")
+    done = await gangs.phase("train", "Succeeded")
+    assert len({node_of(p) for p in await gangs.pods()}) == 4
+    assert (done["status"]["attempt"], done["status"]["restarts"]) == (1, [])
+
+
+async def test_a_failure_restarts_the_whole_gang_as_a_new_group(gangs: Lab) -> None:
+    await gangs.nodes("4 hosts of h100")
+    failing = {"run-seconds": "1", "exit-code": "7", "only-ranks": "2", "only-attempts": "1"}
+    await gangs.apply(gangs.job("again", failing, **GANG))
+    job = await gangs.until("again", lambda j: j.get("status", {}).get("attempt") == 2)
+    ended = job["status"]["attempts"][0]
+    assert (ended["exitCode"], ended["rank"]) == (7, 2)
+    assert ended["node"].startswith(gangs.prefix), "where it ran, though it was pinned to no node"
+    await gangs.phase("again", "Running")
+    await _until_groups(gangs, {"again-2"})
+    await gangs.delete("trainingjobs", "again")
+    await _until_groups(gangs, set())
+
+
+async def test_what_no_other_scheduler_does_is_refused_by_name(gangs: Lab) -> None:
+    with pytest.raises(ApiError, match=r"spares and elastic need scheduling\.backend builtin"):
+        await gangs.apply(gangs.job("spare", **{**GANG, "spares": 1}))
+
+
+async def test_without_the_gate_a_condition_says_so_and_no_part_of_a_gang_runs(lab: Lab) -> None:
+    await lab.nodes("4 hosts of h100")
+    await lab.apply(lab.job("dropped", **GANG))
+    job = await lab.until("dropped", lambda j: reason(j, "QuotaReserved")[1] == "BackendUnavailable")
+    assert "PodGroup scheduling.k8s.io/v1alpha2" in condition(job, "QuotaReserved")["message"]
+    job = await lab.settle("dropped")
+    assert (await lab.pods(), job["status"].get("attempt", 0)) == ([], 0)
+
+
+async def test_a_full_node_evicts_nobody_for_a_pinned_pod(lab: Lab) -> None:
+    await lab.nodes("1 hosts of h100")
+    await lab.apply(lab.job("holds", workersPerSlice=8))
+    await lab.phase("holds", "Running")
+    before = {p["metadata"]["uid"] for p in await lab.pods()}
+    await lab.apply(lab.job("wants", workersPerSlice=8))
+    job = await lab.until("wants", lambda j: reason(j, "QuotaReserved")[1] == "InsufficientAccelerators")
+    assert job["status"]["phase"] == "Queued"
+    # one that gets past our own admission all the same: pinned to the full node, of the class that pods carry
+    (host,) = lab.hosts
+    pod = (await lab.pods())[0]
+    spec = {
+        "priorityClassName": pod["spec"]["priorityClassName"],
+        "affinity": pod["spec"]["affinity"],
+        "tolerations": pod["spec"]["tolerations"],
+        "containers": [
+            {"name": "c", "image": "pause", "resources": pod["spec"]["containers"][0]["resources"]}
+        ],
+    }
+    metadata = {"name": "late", "namespace": lab.namespace}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    path = f"/api/v1/namespaces/{lab.namespace}/pods"
+    await lab.client.request("POST", path, body=body)
+    await _until_rejected(lab, f"{path}/late")
+    after = {p["metadata"]["uid"]: p for p in await lab.pods()}
+    assert after.keys() == before
+    assert not any("deletionTimestamp" in p["metadata"] for p in after.values())
+    assert {node_of(p) for p in after.values()} == {host}
+
+
+async def _until_rejected(lab: Lab, path: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        status = (await lab.client.request("GET", path))["status"]
+        said = {c["type"]: c for c in status.get("conditions", ())}.get("PodScheduled", {})
+        if said.get("reason") == "Unschedulable":
+            assert not status.get("nominatedNodeName"), "nobody is to go for it"
+            return
+        assert time.monotonic() < deadline, status
+        await asyncio.sleep(0.1)
