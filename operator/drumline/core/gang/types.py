@@ -240,13 +240,13 @@ class GangRequest:
     spares: int = (
         0  # workers' places, of an atomic_pool gang pools, to hold beside it as far as there is room
     )
+    group_workers: int = 1  # so many workers, one after the other, belong into one scale-up domain …
+    group_level: str = ""  # … which is one of this level; "" = of the level that is marked as scale-up
+    group_required: bool = True  # False: only if possible
     stays: bool = False  # it asks for spares only: a placement that moves the gang itself is of no use
     unpinned: bool = False  # where its pods go is not ours to say: it needs no room, and gets no nodes
 
     @property
-    group_workers: int = 1  # so many workers, one after the other, belong into one scale-up domain …
-    group_level: str = ""  # … which is one of this level; "" = of the level that is marked as scale-up
-    group_required: bool = True  # False: only if possible
     def workers(self) -> int:
         """Worker pods in all."""
         return self.slices * self.workers_per_slice
