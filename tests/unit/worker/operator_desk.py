@@ -55,6 +55,17 @@ class Desk:
                 self.changed.wait(left)
             return self.musters[-1]
 
+    def reported(self, epoch: int, holds: Callable[[list[Report]], bool]) -> list[Report]:
+        """What was reported of an epoch, once it is as wanted."""
+        with self.changed:
+            self.changed.wait_for(lambda: holds(self._of(epoch)), WAIT_SECONDS)
+            found = self._of(epoch)
+        assert holds(found), found
+        return found
+
+    def _of(self, epoch: int) -> list[Report]:
+        return [report for report in self.reports if report.epoch == epoch]
+
     def reaches(self, state: str, epoch: int = 0) -> Muster:
         return self.until(lambda m: (m.state.value, m.epoch) == (state, epoch))
 
@@ -111,8 +122,10 @@ class Desk:
                     length = int(value) if name.lower() == b"content-length" else length
                 body = stream.read(length)
                 if path == [b"/v1/report"]:
-                    self.reports.append(Report.model_validate_json(body))
-                    link.sendall(_response(200, Receipt(durable_ms=0).to_json()))
+                    with self.changed:
+                        self.reports.append(Report.model_validate_json(body))
+                        self.changed.notify_all()
+                    link.sendall(_response(200, Receipt(durable_ms=0, interval_seconds=0.5).to_json()))
                     continue
                 found = Muster.model_validate_json(body) if path == [b"/v1/orders"] else None
             except (OSError, ValueError):
