@@ -285,6 +285,15 @@ def _capacity_waiting() -> list[Any]:
             "s",
             *p.quantiles("drumline_job_queue_duration_seconds_bucket[1h]"),
         ),
+        p.graph(
+            "Fragmentation",
+            "Share of the free chips outside domains that are free as a whole.",
+            "percentunit",
+            p.query(
+                "max by (accelerator, level) (drumline_accelerator_fragmentation_ratio)",
+                "{{accelerator}} {{level}}",
+            ),
+        ),
         p.table(
             "Jobs that wait",
             "Queued jobs and what they want.",

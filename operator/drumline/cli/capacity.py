@@ -14,6 +14,7 @@ from drumline.cli import cluster, manifests
 from drumline.cli.capacity_text import drawn
 from drumline.cli.capacity_view import WANTED, capacity_of, raw
 from drumline.cli.terminal import terminal_of
+from drumline.cli.topology_file import add_option
 
 OK: Final = 0
 UNREACHABLE: Final = 1
@@ -27,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-t", "--type", metavar="TYPE", help="only this accelerator type")
     parser.add_argument("--nodes", action="store_true", help="down to each node, with who holds it")
     parser.add_argument("--depth", type=_depth, metavar="N", help="at most so many levels below a type")
+    add_option(parser)
     parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
     parser.add_argument("--context", help="default: the kubeconfig's current context")
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
@@ -40,7 +42,7 @@ def run(args: Namespace) -> int:
     except cluster.ClusterError as error:
         sys.stderr.write(f"error: {error}\n")
         return UNREACHABLE
-    trees = [t for t in capacity_of(found, Catalog.default()) if args.type in (None, t.name)]
+    trees = [t for t in capacity_of(found, Catalog.default(), args.topology) if args.type in (None, t.name)]
     depth = args.depth if args.depth is not None else EVERY_LEVEL if args.nodes else None
     if args.output == "text":
         sys.stdout.write(drawn(trees, terminal_of(sys.stdout), depth))

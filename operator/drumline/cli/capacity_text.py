@@ -25,8 +25,17 @@ def drawn(trees: Sequence[Domain], terminal: Terminal, depth: int | None) -> str
     rows = [row for tree in trees for row in _rows(tree, blocks, depth)]
     lines = table(header, rows, right=range(1, 8))
     legend = ", ".join(f"{sign} {word.strip()}" for sign, word in zip(blocks, _words(), strict=True))
-    text = "\n".join((*lines, "", f"{legend}; accelerators, and nodes of which all are free")) + "\n"
+    legend += "; accelerators, and nodes of which all are free"
+    text = "\n".join((*lines, "", legend, *_fragmentation(trees))) + "\n"
     return text if terminal.unicode else text.translate({**ASCII, **_TREE})
+
+
+def _fragmentation(trees: Iterable[Domain]) -> Iterator[str]:
+    """Of each type with free accelerators, the share of them outside domains that are free as a whole."""
+    for tree in trees:
+        parts = [f"{f.ratio:.0%} by {f.level}" for f in tree.fragments if f.ratio is not None]
+        if parts:
+            yield f"free {tree.name} outside {'domains' if len(parts) > 1 else 'nodes'} that are free as a whole: {', '.join(parts)}"
 
 
 def _words() -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from drumline.cli.manifests import Manifest
 from drumline.cli.placements import OURS, REVISIONS, by_owner, placement_of
 from drumline.core.gang.capacity_tree import Domain, Hold, forest
 from drumline.core.gang.projection import project_node, project_pod
+from drumline.core.gang.topology import Topology
 
 WANTED: Final[Mapping[str, str]] = {
     "nodes": "",
@@ -24,13 +25,16 @@ WANTED: Final[Mapping[str, str]] = {
 }
 
 
-def capacity_of(found: Mapping[str, list[Manifest]], catalog: Catalog) -> tuple[Domain, ...]:
+def capacity_of(
+    found: Mapping[str, list[Manifest]], catalog: Catalog, topology: Topology | None = None
+) -> tuple[Domain, ...]:
     """The trees of a cluster whose objects these are, by resource (`WANTED`)."""
     return forest(
         [project_node(n) for n in found["nodes"]],
         [project_pod(p) for p in found["pods"]],
         _holds(found[TRAINING_JOBS], found[REVISIONS], catalog),
         catalog,
+        topology,
     )
 
 
@@ -76,6 +80,10 @@ def _raw(domain: Domain, depth: int | None) -> dict[str, Any]:
         "nodes": domain.nodes,
         "freeNodes": domain.free_nodes,
     }
+    if domain.fragments:
+        found["fragmentation"] = [
+            {"level": f.level, "freeInWholeDomains": f.whole, "ratio": f.ratio} for f in domain.fragments
+        ]
     if domain.holders:
         found["holders"] = list(domain.holders)
     if domain.note:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,8 +47,9 @@ class Override:
 class Catalogue:
     """What `current` is; `changed` is called with each new one."""
 
-    def __init__(self, base: Catalog) -> None:
+    def __init__(self, base: Catalog, topology: Topology | None = None) -> None:
         self.current = base
+        self.topology = topology or Topology()  # whose levels budgets are of
         self.budgets: tuple[Budget, ...] = ()
         self.changed: Callable[[Catalog], None] = lambda _catalog: None
         self.reflectors: tuple[Reflector[Override], ...] = ()
@@ -89,7 +90,8 @@ class Catalogue:
         owner = Owner("v1", "ConfigMap", "configmaps", *names, metadata["uid"], metadata["resourceVersion"])
         try:
             data = document.get("data") or {}
-            return Override(owner, self._merged(data.get(DATA_KEY)), _budgets(data.get(POWER_KEY)))
+            budgets = _budgets(data.get(POWER_KEY), self.topology.level_names())
+            return Override(owner, self._merged(data.get(DATA_KEY)), budgets)
         except CatalogError as error:
             return Override(owner, None, faults=error.errors)
         except Exception as error:  # noqa: BLE001 - whatever stands there, the catalogue in force goes on
@@ -129,7 +131,7 @@ class Catalogue:
             self.changed(catalog)
 
 
-def _budgets(text: str | None) -> tuple[Budget, ...]:
+def _budgets(text: str | None, levels: Collection[str]) -> tuple[Budget, ...]:
     document = None if text is None else yaml.safe_load(text)
-    found = budgets_of(document, Topology().level_names(), f"data[{POWER_KEY}]")
+    found = budgets_of(document, levels, f"data[{POWER_KEY}]")
     return tuple(map(budget_of, found))

@@ -44,6 +44,7 @@ from drumline.runtime.ingest.process import certificate_store
 from drumline.runtime.kube import Client, Credentials
 from drumline.runtime.metrics_census import Census, take_census
 from drumline.runtime.metrics_events import EventMetrics
+from drumline.runtime.metrics_fragmentation import FragmentationMetrics
 from drumline.runtime.metrics_power import lines_of
 from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.progress_watch import ProgressWatch
@@ -110,7 +111,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     catalog = Catalog.default()
     if config.catalog:
         catalog = catalog.merged(yaml.safe_load(Path(config.catalog).read_text(encoding="utf-8")))
-    catalogue = Catalogue(catalog)
+    catalogue = Catalogue(catalog, config.hierarchies)
     if config.catalog_config_map:
         namespace = config.lease_namespace or _own_namespace()
         catalogue.follow(client, namespace, config.catalog_config_map, now)
@@ -150,7 +151,8 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
     power = lines_of(world.capacity.supplies)
-    lines = partial(_joined, series.lines, service_lines, events.lines, power)
+    fragments = FragmentationMetrics(world.capacity, lambda: catalogue.current)
+    lines = partial(_joined, series.lines, service_lines, events.lines, power, fragments.lines, queue_lines)
     return Built(controller, census, (lane, queues), lines, controller.keeper.deliver, controller.crews)
 
 

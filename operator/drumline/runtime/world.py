@@ -127,7 +127,7 @@ class World:
         listener: Listener,
         namespace: str = "",
     ) -> None:
-        self.capacity = Capacity()
+        self.capacity = Capacity(catalogue.topology)
         self.memory: dict[str, JobMemory] = {}  # by job uid
         self.keys: dict[str, Key] = {}  # job uid → key
         self.neighbour = Neighbour()

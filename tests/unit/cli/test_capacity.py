@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from drumline.cli.main import parser
 from drumline.cli.terminal import Terminal
 from drumline.core.gang.names import Owner
 from drumline.core.gang.revision import encode, revision_name
+from drumline.core.gang.topology import Topology
 from drumline.core.gang.types import Placement
 
 CATALOG = Catalog.default()
@@ -101,3 +103,39 @@ def test_a_depth_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["capacity", "--depth", "-1"])
     assert "given '-1'; allowed: a number of levels, 0 or more" in capsys.readouterr().err
+
+
+def test_fragmentation_is_told_by_type_and_level() -> None:
+    whole, torn = (
+        capacity_of(cluster(*NODES), CATALOG),
+        capacity_of(cluster(*NODES, placed=("n-0",)), CATALOG),
+    )
+    last = drawn(whole, Terminal(), None).splitlines()[-1]
+    assert last == "free nvidia-h100-80gb outside domains that are free as a whole: 0% by block, 0% by node"
+    (found,) = raw(torn, 0)
+    assert found["fragmentation"] == [
+        {"level": "block", "freeInWholeDomains": 8, "ratio": 0.5},
+        {"level": "node", "freeInWholeDomains": 16, "ratio": 0.0},
+    ]
+    full = drawn(capacity_of(cluster(NODES[0], placed=("n-0",)), CATALOG), Terminal(), None)
+    assert "free as a whole" not in full
+
+
+def test_levels_of_ones_own_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text("[{preset: flat}]")
+    args = parser().parse_args(["capacity", "--topology", str(file)])
+    (tree,) = capacity_of(cluster(*NODES), CATALOG, args.topology)
+    assert [child.name for child in tree.children] == ["n-0", "n-1", "n-2"]
+    assert parser().parse_args(["capacity"]).topology == Topology()
+
+
+@pytest.mark.parametrize("text", ["[{preset: galaxy}]", "[", "none"])
+def test_a_file_that_cannot_be_used_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text(text)
+    with pytest.raises(SystemExit):
+        parser().parse_args(["capacity", "--topology", str(file)])
+    assert str(file) in capsys.readouterr().err

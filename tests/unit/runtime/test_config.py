@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from drumline.core.gang.topology import Topology
 from drumline.runtime import config_logging
 from drumline.runtime.config import Config, ConfigError, load
 
@@ -47,6 +48,27 @@ def test_bad_files_are_named(tmp_path: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load(["--config", str(file)], {})
+
+
+def test_a_topology_is_a_list_in_a_file_and_text_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("topology: [{preset: gke-tpu}, {preset: flat}]")
+    assert [h.name for h in load(["--config", str(file)], {}).hierarchies.hierarchies] == ["gke-tpu", "flat"]
+    given = load([], {"DRUMLINE_TOPOLOGY": "[{preset: flat}]"})
+    assert [h.name for h in given.hierarchies.hierarchies] == ["flat"]
+    assert load([], {}).hierarchies == Topology()
+    file.write_text("topology: []")
+    assert load(["--config", str(file)], {}).hierarchies == Topology()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[{preset: galaxy}]", "allowed presets: gke-gpu, nvidia, gke-tpu, flat"), ("[", "--topology: while parsing")],
+)
+def test_a_topology_that_cannot_be_used_ends_the_start(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(["--topology", text], {})
+    assert words in str(error.value)
 
 
 @pytest.fixture

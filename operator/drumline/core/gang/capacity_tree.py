@@ -16,12 +16,13 @@ what is below them stands in their place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Final
 
 from drumline.api.catalog import Catalog
 from drumline.api.meta import TAINT_BAD_NODE
+from drumline.core.gang.fragmentation import Fragments, LevelFragments
 from drumline.core.gang.topology import HOST_LEVEL, Hierarchy, Path, Topology, order_of
 from drumline.core.gang.types import Node, Pod
 
@@ -63,6 +64,7 @@ class Domain:
     holders: tuple[str, ...] = ()  # of a node: namespace/name of who has pods there or holds it
     note: str = ""  # of a node: why its free chips are broken
     children: tuple[Domain, ...] = field(default_factory=tuple)
+    fragments: tuple[LevelFragments, ...] = ()  # of a whole type: how its free chips are spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,13 @@ def forest(
             held.setdefault(name, []).append(hold)
     leaves: dict[str, list[tuple[Node, Domain]]] = {}
     for node in nodes:
-        for kind, resource in _types(node, catalog):
+        for kind, resource in types_of(node, catalog):
             leaf = _leaf(node, resource, by_node.get(node.name, ()), held.get(node.name, ()))
             leaves.setdefault(kind, []).append((node, leaf))
     return tuple(_tree(kind, leaves[kind], topology) for kind in sorted(leaves))
 
 
-def _types(node: Node, catalog: Catalog) -> list[tuple[str, str]]:
+def types_of(node: Node, catalog: Catalog) -> list[tuple[str, str]]:
     """(type, resource) for each accelerator resource of a node; of several types the one with the most labels."""
     found: list[tuple[str, str]] = []
     resources = {entry.resource for entry in catalog.values() if entry.resource}
@@ -137,13 +139,13 @@ def _leaf(node: Node, resource: str, pods: Iterable[Pod], holds: Iterable[Hold])
         holders.update({hold.owner: None} if more else {})
     used = min(used, total)
     reserved = min(reserved, total - used)
-    rest, note = total - used - reserved, _fault(node)
+    rest, note = total - used - reserved, fault_of(node)
     chips_of = Chips(used, reserved, rest if note else 0, 0 if note else rest)
     whole = int(chips_of.free == total)
     return Domain("node", node.name, chips_of, 1, whole, tuple(holders), note)
 
 
-def _fault(node: Node) -> str:
+def fault_of(node: Node) -> str:
     """Why nothing new comes to the node; "" when it may."""
     if not node.ready:
         return "not ready"
@@ -154,15 +156,24 @@ def _fault(node: Node) -> str:
 
 
 def _tree(kind: str, leaves: list[tuple[Node, Domain]], topology: Topology) -> Domain:
-    labels = {label for node, _ in leaves for label in node.labels}
+    hierarchy = hierarchy_of((node for node, _ in leaves), topology)
+    fragments = Fragments(hierarchy)
+    placed = [(hierarchy.path(node), leaf) for node, leaf in leaves]
+    for path, leaf in placed:
+        fragments.put(leaf.name, path, leaf.chips.total, leaf.chips.free)
+    tree = _domain(hierarchy, kind, 0, sorted(placed, key=lambda p: order_of(p[0])))
+    return replace(tree, fragments=fragments.levels())
+
+
+def hierarchy_of(nodes: Iterable[Node], topology: Topology) -> Hierarchy:
+    """The first hierarchy whose labels one of these nodes carries; a flat one if there is none."""
+    labels = {label for node in nodes for label in node.labels}
     able = (
         h
         for h in topology.hierarchies
         if any(label in labels for level in h.levels for label in level.labels)
     )
-    hierarchy = next(able, _FLAT)
-    placed = [(hierarchy.path(node), leaf) for node, leaf in leaves]
-    return _domain(hierarchy, kind, 0, sorted(placed, key=lambda p: order_of(p[0])))
+    return next(able, _FLAT)
 
 
 def _domain(hierarchy: Hierarchy, name: str, depth: int, leaves: list[tuple[Path, Domain]]) -> Domain:
