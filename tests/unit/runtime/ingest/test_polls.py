@@ -51,7 +51,7 @@ class Site:
         self.server = Server(self.tokens, FakeLink(), lambda: self.now, rate=1.0, burst=1)  # type: ignore[arg-type]
         self.application = self.server.application()
         Polls(self.server, self.musters, lambda: self.now, MOST).add_to(self.application)
-        self.runner = web.AppRunner(self.application, auto_decompress=False)
+        self.runner = web.AppRunner(self.application, auto_decompress=False, lingering_time=0.1)
         self._tls = tls
         self.trust = trust
         self.port = 0

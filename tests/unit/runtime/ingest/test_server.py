@@ -105,7 +105,7 @@ async def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(server_module, "LIMITED_SECONDS", 0.0)
     desk = Desk()
     desk.tokens.remembers = request.param == "plain"
-    runner = web.AppRunner(desk.server.application())
+    runner = web.AppRunner(desk.server.application(), lingering_time=0.1)
     await runner.setup()
     general = runner.server
     assert general is not None
