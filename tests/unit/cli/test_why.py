@@ -300,7 +300,7 @@ def test_the_sample_is_a_status() -> None:
 def test_a_preempted_job_says_for_whom_it_left_and_where_it_stands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = "Preempted: research/urgent is of queue b, whose quota queue a has borrowed; step 42 was safe"
+    text = "Preempted by research/urgent: it is of queue b, whose cohort's quota queue a borrows; step 42 was safe"
     left = {**ATTEMPTS[0], "cause": "Preempted", "action": "Requeue", "message": text}
     changes = {"placement": None, "nextAttemptAt": None, "attempts": [left], "queuedAt": f"{DAY}08:00:00Z"}
     waits = condition("QuotaReserved", "False", "Preempted", text)

@@ -27,7 +27,7 @@ def preemption(view: View) -> View:
 
 
 def _out(view: View, role: str, group: GroupStatus, evicted: Eviction) -> View:
-    text = f"{Cause.PREEMPTED.value}: {evicted.message}"
+    text = f"{Cause.PREEMPTED.value} by {evicted.by}: {evicted.message}"
     gone = {
         "phase": GroupPhase.DRAINING,
         "draining_since": rfc3339_millis(view.now),

@@ -61,7 +61,7 @@ def _dealt_with(view: View, evicted: Eviction, asked: OrderStatus | None) -> Vie
 
 
 def _told(evicted: Eviction) -> str:
-    return f"{Cause.PREEMPTED.value}: {evicted.message}"
+    return f"{Cause.PREEMPTED.value} by {evicted.by}: {evicted.message}"
 
 
 def _at_once(view: View) -> str:

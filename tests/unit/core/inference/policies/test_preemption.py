@@ -12,7 +12,7 @@ from drumline.core.inference.observation import Observation
 from drumline.core.inference.policies.preemption import preemption
 from tests.unit.core.inference import services
 
-EVICTED = Eviction("ns/urgent", "ns/urgent is of queue b, whose quota queue a has borrowed")
+EVICTED = Eviction("ns/urgent", "it is of queue b, whose cohort's quota queue a borrows")
 
 
 def evicted(observation: Observation, group: int = 0) -> Observation:
@@ -27,7 +27,7 @@ def test_it_goes_out_of_service_and_it_is_said_for_whom() -> None:
     assert (goes.restarts, view.status.restarts) == (0, ())
     (event,) = view.events
     assert (event.type, event.reason) == ("Warning", "Preempted")
-    assert "Preempted: ns/urgent is of queue b, whose" in event.message
+    assert "Preempted by ns/urgent: it is of queue b, whose" in event.message
     assert view.status_first
 
 

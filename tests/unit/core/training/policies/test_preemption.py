@@ -26,7 +26,7 @@ from tests.unit.core.training.jobs import NOW
 from tests.unit.core.training.policies.test_hang import CONTAINER, LAUNCHER
 
 LATER = NOW + 400
-EVICTED = Eviction("ns/urgent", "ns/urgent is of queue b, whose quota queue a has borrowed")
+EVICTED = Eviction("ns/urgent", "it is of queue b, whose cohort's quota queue a borrows")
 ASKS = {"onRequest": {"signal": "SIGUSR2", "graceSeconds": 60}}
 GOES = Departure("node-2", "taint example.com/going")
 
@@ -60,7 +60,7 @@ def test_a_checkpoint_is_asked_for_and_it_is_said_for_whom() -> None:
     assert plan.orders is not None
     assert (plan.orders.number, plan.orders.kind, plan.orders.signal) == (1, OrderKind.CHECKPOINT, "SIGUSR2")
     assert reasons(plan) == ["CheckpointRequested"]
-    assert "Preempted: ns/urgent is of queue b, whose" in plan.events[0].message
+    assert "Preempted by ns/urgent: it is of queue b, whose" in plan.events[0].message
     assert "after 60 s at the latest" in plan.events[0].message
     assert (status.phase, plan.requeue_after) == ("Running", 5.0)
 
@@ -72,7 +72,7 @@ def test_the_gang_leaves_once_a_checkpoint_is_durable() -> None:
     plan, status, _ = after(committed(observation, LATER + 7), LATER + 8)
     (ended,) = status.attempts
     assert (ended.cause, ended.action, ended.node, ended.rank) == ("Preempted", "Requeue", None, None)
-    assert "ns/urgent is of" in (ended.message or "")
+    assert "by ns/urgent: it is of" in (ended.message or "")
     assert "step 42 was safe 7.0 s after" in (ended.message or "")
     assert (status.placement, status.admitted_at, status.phase) == (None, None, "Queued")
     assert jobs.reason(status, ConditionType.QUOTA_RESERVED) == ("False", "Preempted")
@@ -173,13 +173,13 @@ def test_a_successor_waits_until_it_knows_who_has_to_leave() -> None:
 def test_another_one_for_whom_it_leaves_does_not_begin_the_wait_again() -> None:
     _, status, observation = after(running())
     assert status.order is not None
-    other = Eviction("ns/other", "ns/other has a higher priority")
+    other = Eviction("ns/other", "it has a higher priority")
     _, changed, observation = after(replace(observation, evicted=other), LATER + 30)
     assert changed.order is not None
     assert (changed.order.number, changed.order.at) == (1, status.order.at)
     assert changed.order.preempted_by == "ns/other"
     _, status, _ = after(observation, LATER + 60)
-    assert "ns/other has a" in (status.attempts[-1].message or "")
+    assert "by ns/other: it has a" in (status.attempts[-1].message or "")
 
 
 def test_a_node_that_goes_meanwhile_changes_nothing_for_the_one_that_waits() -> None:
