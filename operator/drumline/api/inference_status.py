@@ -42,6 +42,12 @@ class GroupStatus(StatusModel):
         default=(),
         description='Node of each pod, by worker; "" = wherever the scheduler likes; none = not placed.',
     )
+    queue: str | None = Field(
+        default=None,
+        max_length=63,
+        description="AcceleratorQueue whose quota its accelerators count in, as long as it has nodes or pods; absent "
+        "without.",
+    )
     created: bool = Field(default=False, description="All pods of the attempt have been created.")
     queued_at: Time | None = Field(default=None, description="When it last began to wait for a place.")
     started_at: Time | None = Field(default=None, description="When the attempt was placed.")

@@ -33,6 +33,12 @@ class ServiceCondition(StrEnum):
     ROUTED = "Routed"  # where a Gateway or an InferencePool is asked for: their objects are there
 
 
+class QueueCondition(StrEnum):
+    """Condition types of an AcceleratorQueue."""
+
+    ACTIVE = "Active"
+
+
 class DrainReason(StrEnum):
     """Why a group of an InferenceService goes (`drainReason`)."""
 
@@ -81,6 +87,10 @@ class Reason(StrEnum):
     HEAD_OF_QUEUE_RESERVED = "HeadOfQueueReserved"
     NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
     QUEUE_QUOTA = "QueueQuotaExceeded"
+    QUEUE_NOT_FOUND = "QueueNotFound"
+    QUEUE_INVALID = "QueueInvalid"
+    QUEUE_NOT_ALLOWED = "QueueNotAllowed"
+    QUEUE_AMBIGUOUS = "QueueAmbiguous"
     POWER_BUDGET = "PowerBudgetExceeded"
     BACKEND_UNAVAILABLE = "BackendUnavailable"
     BACKEND_FIELD_DROPPED = "BackendFieldDropped"
@@ -96,9 +106,9 @@ class Reason(StrEnum):
     RESTARTING = "GangRestarting"
     RESTARTING_IN_PLACE = "RestartingInPlace"
     REQUEUED = "Requeued"
-    RESIZE_PENDING = "ResizePending"
     PREEMPTED = "Preempted"
     PREEMPTION_WITHDRAWN = "PreemptionWithdrawn"
+    RESIZE_PENDING = "ResizePending"
     RESIZED = "Resized"
     FAILURE_IGNORED = "FailureIgnored"
     FORCE_DELETED = "PodForceDeleted"
@@ -159,8 +169,8 @@ class Reason(StrEnum):
     COMMAND_NOT_FOUND = "CommandNotFound"
     CONFIG_MISSING = "ConfigurationMissing"
     DEADLINE = "DeadlineExceeded"
-    INVALID_SPEC = "InvalidSpec"
     QUEUE_MAX_RUN = "QueueMaxRunExceeded"
+    INVALID_SPEC = "InvalidSpec"
     NAME_CONFLICT = "NameConflict"
     TEMPLATE_REFUSED = "TemplateRefused"
     NO_PRIORITY_CLASS = "PriorityClassNotFound"
@@ -168,6 +178,8 @@ class Reason(StrEnum):
     UNSUPPORTED_SCHEDULING = "UnsupportedScheduling"
     CREATE_REFUSED = "CreateRefused"
     INTERNAL_ERROR = "InternalError"
+    QUEUE_ACTIVE = "QueueActive"  # on AcceleratorQueues
+    UNKNOWN_ACCELERATOR = "UnknownAccelerator"
     INVALID_CATALOG = "InvalidCatalog"  # on the catalogue's ConfigMap
 
 

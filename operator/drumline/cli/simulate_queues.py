@@ -11,8 +11,7 @@ from drumline.api.meta import GROUP
 from drumline.api.queue import AcceleratorQueueSpec
 from drumline.api.wire import field_errors
 from drumline.cli.manifests import InputError, Manifest, read_documents
-from drumline.core.gang.queues import Queue
-from drumline.core.sim.quotas import queue_of
+from drumline.core.gang.queues import Queue, queue_of
 from drumline.core.sim.trace import Row, TraceError
 
 KIND = "AcceleratorQueue"

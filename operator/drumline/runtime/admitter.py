@@ -11,13 +11,16 @@ nobody passes it meanwhile. Of preflights a bounded number run at once, fewer of
 webhook that hangs in one holds up no other.
 
 A grant stays reserved in memory until the job's status holds the placement, or the job stops asking.
+
+What a round keeps for a gang is kept until the next round that asks about it, though that may be some rounds later: a
+gang that is being looked up, or was not reached, loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,11 +29,14 @@ from weakref import WeakValueDictionary
 from drumline.api.reasons import Reason
 from drumline.core.gang.admission import AdmissionRound, Undecided, admit
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.runtime.errors import ApiError
 from drumline.runtime.preflight import Cleared, Preflight
 from drumline.runtime.preflight_elastic import at_size, with_fewer_slices
 from drumline.runtime.preflight_spares import with_fewer_spares
+from drumline.runtime.queue_book import QueueBook
+from drumline.runtime.queue_evictions import relieved
 
 Answer = Granted | Refusal
 
@@ -76,7 +82,9 @@ class Admitter:
         changed: Callable[[GangRequest], None],
         clock: Callable[[], float],
         head_wait_seconds: float,
+        book: QueueBook | None = None,
     ) -> None:
+        self.book = book if book is not None else QueueBook(lambda _: True, lambda _: None, clock)
         self._capacity = capacity
         self._preflight = preflight
         self._changed = changed
@@ -89,6 +97,7 @@ class Admitter:
         self._slots = asyncio.Semaphore(CHECKS)
         self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by namespace
         self._said: set[str] = set()
+        self.changes = 0  # of who waits, and of what was answered
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -98,15 +107,24 @@ class Admitter:
         known = self._waiting.get(request.uid)
         if known is not None and known.request == request:
             return
-        self.drop(request.uid)
+        self._forget(request.uid)
         self._waiting[request.uid] = _Waiting(request)
+        self.changes += 1
         self.wake()
 
     def drop(self, uid: str) -> None:
         """The gang asks no more: it began, ended or was suspended."""
+        self._forget(uid)
+        self._capacity.forget(uid)
+        if uid in self._targets:
+            self._targets = {other: kept for other, kept in self._targets.items() if other != uid}
+        self.book.evictions.forget_for(uid)
+
+    def _forget(self, uid: str) -> None:
         known = self._waiting.pop(uid, None)
         if known is not None:
             known.cancel()
+            self.changes += 1
         self._answers.pop(uid, None)
         self._preflight.quotas.settle(uid)
 
@@ -117,6 +135,10 @@ class Admitter:
     def answer(self, uid: str) -> Answer | None:
         """The latest answer; None when there is none yet."""
         return self._answers.get(uid)
+
+    def waiting(self) -> Iterator[GangRequest]:
+        """What waits, in no order; a gang that was granted does not."""
+        return (w.request for w in self._waiting.values() if not self.granted(w.request.uid))
 
     def kept(self) -> frozenset[str]:
         """Nodes that are kept for gangs at the head of the queue."""
@@ -152,13 +174,10 @@ class Admitter:
     async def _round(self) -> float | None:
         now = self._clock()
         self._look_ahead(now)
-        asking = [
-            w.cleared.request
-            for w in self._waiting.values()
-            if w.cleared is not None and not self.granted(w.request.uid)
-        ]
-        result = admit(asking, self._capacity, now, self._head_wait, self._allowed, self._targets)
-        self._targets = result.targets
+        asking = list(self._asking())
+        queues = self.book.now()
+        result = admit(asking, self._capacity, now, self._head_wait, self._allowed, self._targets, queues)
+        self._keep(asking, result)
         for uid, placement in result.granted:
             self._settle(self._waiting[uid], Granted(placement, result.sizes.get(uid, 0)))
         for uid, refusal in result.refused.items():
@@ -167,6 +186,30 @@ class Admitter:
             await self._refresh(result)
             return 0.0
         return self._again(result, now)
+
+    def _keep(self, asking: list[GangRequest], result: AdmissionRound) -> None:
+        """Remember what is kept for whom, what is used of queues, and who has to leave."""
+        asked = {request.uid: request for request in asking}
+        open_still = {request.uid for request in result.undecided}
+        decided = {uid for uid in asked if uid not in open_still}
+        before = {uid: kept for uid, kept in self._targets.items() if uid not in decided}
+        self._targets = {**before, **result.targets}
+        for uid, placement in result.granted:
+            slices = result.sizes.get(uid) or asked[uid].slices
+            self.book.granted(replace(asked[uid], slices=slices), placement)
+        if result.granted:
+            self._targets = relieved(self._targets, {uid for uid, _ in result.granted})
+        self.book.decided(result, self._targets, asked)
+
+    def _asking(self) -> Iterator[GangRequest]:
+        """What waits, is cleared, and has claims that can be counted, if any."""
+        for waiting in list(self._waiting.values()):
+            if waiting.cleared is not None and not self.granted(waiting.request.uid):
+                request = resolved(waiting.cleared.request, self._capacity)
+                if isinstance(request, Refusal):
+                    self._settle(waiting, request)
+                else:
+                    yield request
 
     def _again(self, result: AdmissionRound, now: float) -> float | None:
         """Seconds until a round is due though nothing wakes the loop."""
@@ -282,4 +325,5 @@ class Admitter:
         if same and now - waiting.told_at < max(RETELL_SECONDS, len(self._waiting) / RETELLS_PER_SECOND):
             return
         self._answers[uid], waiting.told_at = answer, now
+        self.changes += 1
         self._changed(waiting.request)

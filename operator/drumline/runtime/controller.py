@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.api.reasons import Reason
 from drumline.core.gang.plan import Create, Event, Plan
 from drumline.core.gang.revision import decode
@@ -28,11 +27,11 @@ from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.backends import Backends
 from drumline.runtime.catalogue import Catalogue
-from drumline.runtime.controller_sides import Authority, Beside
+from drumline.runtime.controller_sides import Authority, Beside, owner_of
 from drumline.runtime.counting import created, spare
 from drumline.runtime.crews import Crews
 from drumline.runtime.errors import Conflict, NameConflict, NotFound
-from drumline.runtime.executor import Executor, Outcome, Owner
+from drumline.runtime.executor import Executor, Outcome
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.ledger_entry import Draft
@@ -48,6 +47,8 @@ from drumline.runtime.outcomes import (
 )
 from drumline.runtime.preflight import Preflight, Sample
 from drumline.runtime.published import note_published
+from drumline.runtime.queue_book import QueueBook
+from drumline.runtime.queue_jobs import JobQueues
 from drumline.runtime.records import JobRecord
 from drumline.runtime.rooms import Rooms
 from drumline.runtime.samples import objects_of, samples_of
@@ -95,8 +96,15 @@ class Controller:
         self.world = World(client, catalogue, self.expectations, self, namespace)
         self._namespace = namespace or "default"  # one in which pods may be created
         self.preflight = Preflight(client, self._samples, clocks.monotonic, self._objects)
+        self.book = QueueBook(self.world.is_gone, self._look_at, clocks.now)
+        self.queues = JobQueues(self.book)
         self.admitter = Admitter(
-            self.world.capacity, self.preflight, self._answered, clocks.now, settings.head_wait_seconds
+            self.world.capacity,
+            self.preflight,
+            lambda request: self._look_at(request.uid),
+            clocks.now,
+            settings.head_wait_seconds,
+            self.book,
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
         self.keeper.committed = queue.add
@@ -112,6 +120,7 @@ class Controller:
 
     async def mirror(self) -> None:
         """Start the reflectors and wait until each has seen everything once. Every replica does this."""
+        await self.world.devices.discover()
         for reflector in self.world.reflectors[:-1]:
             self._tasks.append(asyncio.create_task(reflector.run()))
         await asyncio.gather(*(r.synced.wait() for r in self.world.reflectors[:-1]))
@@ -184,7 +193,7 @@ class Controller:
         try:
             if self._authority is not None and creates_pods(draft.plan):
                 await self._authority.ensure(record.meta.namespace)
-            outcome = await self.executor.apply(_owner(record), draft.plan)
+            outcome = await self.executor.apply(owner_of(record), draft.plan)
         finally:
             self.keeper.settle(observation, draft, written=bool(outcome.resource_version))
         return outcome
@@ -202,7 +211,7 @@ class Controller:
         uid = record.meta.uid
         self.crews.follow(record)
         crew = self.crews.of(uid, record.status.attempt)
-        seen = observe(self.world, record, self.admitter.answer(uid), self._settings, crew)
+        seen = self.queues.told(observe(self.world, record, self.admitter.answer(uid), self._settings, crew))
         seen = self.backends.told(seen) if self.backends is not None else seen
         return replace(seen, crew_since=self._leads_since, pulse=self.keeper.pulse(seen))
 
@@ -304,6 +313,8 @@ class Controller:
             held = " ".join((written.revision, *sorted(lost)))
             if memory.held != held:
                 self._reserve(observation, lost, held)
+        if not self.admitter.granted(uid):
+            self.queues.hold(observation, self.keeper.checkpoint_of(observation))
 
     def _reserve(self, observation: Observation, lost: frozenset[str], held: str) -> None:
         """Hold the placement's nodes, but for those that were given up."""
@@ -339,11 +350,12 @@ class Controller:
             self.world.capacity.release(uid)
             self.capacity_changed()
 
-    def _answered(self, request: GangRequest) -> None:
-        if (key := self.world.keys.get(request.uid)) is not None:
+    def _look_at(self, uid: str) -> None:
+        """There is something new to be said of a gang."""
+        if (key := self.world.keys.get(uid)) is not None:
             self._queue.add(key)
         elif self.beside is not None:
-            self.beside.answered(request)
+            self.beside.answered(uid)
 
     def _samples(self, request: GangRequest) -> Sequence[Sample]:
         """A pod of each role, as it would be created, without a node. KeyError when the job is gone."""
@@ -374,6 +386,7 @@ class Controller:
     def job_gone(self, uid: str) -> None:
         """A job was deleted: nothing of it is remembered, queued or held."""
         self.admitter.drop(uid)
+        self.book.hold(uid, None)
         self.keeper.forget(uid)
         self.crews.forget(uid)
         self.world.forget(uid)
@@ -385,10 +398,3 @@ class Controller:
 
     def _pod_is_shown(self, namespace: str, name: str) -> bool:
         return self.world.pods.store.get(namespace, name) is not None
-
-
-def _owner(record: JobRecord) -> Owner:
-    meta = record.meta
-    return Owner(
-        API_VERSION, TRAINING_JOB, TRAINING_JOBS, meta.namespace, meta.name, meta.uid, meta.resource_version
-    )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
 from drumline.core.gang.types import GangRequest
+from drumline.runtime.executor import Owner
 from drumline.runtime.preflight import Sample
+from drumline.runtime.records import JobRecord
 
 
 class Authority(Protocol):
@@ -22,8 +25,16 @@ class Beside(Protocol):
     def take_over(self) -> None:
         """Hold what an earlier leader placed: nothing was granted yet."""
 
-    def answered(self, request: GangRequest) -> None:
-        """There is a new answer to that."""
+    def answered(self, uid: str) -> None:
+        """There is something new to be said of that gang."""
 
     def samples(self, request: GangRequest) -> Sequence[Sample]:
         """As `Preflight` wants them; KeyError when its owner is gone."""
+
+
+def owner_of(record: JobRecord) -> Owner:
+    """The job as what plans are applied to."""
+    meta = record.meta
+    return Owner(
+        API_VERSION, TRAINING_JOB, TRAINING_JOBS, meta.namespace, meta.name, meta.uid, meta.resource_version
+    )

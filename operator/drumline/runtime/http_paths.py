@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from drumline.api.meta import GROUP, INFERENCE_ROLES, INFERENCE_SERVICES, TRAINING_JOBS, VERSION
+from drumline.api.meta import (
+    ACCELERATOR_QUEUES,
+    GROUP,
+    INFERENCE_ROLES,
+    INFERENCE_SERVICES,
+    TRAINING_JOBS,
+    VERSION,
+)
 
 PREFIXES: Final[Mapping[str, str]] = {
     "pods": "/api/v1",
@@ -25,11 +32,16 @@ PREFIXES: Final[Mapping[str, str]] = {
     "leases": "/apis/coordination.k8s.io/v1",
     "tokenreviews": "/apis/authentication.k8s.io/v1",
     "priorityclasses": "/apis/scheduling.k8s.io/v1",
+    "deviceclasses": "/apis/resource.k8s.io/v1",
+    "resourceclaims": "/apis/resource.k8s.io/v1",
+    "resourceclaimtemplates": "/apis/resource.k8s.io/v1",
+    "resourceslices": "/apis/resource.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
     "httproutes": "/apis/gateway.networking.k8s.io/v1",
     "inferencepools": "/apis/inference.networking.k8s.io/v1",
     INFERENCE_SERVICES: f"/apis/{GROUP}/{VERSION}",
     INFERENCE_ROLES: f"/apis/{GROUP}/{VERSION}",
+    ACCELERATOR_QUEUES: f"/apis/{GROUP}/{VERSION}",
     TRAINING_JOBS: f"/apis/{GROUP}/{VERSION}",
 }
 

@@ -3,7 +3,7 @@
 A gang is looked at when it is decided about, at most every `PAUSE_SECONDS`, and only if something of the capacity has
 changed since. Most looks end with one comparison: beside what all gangs hold, is there as much free as a slice takes?
 Only if so is the gang placed, on trial, its own nodes counted as free and those that are kept for a gang ahead in the
-queue as taken. Nothing is reserved: the restart asks admission as any other.
+queue as taken, and its queue is asked for quota. Nothing is reserved: the restart asks admission as any other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.placement_elastic import has_room_for_more, most_slices
+from drumline.core.gang.types import Refusal
 from drumline.core.training.elastic import wanted
 from drumline.core.training.observation import Observation
 from drumline.core.training.policies.admission import asked_of
@@ -56,11 +58,15 @@ class Rooms:
         return slices
 
     def _look(self, obs: Observation, now: float) -> int:
-        request, capacity = asked_of(View(obs, now, obs.status)), self._world.capacity
+        asked, capacity = asked_of(View(obs, now, obs.status)), self._world.capacity
+        request = resolved(asked, capacity)
+        if isinstance(request, Refusal):
+            return asked.min_slices
         before = capacity.now.withheld
         capacity.now.withhold(before | self._admitter.kept())
         try:
             more = has_room_for_more(request, capacity)
-            return most_slices(request, capacity) if more else request.min_slices
+            most = most_slices(request, capacity) if more else request.min_slices
+            return min(most, max(self._admitter.book.slices(request), request.min_slices))
         finally:
             capacity.now.withhold(before)

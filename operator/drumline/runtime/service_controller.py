@@ -28,6 +28,7 @@ from drumline.runtime.executor import Outcome, Owner
 from drumline.runtime.http import Client
 from drumline.runtime.outcomes import CONFLICT_SECONDS, NAMESPACE_ENDS_SECONDS, conflict_pause
 from drumline.runtime.preflight import Sample
+from drumline.runtime.queue_groups import hold
 from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of, status_after
 from drumline.runtime.service_memory import RECHECK_SECONDS, awaits, learn, recheck
 from drumline.runtime.service_observe import Beside, groups_of, observe
@@ -144,7 +145,9 @@ class ServiceController:
         )
         signals = self.signals.of(record.meta.uid)
         return observe(
-            self.world, record, Beside(settings, self._admitter.answer, signals, self._clocks.now())
+            self.world,
+            record,
+            Beside(settings, self._admitter.answer, self._shared.book, signals, self._clocks.now()),
         )
 
     def _decide(self, observation: Observation) -> Plan:
@@ -169,7 +172,8 @@ class ServiceController:
 
     def _give_back(self, memory: ServiceMemory, gang: str) -> None:
         if self._admitter.granted(gang):
-            memory.held.pop(gang, None)  # what the status says it holds is reserved anew
+            memory.held.pop(gang, None)  # what the status says it holds is reserved anew, and counts anew
+            self._shared.book.hold(gang, None)
             self._release(gang)
         self._admitter.drop(gang)
 
@@ -200,6 +204,8 @@ class ServiceController:
                 self._let_go(memory, gang)
             elif nodes and memory.held.get(gang) != nodes and not self._admitter.granted(gang):
                 self._reserve(memory, observation, gang, nodes)
+        view = View(observation, self._clocks.now(), observation.status)
+        hold(self._shared.book, view, groups, memory.counted, self._admitter.granted)
 
     def _let_go(self, memory: ServiceMemory, gang: str) -> None:
         if not self._admitter.granted(gang):
@@ -254,9 +260,9 @@ class ServiceController:
             quotas.inherit(gang, record.meta.namespace, len(group.nodes))
             quotas.settle(gang)
 
-    def answered(self, request: GangRequest) -> None:
+    def answered(self, uid: str) -> None:
         """Admission has something new to say to a group."""
-        if (key := self.world.keys.get(names.service_uid(request.uid))) is not None:
+        if (key := self.world.keys.get(names.service_uid(uid))) is not None:
             self._queue.add(key)
 
     def samples(self, request: GangRequest) -> Sequence[Sample]:
@@ -283,6 +289,8 @@ class ServiceController:
         for gang in memory.asked | memory.held.keys():
             self._admitter.drop(gang)
             self._capacity.release(gang)
+        for gang in memory.asked | memory.held.keys() | memory.counted:
+            self._shared.book.hold(gang, None)
         self.signals.forget(uid)
         self.world.forget(uid)
         self._shared.capacity_changed()

@@ -40,6 +40,10 @@ class Kinds:
         """Whether the cluster has the kind, and all of its objects were seen."""
         return resource in self._running and self._reflectors[resource].synced.is_set()
 
+    def mirrors(self, resource: str) -> bool:
+        """Whether the cluster has the kind, though its objects may not all have been seen."""
+        return resource in self._running
+
     async def start(self, required: Iterable[str]) -> None:
         """Mirror what is served; return when all objects of those kinds among `required` were seen."""
         while not await self.look():  # noqa: ASYNC110 - a server that is away sets no event

@@ -21,6 +21,8 @@ from drumline.core.inference.observation import Child, Observation, Revision, Ro
 from drumline.core.inference.render import read_revision
 from drumline.core.inference.signals import Signals
 from drumline.runtime.observe import priority_of
+from drumline.runtime.queue_book import QueueBook
+from drumline.runtime.queue_groups import told
 from drumline.runtime.records import OwnedRecord
 from drumline.runtime.service_records import ServiceRecord
 from drumline.runtime.service_world import CHILDREN, ServiceMemory, ServiceWorld
@@ -36,6 +38,7 @@ class Beside:
 
     settings: Settings
     answer: Callable[[str], Granted | Refusal | None] = lambda _gang: None  # of admission, by gang uid
+    book: QueueBook | None = None  # None = no queues
     signals: Signals = field(default_factory=Signals)
     now: float = 0.0  # Unix seconds
 
@@ -51,7 +54,7 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
     groups = groups_of(record)
     answers = {gang: beside.answer(gang) for gang in groups}
     lost, cordoned, tainted = _unfit(world, groups, pods)
-    return Observation(
+    seen = Observation(
         service=record.meta,
         spec=spec,
         errors=record.errors,
@@ -79,6 +82,7 @@ def observe(world: ServiceWorld, record: ServiceRecord, beside: Beside) -> Obser
         discovery=_discovery(world, record, memory),
         settings=beside.settings,
     )
+    return told(beside.book, seen, groups) if beside.book is not None else seen
 
 
 def groups_of(record: ServiceRecord) -> dict[str, GroupStatus]:

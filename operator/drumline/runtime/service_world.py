@@ -61,6 +61,7 @@ class ServiceMemory:
 
     asked: set[str] = field(default_factory=set)  # gangs in the admission queue
     decided: InferenceServiceStatus | None = None  # as it was last decided, which the mirror may not show yet
+    counted: set[str] = field(default_factory=set)  # gangs that count in a queue
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)  # gang → nodes reserved in memory
     blocked: dict[str, tuple[int, str]] = field(default_factory=dict)  # gang → attempt, a final no
     refused: dict[str, Refused] = field(default_factory=dict)  # by route, "httproutes/x"

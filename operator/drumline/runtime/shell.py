@@ -145,6 +145,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         return world.pods.store.by("job", uid).values()
 
     lane, with_services, service_lines = inference(client, controller, config, clocks)
+    queues, queue_lines = queue_lane(client, controller, clocks)
 
     def census() -> Census:
         return with_services(take_census(world.jobs.store.values(), pods_of))

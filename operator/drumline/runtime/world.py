@@ -20,9 +20,11 @@ from drumline.core.gang.discovery import Published, is_kube_dns
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.types import Node, Placement, Pod, PodPhase
 from drumline.runtime.catalogue import Catalogue
+from drumline.runtime.device_watch import DeviceWatch
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.leaving import Leaving
 from drumline.runtime.pod_events import PodEvents
 from drumline.runtime.records import (
     Document,
@@ -135,7 +137,6 @@ class World:
         self.signals = Signals()  # of nodes that are about to go, beside the built-in ones
         self.departing: dict[str, Departure] = {}  # nodes that say they are about to go
         self._kube_dns: set[Key] = set()  # its pods
-        self._leaving: set[str] = set()  # jobs that are gone, and hold their nodes for a moment more
         self._catalogue = catalogue
         self._reader = JobReader(catalogue.current)
         catalogue.changed = self._on_catalogue
@@ -156,8 +157,9 @@ class World:
             self._pod,
             self._on_pod,
             store=Store[Pod]({"job": _job_of}),
-            on_listed=expectations.listed,
+            on_listed=self._pods_listed,
         )
+        self._leaving = Leaving(self.pods.store, self.capacity, expectations, listener.capacity_changed)
         self.priorities = Reflector(
             client,
             resource_path("priorityclasses"),
@@ -182,6 +184,7 @@ class World:
             self.slices,
             self.endpoints,
             self.priorities,
+            *self.devices.reflectors,
             self.jobs,
         )
 
@@ -194,15 +197,12 @@ class World:
         self.memory.pop(uid, None)
         self.keys.pop(uid, None)
         self._reader.forget(uid)
-        self.expectations.forget(uid)
-        if self._may_be_bound(uid):
-            self._leaving.add(uid)
-        else:
-            self.capacity.release(uid)
+        self._leaving.add(uid)
 
-    def _may_be_bound(self, uid: str) -> bool:
-        """Whether the job has a pod that the scheduler may bind, until the garbage collector has come to it."""
-        return any(not pod.bound and not pod.terminal for pod in self.pods.store.by("job", uid).values())
+    def is_gone(self, gang: str) -> bool:
+        """Whether a gang has no pod that holds a node or may come to hold one."""
+        pods = self.pods.store.by("job", gang.partition("/")[0]).values()
+        return all(pod.terminal or pod.member is None or pod.member.gang != gang for pod in pods)
 
     @property
     def kube_dns(self) -> bool:
@@ -279,6 +279,10 @@ class World:
             else:
                 self.neighbour.node_changed(uid)
 
+    def _pods_listed(self, version: str) -> None:
+        self.expectations.listed(version)
+        self._leaving.look()
+
     def _pod(self, document: Document) -> Pod:
         pod = project_pod(document)
         if not pod.terminal and is_kube_dns(document):
@@ -302,14 +306,13 @@ class World:
         pod = new or old
         if pod is not None and pod.member is not None:
             self._on_member(pod, old, new)
+        self._leaving.look(pod.member.job_uid if pod is not None and pod.member is not None else "")
 
     def _on_member(self, pod: Pod, old: Pod | None, new: Pod | None) -> None:
         uid = pod.member.job_uid if pod.member is not None else ""
         self.expectations.pod_changed(old, new)
-        if uid in self._leaving and not self._may_be_bound(uid):
-            self._leaving.discard(uid)
-            self.capacity.release(uid)
-            self._listener.capacity_changed()
+        if new is not None:
+            self.devices.pod_seen(new)
         memory = self.memory.get(uid)
         if memory is not None and new is None and (pod.terminal or pod.disruption):
             # a pod that was evicted holds nothing any more: it is as good as failed

@@ -17,6 +17,7 @@ from drumline.runtime.metrics_census import Census
 from drumline.runtime.metrics_events import MAX_QUEUES, OF_EVENTS, OTHER_QUEUES, EventMetrics
 from drumline.runtime.metrics_goodput import OF_JOBS, unbalanced_ms
 from drumline.runtime.metrics_kept import KEPT_SECONDS
+from drumline.runtime.metrics_queues import OF_QUEUES
 from drumline.runtime.metrics_series import UNBALANCED, JobSeries
 from drumline.runtime.metrics_serving import OF_SERVICES
 from drumline.runtime.metrics_serving_live import LIVE
@@ -190,7 +191,8 @@ def test_every_exported_metric_is_documented_and_the_other_way_round():
     metrics = Metrics()
     metrics.follow_jobs(Census)
     text = metrics.render().decode()
-    exported = {f.name: set(f.labels) for f in (*OF_JOBS, *OF_EVENTS, *OF_SERVICES, *LIVE, UNBALANCED)}
+    families = (*OF_JOBS, *OF_EVENTS, *OF_SERVICES, *OF_QUEUES, *LIVE, UNBALANCED)
+    exported = {f.name: set(f.labels) for f in families}
     for name in re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE):
         exported.setdefault(name, set())
     documented = re.findall(

@@ -156,7 +156,7 @@ async def test_answers_and_samples_find_the_service_by_the_gangs_uid(lab):
     lab.controller._queue = WorkQueue()
     request = lab.ask(waiting())
     lab.sees(waiting())
-    lab.jobs._answered(request)
+    lab.jobs._look_at(request.uid)
     assert len(lab.controller._queue) == 1
     samples = lab.jobs._samples(request)
     assert [s.count for s in samples] == [1, 1]

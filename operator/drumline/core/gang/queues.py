@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from drumline.api.queue import QueueingStrategy, Reclaim, WithinQueue
+from drumline.api.queue import AcceleratorQueueSpec, QueueingStrategy, Reclaim, WithinQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,23 @@ class Queue:
     within_queue: WithinQueue = WithinQueue.NEVER
     reclaim: Reclaim = Reclaim.NEVER
     min_run_seconds: float = 300.0
+
+
+def queue_of(name: str, spec: AcceleratorQueueSpec) -> Queue:
+    """What admission must know of a queue; who may use it, and for how long, is decided elsewhere."""
+    return Queue(
+        name,
+        cohort=spec.cohort or "",
+        weight=spec.fair_sharing.weight,
+        strategy=spec.queueing_strategy,
+        quotas={
+            quota.accelerator: QueueQuota(quota.nominal_quota, quota.borrowing_limit, quota.lending_limit)
+            for quota in spec.quotas
+        },
+        within_queue=spec.preemption.within_queue,
+        reclaim=spec.preemption.reclaim_within_cohort,
+        min_run_seconds=spec.preemption.min_run_seconds,
+    )
 
 
 @dataclass(frozen=True, slots=True)

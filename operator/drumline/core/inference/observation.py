@@ -81,6 +81,8 @@ class Observation:
     admission: Mapping[str, Granted | Refusal] = field(
         default_factory=dict
     )  # by gang uid; absent = not decided
+    queue: str = ""  # that groups wait in which hold nothing, as resolved; "" = none
+    queue_refused: Refusal | None = None  # why they are in no queue, though they should be in one: they wait
     evicted: Mapping[str, Eviction] = field(
         default_factory=dict
     )  # by gang uid: groups that hold nodes and are to leave

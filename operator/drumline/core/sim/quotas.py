@@ -1,31 +1,13 @@
-"""Queues in a simulation: from the API's models to what admission knows, and who uses what of them."""
+"""Queues in a simulation: who uses what of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from drumline.api.queue import AcceleratorQueueSpec
 from drumline.core.gang.queue_quota import QueueQuotas
-from drumline.core.gang.queues import NO_QUEUES, Queue, QueueQuota, Queues, RunningGang
+from drumline.core.gang.queues import NO_QUEUES, Queue, Queues, RunningGang
 from drumline.core.sim.gangs import Gang
 from drumline.core.sim.model import Rules, SimJob
-
-
-def queue_of(name: str, spec: AcceleratorQueueSpec) -> Queue:
-    """What admission must know of a queue. Who may use it and for how long is not simulated."""
-    return Queue(
-        name,
-        cohort=spec.cohort or "",
-        weight=spec.fair_sharing.weight,
-        strategy=spec.queueing_strategy,
-        quotas={
-            quota.accelerator: QueueQuota(quota.nominal_quota, quota.borrowing_limit, quota.lending_limit)
-            for quota in spec.quotas
-        },
-        within_queue=spec.preemption.within_queue,
-        reclaim=spec.preemption.reclaim_within_cohort,
-        min_run_seconds=spec.preemption.min_run_seconds,
-    )
 
 
 def queues_now(queues: Mapping[str, Queue], holding: Iterable[Gang], now: float, rules: Rules) -> Queues:

@@ -77,7 +77,7 @@ def decide(obs: Observation, now: float) -> Plan:
 
 
 def _plan(view: View) -> Plan:
-    status = _with_phase(view.status)
+    status = _with_phase(_out_of_queue(view))
     intent = _with_phase(view.intent) if view.intent is not None else None
     if intent is None and view.status_first and status != view.obs.status:
         intent = status
@@ -95,6 +95,15 @@ def _plan(view: View) -> Plan:
         orders=view.orders,
         metadata={"policy": view.ended} if view.ended else {},
     )
+
+
+def _out_of_queue(view: View) -> TrainingJobStatus:
+    """The status of a gang that counts in its queue until the last of its pods is gone."""
+    status = view.status
+    if status.queue is None or status.placement is not None:
+        return status
+    there = any(not pod.terminal for pod in view.obs.pods.values())
+    return status if there else status.model_copy(update={"queue": None})
 
 
 def _with_phase(status: TrainingJobStatus) -> TrainingJobStatus:

@@ -90,6 +90,7 @@ class Observation:
     discovery: ObservedDiscovery = field(default_factory=ObservedDiscovery)
     admission: Granted | Refusal | None = None  # None = not decided yet
     queue: str = ""  # that the job waits in, as resolved; "" = none
+    queue_refused: Refusal | None = None  # why it is in no queue, though it should be in one: it waits
     backend: Choice = OURS  # who admits the running attempt; where none runs, the next one
     topology_key: str = ""  # node label of the level that the gang's placement names; "" = it names none
     groups: tuple[Found, ...] = ()  # what backends have of the job's attempts

@@ -9,10 +9,11 @@ from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.parallelism import ScaleUp
 from drumline.api.status import Avoidance, ExcludedNode
 from drumline.api.training import TrainingJobSpec
+from drumline.core.gang.devices import claim_template
 from drumline.core.gang.pods import PodSettings
 from drumline.core.gang.projection import shape_of
-from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
 from drumline.core.gang.topology import HOST_LEVEL
+from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
 from drumline.core.training.spares_render import prepare_spares
@@ -30,10 +31,12 @@ def gang_request(
     excluded: Sequence[ExcludedNode] = (),
     preferred_nodes: Mapping[int, str] | None = None,
     settings: RenderSettings | None = None,
+    queue: str = "",
 ) -> GangRequest:
     """The request of a valid job that joined the queue at `queued_at` (seconds).
 
-    `excluded` are nodes to avoid; `preferred_nodes` maps pod indexes to the nodes of the last attempt.
+    `excluded` are nodes to avoid; `preferred_nodes` maps pod indexes to the nodes of the last attempt;
+    `queue` is the one that it waits in, "" for none.
     KeyError, ValueError as `resolve_shape`.
     """
     entry = catalog[spec.accelerator.type]
@@ -53,24 +56,21 @@ def gang_request(
         level=spec.scheduling.placement.level or "",
         accelerator=spec.accelerator.type,
         chips_per_worker=gang.chips_per_worker,
+        chips_claim=claim_template(spec.template["spec"], spec.accelerator.resource_claim),
         atomic_pool=_atomic_pool(entry, gang),
         excluded=frozenset(n.name for n in excluded),
         if_possible=tuple(n.name for n in excluded if n.avoid is Avoidance.IF_POSSIBLE),
         if_ever_possible=tuple(n.name for n in excluded if n.avoid is Avoidance.IF_EVER_POSSIBLE),
         preferred_nodes=preferred_nodes or {},
+        queue=queue,
         spares=spec.spares,
+        **_groups(spec, entry, gang.chips_per_worker),
         labels=(
             _labels(gang.worker(0, None)),
             *(_labels(gang.helper(n, 0, None)) for n in range(len(gang.helpers))),
             *_spares_labels(gang, spec),
         ),
-        **_groups(spec, entry, gang.chips_per_worker),
     )
-
-
-def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:
-    labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
-    return labels
 
 
 def _groups(spec: TrainingJobSpec, entry: AcceleratorType, chips: int) -> dict[str, Any]:
@@ -82,6 +82,11 @@ def _groups(spec: TrainingJobSpec, entry: AcceleratorType, chips: int) -> dict[s
         "group_level": "" if entry.scales_up_across_hosts else HOST_LEVEL,
         "group_required": spec.parallelism.scale_up is ScaleUp.REQUIRED,
     }
+
+
+def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:
+    labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
+    return labels
 
 
 def _spares_labels(gang: PreparedGang, spec: TrainingJobSpec) -> tuple[Mapping[str, str], ...]:

@@ -47,6 +47,11 @@ def spare_places(view: View) -> int:
     return (written.spares or 0) * group_of(view.obs).together if written is not None else 0
 
 
+def spare_places_held(obs: Observation) -> int:
+    """How many places spares have of those that the gang still holds."""
+    return sum(map(len, standing_by(obs, obs.status).values()))
+
+
 def spare_nodes(obs: Observation) -> tuple[str, ...]:
     """The node of each spare place, lost ones included."""
     if obs.roster is None or obs.placement is None:

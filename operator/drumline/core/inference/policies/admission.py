@@ -66,7 +66,12 @@ def request_of(view: View, role: str, group: GroupStatus) -> GangRequest:
         preferred_nodes=dict(enumerate(group.nodes)),
         settings=view.obs.settings,
     )
-    return near(view, role, request)
+    return near(view, role, replace(request, queue=queue_of(view, group)))
+
+
+def queue_of(view: View, group: GroupStatus) -> str:
+    """The queue that a group asks: the one that it counts in while it holds nodes."""
+    return (group.queue or "") if group.nodes else view.obs.queue
 
 
 def size_of(view: View, role: str, group: GroupStatus) -> int | None:
@@ -158,7 +163,10 @@ def _asked(view: View, role: str, found: InferenceRoleSpec, group: GroupStatus) 
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         refusal = Refusal(Reason.NO_PRIORITY_CLASS, text)
         return _refused(view, role, group, refusal).again_in(NO_CLASS_SECONDS)
+    if view.obs.queue_refused is not None and not group.nodes:
+        return _refused(view, role, group, view.obs.queue_refused)
     if isinstance(answer, Granted):
+        group = group.model_copy(update={"queue": queue_of(view, group) or None})
         return _begin(view, role, group, answer.placement.nodes)
     whose = _turn(view, found, group)
     if whose != group.variant:

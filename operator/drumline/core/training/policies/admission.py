@@ -87,7 +87,7 @@ def _answered(view: View, kept: Placement | None) -> View:
     if view.obs.priority is None:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
-    answer = refusal(view) or answer
+    answer = view.obs.queue_refused or refusal(view) or answer
     if isinstance(answer, Granted):
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None and not passes(view, answer):
@@ -117,6 +117,7 @@ def request_of(view: View) -> GangRequest:
         excluded=excluded,
         preferred_nodes={i: node for i, node in enumerate(nodes_of(view.obs)) if node},
         settings=render_settings(view.obs),
+        queue=view.obs.queue,
     )
     return replace(asked, unpinned=True) if view.obs.backend.foreign else asked
 
@@ -149,7 +150,9 @@ def _kept_placement(view: View) -> Placement | None:
     placement = view.obs.placement
     if view.status.placement is None or placement is None or refusal(view) is not None:
         return None
-    if view.obs.backend.name != backend_of(view.status):  # whom the job, its queue or the operator named since
+    if view.obs.backend.name != backend_of(
+        view.status
+    ):  # whom the job, its queue or the operator named since
         return None
     if len(placement.nodes) != view.roster.size + spare_places(view):
         return None
@@ -184,8 +187,8 @@ def _begin(view: View, placement: Placement) -> View:
     written = PlacementStatus(
         revision=revisions[0]["metadata"]["name"], hash=digest, pods=view.roster.size, chunks=len(revisions)
     )
-    status = status.model_copy(update={"placement": with_spares(view, placement, written)})
-    status = handed_over(view, status)
+    held = {"placement": with_spares(view, placement, written), "queue": view.obs.queue or None}
+    status = handed_over(view, status.model_copy(update=held))
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
     text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods {_where(view, placement)}"
@@ -251,7 +254,7 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 def _wait(view: View, answer: Refusal | None, *, stays: bool) -> View:
     """Ask admission, and say what it says. `stays`: whether the gang asks for nothing but spares."""
     view = _give_up_nodes(view).again_in(_next_expiry(view))
-    mute = view.obs.priority is None or refusal(view) is not None
+    mute = view.obs.priority is None or view.obs.queue_refused is not None or refusal(view) is not None
     asked = replace(asked_of(view), stays=stays) if not mute else None
     view = replace(view, waiting=asked)
     if view.obs.priority is None:

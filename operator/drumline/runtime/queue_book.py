@@ -1,0 +1,110 @@
+"""What the operator knows of queues: which there are, which one a gang waits in, and what is used of each.
+
+    granted in memory ──→ written in the status ──→ given back, its pods still there ──→ gone
+
+A gang counts in its queue from the grant until the last of its pods is gone that holds a node or may come to hold one,
+whoever deletes them. What it counts for is read off its owner's status at each look at that; a leader that takes over
+reads all of them before its first round. Without any queue nothing of this is kept for admission, and gangs that were
+admitted then count in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from drumline.core.gang.admission import AdmissionRound
+from drumline.core.gang.queue_choice import QueueEntry, choose
+from drumline.core.gang.queue_fit import chips_placed
+from drumline.core.gang.queue_quota import QueueQuotas, chips_of
+from drumline.core.gang.queues import NO_QUEUES, Queue, Queues, RunningGang
+from drumline.core.gang.types import GangRequest, Placement, Refusal
+from drumline.runtime.queue_evictions import Evictions
+
+
+class QueueBook:
+    """`gone` says of a gang's uid whether none of its pods is left; `changed` is told whom to look at, by uid."""
+
+    def __init__(
+        self, gone: Callable[[str], bool], changed: Callable[[str], None], clock: Callable[[], float]
+    ) -> None:
+        self.entries: dict[str, QueueEntry] = {}
+        self.queues: dict[str, Queue] = {}
+        self.namespaces: dict[str, Mapping[str, str]] = {}  # labels by name
+        self.evictions = Evictions(changed)
+        self.is_gone = gone
+        self._clock = clock
+        self.changes = 0  # of anything that a queue's status tells
+        self._running: dict[str, RunningGang] = {}
+        self._going: set[str] = set()  # of these only pods are left
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def choose(self, field: str | None, label: str | None, namespace: str) -> str | Refusal:
+        """The queue of a gang that holds nothing; "" for none."""
+        if not self.entries:
+            return ""
+        return choose(field, label, namespace, self.namespaces.get(namespace), self.entries)
+
+    def gang(self, uid: str) -> RunningGang | None:
+        """What a gang counts for."""
+        return self._running.get(uid)
+
+    def hold(self, uid: str, gang: RunningGang | None) -> None:
+        """A gang counts for that, by its owner's status; None: it has given all back, or never had any."""
+        if gang is None or gang.leaving:
+            self.evictions.left(uid)
+        self.changes += 1
+        if gang is not None:
+            self._running[uid] = gang
+            self._going.discard(uid)
+        elif uid in self._running and uid not in self._going:
+            self._going.add(uid)
+            self._running[uid] = replace(self._running[uid], leaving=True)
+
+    def now(self) -> Queues:
+        """The queues with all gangs that count in them."""
+        if not self.queues:
+            return NO_QUEUES
+        self._prune()
+        return Queues(self.queues, self.evictions.marked(self._running))
+
+    def granted(self, request: GangRequest, placement: Placement) -> None:
+        """A gang has got a place in this round, `request` being for the slices that it got."""
+        if not request.queue or not chips_of(request):
+            return
+        known = self._running.get(request.uid)
+        chips = max(chips_placed(request, placement), known.chips if known is not None else 0)
+        self.hold(
+            request.uid,
+            RunningGang(
+                request.uid, request.queue, request.accelerator, chips, request.priority, self._clock()
+            ),
+        )
+
+    def decided(
+        self,
+        result: AdmissionRound,
+        targets: Mapping[str, frozenset[str]],
+        asking: Mapping[str, GangRequest],
+    ) -> None:
+        """Take a round in: who was named as a victim, and who need not leave any more."""
+        if result.victims or self.evictions:
+            self.evictions.decided(result, targets, asking, self._running)
+
+    def slices(self, request: GangRequest) -> int:
+        """How many slices of an elastic gang its queue has room for, what it holds included."""
+        queues = self.now()
+        quotas = QueueQuotas(queues)
+        if quotas.queue_of(request) is None:
+            return request.slices
+        with quotas.without((request.uid,)):
+            room = quotas.available(request.queue, request.accelerator)
+        return min(request.slices, room // chips_of(request, 1))
+
+    def _prune(self) -> None:
+        for uid in [uid for uid in self._going if self.is_gone(uid)]:
+            self.changes += 1
+            self._going.discard(uid)
+            self._running.pop(uid, None)

@@ -1,0 +1,86 @@
+"""Queues and TrainingJobs: which one a job waits in, and what it counts for there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from drumline.api.meta import LABEL_QUEUE, ROLE_SPARE, ROLE_WORKER
+from drumline.core.gang.clock import unix
+from drumline.core.gang.queues import RunningGang
+from drumline.core.gang.types import Pod, Refusal
+from drumline.core.training.observation import Observation
+from drumline.core.training.spares import spare_places_held
+from drumline.runtime.queue_book import QueueBook
+
+
+class JobQueues:
+    """Tells decisions about jobs what the book says, and the book what the jobs' statuses say."""
+
+    def __init__(self, book: QueueBook) -> None:
+        self._book = book
+
+    def told(self, obs: Observation) -> Observation:
+        """The observation with its queue; the very same where there is none."""
+        held, book = obs.status.queue, self._book
+        if not book.entries and held is None:
+            return obs
+        eviction = book.evictions.of(obs.job.uid)
+        if held is not None:
+            entry = book.entries.get(held)
+            most = entry.spec.max_run_seconds if entry is not None and entry.spec is not None else None
+            return replace(obs, queue=held, queue_max_run_seconds=most, evicted=eviction)
+        if obs.status.placement is not None or obs.spec is None:
+            return obs  # it was admitted without, or waits for nothing
+        granted = book.gang(obs.job.uid)
+        if granted is not None and not granted.leaving:
+            return replace(obs, queue=granted.queue)
+        chosen = book.choose(obs.spec.queue, obs.job.labels.get(LABEL_QUEUE), obs.job.namespace)
+        if isinstance(chosen, Refusal):
+            return replace(obs, queue_refused=chosen)
+        return replace(obs, queue=chosen)
+
+    def hold(self, obs: Observation, checkpoint_at: float | None) -> None:
+        """Have the job count for what its status says it holds; `checkpoint_at` is of its latest durable one."""
+        uid, queue = obs.job.uid, obs.status.queue
+        if queue is None:
+            self._book.hold(uid, None)
+            return
+        leaving = obs.status.placement is None
+        chips = self._left(obs) if leaving else _held(obs)
+        known = self._book.gang(uid)
+        if known is not None and (leaving or not chips):
+            chips = known.chips
+        if obs.spec is None and known is None:
+            return
+        kind = obs.spec.accelerator.type if obs.spec is not None else ""
+        gang = RunningGang(
+            uid,
+            queue,
+            kind or (known.accelerator if known is not None else ""),
+            chips,
+            obs.priority or 0,
+            unix(obs.status.admitted_at),
+            checkpoint_at or 0.0,
+            leaving=leaving,
+        )
+        if gang != known:
+            self._book.hold(uid, gang)
+
+    @staticmethod
+    def _left(obs: Observation) -> int:
+        """Chips of a gang that gave its nodes back while nobody led who remembers it: what its pods take."""
+        if obs.shape is None:
+            return 0
+        return obs.shape.chips_per_worker * sum(map(_computes, obs.pods.values()))
+
+
+def _held(obs: Observation) -> int:
+    """Chips of a gang with its spares, by the placement that its status names."""
+    if obs.shape is None:
+        return 0
+    return obs.shape.chips + spare_places_held(obs) * obs.shape.chips_per_worker
+
+
+def _computes(pod: Pod) -> bool:
+    """Whether a pod holds accelerators of the gang."""
+    return not pod.terminal and pod.member is not None and pod.member.role in (ROLE_WORKER, ROLE_SPARE)
