@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 TOKENS = "drumline_serving_generation_tokens_total"
 WRITTEN_SECONDS = 30.0  # between two accounts
 SCRAPED_SECONDS = 15.0  # between two looks at an engine
+BUSY_SECONDS = 15.0  # from a look at an engine to ours at the metrics, on a busy machine
 
 Series = dict[tuple[str, ...], float]
 
@@ -90,7 +91,7 @@ async def test_killed_while_a_service_is_under_load(
         third = await counted(replica, tokens(second))
         put_out = TOKENS_A_SECOND * load.seconds()
         grown(second, third)
-        assert put_out - TOKENS_A_SECOND * (SCRAPED_SECONDS + 5) <= tokens(third) <= put_out
+        assert put_out - TOKENS_A_SECOND * (SCRAPED_SECONDS + BUSY_SECONDS) <= tokens(third) <= put_out
         derived = await shown(lab, capsys)
         assert derived["balanced"] is True
         await lab.client.request(

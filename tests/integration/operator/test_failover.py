@@ -163,11 +163,14 @@ async def test_a_paused_leader_writes_nothing_more_when_it_goes_on(stage: Site) 
     load = await work(stage, "paused", 50)
     leader = await leader_of(stage)
     leader.signal(signal.SIGSTOP)
-    await asyncio.sleep(1)  # what had left it has arrived
+    await asyncio.sleep(3)  # what had left it has arrived
     paused = time.monotonic()
     follower = await leader_of(stage, leader)
     await asyncio.sleep(max(0.0, paused + PAUSE_SECONDS - time.monotonic()))
-    assert writes(follower.proxy.sent, paused)
+    deadline = time.monotonic() + 120
+    while not writes(follower.proxy.sent, paused):
+        assert time.monotonic() < deadline, stage.crew.logs()[-3000:]
+        await asyncio.sleep(0.1)
     leader.signal(signal.SIGCONT)
     assert await asyncio.wait_for(asyncio.to_thread(leader.process.wait), 60) == 1
     await asyncio.sleep(1)
