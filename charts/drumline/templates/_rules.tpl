@@ -15,6 +15,20 @@ Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices
 - apiGroups: [scheduling.k8s.io]
   resources: [priorityclasses]
   verbs: [get, list, watch]
+# queues, and the namespaces that they select by their labels
+- apiGroups: [drumline.dev]
+  resources: [acceleratorqueues]
+  verbs: [get, list, watch]
+- apiGroups: [drumline.dev]
+  resources: [acceleratorqueues/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+# devices that pods have claims on
+- apiGroups: [resource.k8s.io]
+  resources: [deviceclasses, resourceclaims, resourceclaimtemplates, resourceslices]
+  verbs: [list, watch]
 {{- if .Values.badNodes.taint }}
 # the taint on bad nodes, and events on them
 - apiGroups: [""]

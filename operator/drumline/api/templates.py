@@ -17,6 +17,7 @@ from drumline.api.errors import FieldError
 from drumline.api.podtemplate import OPERATOR_FIELDS, POD_TEMPLATE_SCHEMA
 from drumline.api.schemacheck import schema_errors
 from drumline.api.training import Accelerator, Framework, TrainingJobSpec
+from drumline.api.validation_claims import claim_errors
 from drumline.api.validation_progress import mount_errors
 from drumline.api.wire import given
 
@@ -36,6 +37,7 @@ def template_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[FieldEr
         yield from mount_errors(f"{path}.spec", spec)
         yield from foreign_chip_errors(path, spec.template, catalog, own)
         if entry is not None:
+            yield from claim_errors(path, spec.template, spec.accelerator, "spec.accelerator", entry)
             yield from count_errors(path, spec.template, entry, chips_per_worker(spec.accelerator, entry))
     for index, helper in enumerate(spec.helpers):
         yield from _helper_errors(f"spec.helpers[{index}].template", helper.template, catalog)

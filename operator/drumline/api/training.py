@@ -65,6 +65,16 @@ class Accelerator(ApiModel):
         description="Chips of one worker. Default: all chips of the type's usual host; 0 on CPU.",
         examples=[8],
     )
+    resource_claim: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        pattern=DNS_1123,
+        description="Name of the one of the template's `resourceClaims` that brings a worker's chips, by Dynamic "
+        "Resource Allocation: its ResourceClaimTemplate has to ask for as many devices as a worker has chips. "
+        "Default: none, an extended resource brings them.",
+        examples=["gpu"],
+    )
 
 
 class SuccessPolicyType(StrEnum):

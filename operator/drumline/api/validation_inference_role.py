@@ -15,6 +15,7 @@ from drumline.api.schemacheck import schema_errors
 from drumline.api.templates import chips_per_worker, count_errors, foreign_chip_errors, pod_errors
 from drumline.api.training import Accelerator
 from drumline.api.validation_accelerator import Chosen, chosen_errors
+from drumline.api.validation_claims import claim_errors
 
 LATENCIES: Final = frozenset({ScalingMetric.TTFT, ScalingMetric.TPOT})
 
@@ -54,12 +55,23 @@ def _template_errors(
     # with several types of accelerator no count that a template names can be right for all
     if entry is not None and not role.variants:
         yield from count_errors(path, template, entry, chips_per_worker(role.accelerator, entry))
+    where = path.rpartition(".")[0]
+    for accelerator, at in _accelerators_at(role, where):
+        if (known := catalog.get(accelerator.type)) is not None:
+            yield from claim_errors(path, template, accelerator, at, known)
     own = entry.resource if entry is not None and not role.variants else ""
     yield from foreign_chip_errors(path, template, catalog, own)
 
 
 def _accelerators(role: InferenceRoleSpec) -> tuple[Accelerator, ...]:
     return (role.accelerator, *(variant.accelerator for variant in role.variants))
+
+
+def _accelerators_at(role: InferenceRoleSpec, path: str) -> Iterator[tuple[Accelerator, str]]:
+    """The role's and its variants' accelerators, and where they stand."""
+    yield role.accelerator, f"{path}.accelerator"
+    for index, variant in enumerate(role.variants):
+        yield variant.accelerator, f"{path}.variants[{index}].accelerator"
 
 
 def pods_of_a_group(role: InferenceRoleSpec, catalog: Catalog) -> int:

@@ -21,6 +21,7 @@ from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import MAX_PODS, parse_spec, validate_job
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.lazy import rendered
 from drumline.core.gang.placement import place
 from drumline.core.gang.placement_refusal import unmodelled
@@ -125,7 +126,8 @@ def _place(obs: Observation, job: Job, nodes: Sequence[Manifest]) -> Placement:
     request = gang_request(job.meta, job.spec, obs.catalog, queued_at=_NOW, settings=render_settings(obs))
     # of volumes placement could judge, if a cluster said where they are
     unknown = unmodelled((request.worker, *(helper.shape for helper in request.helpers)))
-    answer = unknown or place(request, capacity)
+    asked = resolved(request, capacity)
+    answer = unknown or (asked if isinstance(asked, Refusal) else place(asked, capacity))
     if isinstance(answer, Refusal):
         raise RefusedError(answer)
     return answer

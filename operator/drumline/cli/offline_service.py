@@ -19,6 +19,7 @@ from drumline.api.meta import ANNOTATION_DIGEST, MANAGED_BY
 from drumline.api.validation_inference import parse_service, validate_service
 from drumline.cli.offline import NO_UID, InvalidJobError, Planned, RefusedError
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService
 from drumline.core.gang.lazy import rendered
 from drumline.core.gang.meta import ObjectMeta
@@ -123,7 +124,9 @@ class _World:
     def _placed(self, request: GangRequest) -> Placement:
         if self.nodes is None:
             return Placement(("",) * request.workers)
-        answer = unmodelled((request.worker,)) or place(request, self.capacity)
+        asked = resolved(request, self.capacity)
+        known = unmodelled((request.worker,)) or asked
+        answer = known if isinstance(known, Refusal) else place(known, self.capacity)
         if isinstance(answer, Refusal):
             raise RefusedError(answer)
         self.capacity.reserve(request, answer)

@@ -16,6 +16,9 @@ READ = {
     "persistentvolumes": {"get"},
     "priorityclasses.scheduling.k8s.io": {"get", "list", "watch"},
     **{f"{r}.resource.k8s.io": {"list", "watch"} for r in DEVICES},
+    "acceleratorqueues.drumline.dev": {"get", "list", "watch"},
+    "acceleratorqueues/status.drumline.dev": {"patch"},
+    "namespaces": {"list", "watch"},
     "tokenreviews.authentication.k8s.io": {"create"},
 }
 WRITE = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity_index import KEPT, ROOT, ShapeIndex
+from drumline.core.gang.devices import PREFIX
 from drumline.core.gang.placement_pools import whole_pools
 from drumline.core.gang.projection_shape import CLAIM_PREFIX
 from drumline.core.gang.types import GangRequest, PodGroupRequest, PodShape, Refusal
@@ -107,9 +108,11 @@ def _survey(request: GangRequest, index: ShapeIndex) -> str:
 
 def _amount(request: GangRequest, workers: int) -> str:
     """Accelerators that so many workers have; where they have none, the workers themselves."""
+    devices = ", ".join(f"{n} {name}" for name, n in request.worker.requests if name.startswith(PREFIX))
     if request.chips_per_worker and request.accelerator:
-        return f"{workers * request.chips_per_worker} × {request.accelerator}"
-    return f"{workers} × worker"
+        what = f"{workers * request.chips_per_worker} × {request.accelerator}"
+        return f"{what} (each worker {devices})" if devices else what
+    return f"{workers} × worker (each {devices})" if devices else f"{workers} × worker"
 
 
 def _count(request: GangRequest, workers: int) -> str:

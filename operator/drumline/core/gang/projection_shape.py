@@ -30,6 +30,7 @@ def shape_of(pod_spec: Raw) -> PodShape:
         tolerations=tuple(_toleration(t) for t in pod_spec.get("tolerations") or ()),
         host_ports=host_ports(pod_spec),
         unmodelled=tuple(sorted(set(_unmodelled(pod_spec)))),
+        claims=tuple(sorted(filter(None, map(_template, pod_spec.get("resourceClaims") or ())))),
     )
 
 
@@ -87,13 +88,21 @@ def _unmodelled(spec: Raw) -> Iterator[str]:
     for constraint in spec.get("topologySpreadConstraints") or ():
         if constraint.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule":
             yield "topologySpreadConstraints"
+    yield from (f for f in ("schedulingGates", "schedulingGroup", "nodeName") if spec.get(f))
     yield from (
-        f for f in ("resourceClaims", "schedulingGates", "schedulingGroup", "nodeName") if spec.get(f)
+        f"resourceClaims[{c.get('name', '')}].resourceClaimName"
+        for c in spec.get("resourceClaims") or ()
+        if not _template(c)
     )
     if spec.get("schedulerName", "default-scheduler") not in ("", "default-scheduler"):
         yield "schedulerName"
     for volume in spec.get("volumes") or ():
         yield from _unmodelled_volume(volume)
+
+
+def _template(claim: Raw) -> str:
+    """The template that each pod has a claim of its own from; "" for a claim that pods share."""
+    return claim.get("resourceClaimTemplateName") or ""
 
 
 def _unmodelled_volume(volume: Raw) -> Iterator[str]:

@@ -85,6 +85,7 @@ class PodShape:
     tolerations: tuple[Toleration, ...] = ()
     host_ports: tuple[tuple[str, str, int], ...] = ()  # (hostIP or "0.0.0.0", protocol, port)
     unmodelled: tuple[str, ...] = ()  # names of fields placement does not model, e.g. "affinity.podAffinity"
+    claims: tuple[str, ...] = ()  # ResourceClaimTemplates, one for each claim of the pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ class GangRequest:
     level: str = ""  # a topology level's name ("block", "subblock", "host", "nodepool", …)
     accelerator: str = ""  # key of the catalogue, for messages and metrics
     chips_per_worker: int = 0
+    chips_claim: str = ""  # the ResourceClaimTemplate that brings them; "" = the extended resource does
     atomic_pool: bool = False  # TPU multi-host: a slice takes exactly one whole node pool
     excluded: frozenset[str] = frozenset()  # nodes not to use, since they failed it
     if_possible: tuple[str, ...] = ()  # of these, those it may use when nothing else is free; see `leniency`
@@ -245,6 +247,11 @@ class GangRequest:
     group_required: bool = True  # False: only if possible
     stays: bool = False  # it asks for spares only: a placement that moves the gang itself is of no use
     unpinned: bool = False  # where its pods go is not ours to say: it needs no room, and gets no nodes
+
+    @property
+    def claims(self) -> bool:
+        """Whether pods have claims that are not counted as resources yet."""
+        return bool(self.worker.claims) or any(h.shape.claims for h in self.helpers)
 
     @property
     def workers(self) -> int:

@@ -204,6 +204,7 @@ def _role(
     known = preset(spec.engine)
     engine = env_engine.engine_facts(spec, known, facts, shape)
     entry = catalog[shape.accelerator]
+    accelerator = accelerator_of(role_of(spec, facts.role), group.variant)
     chips = bool(shape.resource and shape.chips_per_worker)
     model = env_engine.model_of(spec, facts.role)
     return Role(
@@ -211,9 +212,9 @@ def _role(
         labels=_labels(spec, facts),
         env=_env(spec, known, facts, engine, tpu=entry.is_tpu, leader=leader),
         subdomain=names.peers(facts.service),
-        node_selector=entry.node_selector(accelerator_of(role_of(spec, facts.role), group.variant).topology),
+        node_selector=entry.node_selector(accelerator.topology),
         tolerations=(shape.resource,) if chips else (),
-        limit=(shape.resource, shape.chips_per_worker) if chips else None,
+        limit=(shape.resource, shape.chips_per_worker) if chips and not accelerator.resource_claim else None,
         restart_policy="Always" if spec.profile is Profile.EDGE else "Never",
         readiness_gates=(meta.IN_SERVICE,) if leader else (),
     )

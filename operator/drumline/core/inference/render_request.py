@@ -10,6 +10,7 @@ pods are rendered once for all groups that one decision asks for, not once for e
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,13 +20,14 @@ from drumline.api.catalog import Catalog
 from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_status import GroupStatus
 from drumline.api.meta import LABEL_GROUP, LABEL_REVISION, LABEL_WORKER
+from drumline.core.gang.devices import claim_template
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.projection import shape_of
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodShape, Requirement
 from drumline.core.inference import names
 from drumline.core.inference.observation import Settings
 from drumline.core.inference.render_group import prepare_group
-from drumline.core.inference.render_shape import GroupShape
+from drumline.core.inference.render_shape import GroupShape, accelerator_of, role_of
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,6 +62,7 @@ class _Sample:
     pods: PodShape
     labels: tuple[Mapping[str, str], ...]
     atomic_pool: bool
+    chips_claim: str
 
 
 def group_request(
@@ -96,6 +99,7 @@ def group_request(
         level=placement.level or "",
         accelerator=sample.shape.accelerator,
         chips_per_worker=sample.shape.chips_per_worker,
+        chips_claim=sample.chips_claim,
         atomic_pool=sample.atomic_pool,
         excluded=excluded,
         labels=tuple({**labels, **own} for labels in sample.labels),
@@ -116,6 +120,7 @@ def common_shape(first: PodShape, second: PodShape) -> PodShape:
         tolerations=tolerations,
         host_ports=tuple(sorted({*first.host_ports, *second.host_ports})),
         unmodelled=tuple(sorted({*first.unmodelled, *second.unmodelled})),
+        claims=tuple(sorted((Counter(first.claims) | Counter(second.claims)).elements())),
     )
 
 
@@ -132,7 +137,12 @@ def _sample(kind: _Kind) -> _Sample:
         labels=tuple(_labels(pods)),
         # a TPU slice of several hosts is one node pool, which is taken whole
         atomic_pool=prepared.tpu and prepared.size > 1,
+        chips_claim=claim_template(pods[0]["spec"], _claim(kind)),
     )
+
+
+def _claim(kind: _Kind) -> str | None:
+    return accelerator_of(role_of(kind.spec, kind.role), kind.variant).resource_claim
 
 
 def _both(

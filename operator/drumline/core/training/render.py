@@ -184,6 +184,7 @@ def _worker_role(
 ) -> Role:
     entry = catalog[spec.accelerator.type]
     chips = bool(shape.resource and shape.chips_per_worker)
+    by_claim = spec.accelerator.resource_claim is not None
     return Role(
         template=spec.template,
         labels=role_labels(owner, spec, facts.attempt, meta.ROLE_WORKER),
@@ -191,7 +192,7 @@ def _worker_role(
         subdomain=owner.name,
         node_selector=entry.node_selector(spec.accelerator.topology),
         tolerations=(shape.resource,) if chips else (),
-        limit=(shape.resource, shape.chips_per_worker) if chips else None,
+        limit=(shape.resource, shape.chips_per_worker) if chips and not by_claim else None,
     )
 
 

@@ -25,7 +25,7 @@ GRACE_SECONDS: Final = 1
 MAX_IMAGES: Final = 32
 _FROM_WORKER: Final = (
     *("nodeSelector", "tolerations", "affinity", "runtimeClassName", "schedulerName", "os", "hostNetwork"),
-    *("imagePullSecrets", "serviceAccountName"),
+    *("imagePullSecrets", "serviceAccountName", "resourceClaims"),
 )
 
 Spec = Mapping[str, Any]

@@ -173,7 +173,11 @@ def test_host_network_takes_every_container_port() -> None:
             ["topologySpreadConstraints"],
         ),
         ({"topologySpreadConstraints": [{"whenUnsatisfiable": "ScheduleAnyway"}]}, []),
-        ({"resourceClaims": [{"name": "x"}]}, ["resourceClaims"]),
+        (
+            {"resourceClaims": [{"name": "x", "resourceClaimName": "c"}]},
+            ["resourceClaims[x].resourceClaimName"],
+        ),
+        ({"resourceClaims": [{"name": "x", "resourceClaimTemplateName": "t"}]}, []),
         ({"schedulerName": "volcano"}, ["schedulerName"]),
         ({"schedulerName": "default-scheduler"}, []),
         ({"nodeName": "n1", "schedulingGates": [{"name": "g"}]}, ["nodeName", "schedulingGates"]),
@@ -191,6 +195,11 @@ def test_host_network_takes_every_container_port() -> None:
 )
 def test_what_is_not_modelled_is_named(spec: dict[str, Any], names: list[str]) -> None:
     assert shape_of({"containers": [container()], **spec}).unmodelled == tuple(names)
+
+
+def test_each_claim_from_a_template_is_kept() -> None:
+    claims = [{"name": n, "resourceClaimTemplateName": t} for n, t in (("a", "t"), ("b", "s"), ("c", "t"))]
+    assert shape_of({"containers": [container()], "resourceClaims": claims}).claims == ("s", "t", "t")
 
 
 def test_project_node() -> None:

@@ -38,6 +38,25 @@ def affinity(*zones: str) -> dict[str, Any]:
     return {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}
 
 
+def test_a_claim_brings_the_accelerators_in_place_of_the_extended_resource() -> None:
+    claims = [{"name": n, "resourceClaimTemplateName": t} for n, t in (("gpu", "eight"), ("nic", "one"))]
+    raw = spec(
+        role("decode", accelerator={**H100, "resourceClaim": "gpu"}, template=pod(resourceClaims=claims))
+    )
+    found = request(raw)
+    assert "nvidia.com/gpu" not in dict(found.worker.requests)
+    assert (found.worker.claims, found.chips_claim) == (("eight", "one"), "eight")
+
+
+def test_a_place_for_leader_and_workers_has_the_claims_of_both() -> None:
+    claims = [
+        {"name": n, "resourceClaimTemplateName": t} for n, t in (("a", "nic"), ("b", "nic"), ("c", "disk"))
+    ]
+    leader, worker = pod(resourceClaims=claims[:2]), pod(resourceClaims=claims[1:])
+    raw = spec(role("decode", groupSize=2, accelerator=H100, template=worker, leaderTemplate=leader))
+    assert request(raw).worker.claims == ("disk", "nic", "nic")
+
+
 def test_a_group_is_a_gang_of_its_own() -> None:
     raw = spec(
         role("decode", groupSize=2, accelerator=H100),

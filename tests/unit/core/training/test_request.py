@@ -39,6 +39,17 @@ def test_a_worker_requests_what_its_pod_will() -> None:
     assert worker.unmodelled == ()
 
 
+def test_a_claim_brings_the_accelerators_in_place_of_the_extended_resource() -> None:
+    spec = {**TEMPLATE["spec"], "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "eight"}]}
+    accelerator = {"type": "nvidia-h100-80gb", "resourceClaim": "gpu"}
+    found = request({**GPU, "accelerator": accelerator, "template": {"spec": spec}})
+    assert "nvidia.com/gpu" not in dict(found.worker.requests)
+    assert "nvidia.com/gpu" in {t.key for t in found.worker.tolerations}
+    assert (found.worker.claims, found.chips_claim, found.chips_per_worker) == (("eight",), "eight", 8)
+    assert found.claims
+    assert not request(GPU).claims
+
+
 def test_helpers_are_groups_of_their_own_in_the_order_of_the_spec() -> None:
     helper = {"name": "loader", "replicas": 4, "template": TEMPLATE}
     found = request({**GPU, "helpers": [helper, {"name": "eval", "template": TEMPLATE}]})

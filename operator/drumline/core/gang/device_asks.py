@@ -1,0 +1,95 @@
+"""Which devices each ask matches on each node, and how what two asks match is related.
+
+A device counts for an ask if it is of a node, all selectors of the class and then of the request hold, and the
+request tolerates its taints. Selectors are evaluated by what the caller passes as `Matches`.
+
+Counting is whole-number arithmetic only while, on every node, what two asks match is equal or disjoint: of equal sets
+each device that one takes is charged to both, disjoint ones don't touch. Sets that overlap in part can't be counted
+so: which device the scheduler takes for one decides what is left for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import combinations
+
+from drumline.core.gang.devices import Device, DeviceAsk, DeviceClass, DeviceId
+from drumline.core.gang.feasibility import tolerates
+
+Matches = Callable[[str, Device], bool]  # whether a CEL expression holds; SelectorError
+
+
+class SelectorError(ValueError):
+    """A selector can't be evaluated on a device."""
+
+
+class KnownAsk:
+    """What one ask matches, node by node."""
+
+    def __init__(self, ask: DeviceAsk) -> None:
+        self.ask = ask
+        self.users: dict[str, str] = {}  # gang → namespace/name
+        self.matched: dict[str, frozenset[DeviceId]] = {}  # by node
+        self._troubles: dict[str, str] = {}  # by node: why a device there is beyond counting
+
+    @property
+    def trouble(self) -> str:
+        """Why the ask can't be counted at all; "" if it can."""
+        return next(iter(self._troubles.values()), "")
+
+    def look(self, node: str, devices: Iterable[Device], known: DeviceClass | None, matches: Matches) -> None:
+        """Take up what a node has now; "" stands for all devices that are not of one node."""
+        self.matched.pop(node, None)
+        self._troubles.pop(node, None)
+        if known is None:
+            return
+        selectors = (*known.selectors, *self.ask.selectors)
+        try:
+            found = [d for d in devices if all(matches(s, d) for s in selectors)]
+        except SelectorError as error:
+            self._troubles[node] = str(error)
+            return
+        if odd := next((d for d in found if d.odd), None):
+            self._troubles[node] = f"device {'/'.join(odd.id)} matches, {odd.odd}"
+        if usable := frozenset(d.id for d in found if not d.odd and self._tolerated(d)):
+            self.matched[node] = usable
+
+    def _tolerated(self, device: Device) -> bool:
+        return all(any(tolerates(t, taint) for t in self.ask.tolerations) for taint in device.taints)
+
+
+class Relations:
+    """For each pair of asks the nodes on which both match a device, and whether they match the same there."""
+
+    def __init__(self) -> None:
+        self._meet: dict[frozenset[str], dict[str, bool]] = {}  # pair → node → equal
+        self._pairs: dict[str, set[frozenset[str]]] = {}  # node → pairs
+
+    def renew(self, node: str, matched: Mapping[str, frozenset[DeviceId]]) -> dict[str, tuple[str, ...]]:
+        """Take up what asks match on a node; for each that has equals there, those."""
+        for pair in self._pairs.pop(node, ()):
+            nodes = self._meet[pair]
+            del nodes[node]
+            if not nodes:
+                del self._meet[pair]
+        equals: dict[str, tuple[str, ...]] = {}
+        for a, b in combinations(sorted(matched), 2):
+            if not matched[a].isdisjoint(matched[b]):
+                equal = matched[a] == matched[b]
+                pair = frozenset((a, b))
+                self._meet.setdefault(pair, {})[node] = equal
+                self._pairs.setdefault(node, set()).add(pair)
+                if equal:
+                    equals[a] = (*equals.get(a, ()), b)
+                    equals[b] = (*equals.get(b, ()), a)
+        return equals
+
+    def meeting(self, a: str, b: str) -> str:
+        """A node on which both match the same device; "" if there is none."""
+        return next(iter(self._meet.get(frozenset((a, b)), ())), "")
+
+    def overlapping(self, name: str) -> Iterator[tuple[str, str]]:
+        """Asks that match some of what this one does, but not the same, each with a node where that is so."""
+        for pair, nodes in self._meet.items():
+            if name in pair and (node := next((n for n, equal in nodes.items() if not equal), "")):
+                yield next(iter(pair - {name})), node

@@ -1,0 +1,303 @@
+"""Devices as counted resources: what Dynamic Resource Allocation adds to a node's capacity, and to a gang's needs.
+
+    free = devices that match the ask - devices of claims that are allocated - reservations
+
+An ask (class, selectors, tolerations) is counted under a name of its own, as if it were a resource of the node:
+
+1. A node's allocatable has, for each ask, how many of its devices match (`device_asks`).
+2. An allocated claim is charged like a pod on its devices' node, for each ask by how many of them match. A claim made
+   for a pod of a gang is charged to the gang, so that it takes from the gang's reservation and is not charged twice.
+3. A reservation for an ask is charged, on nodes where others match the very same devices, to those as well.
+
+An ask is known from the first gang that has it on; only what changes is looked at again. Where no gang has claims
+nothing of this is computed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from drumline.api.reasons import Reason
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_asks import KnownAsk, Matches, Relations
+from drumline.core.gang.device_pools import Pools
+from drumline.core.gang.devices import (
+    MAX_DEVICES,
+    ClaimTemplate,
+    DeviceAsk,
+    DeviceClass,
+    DeviceSlice,
+    HeldClaim,
+    Key,
+)
+from drumline.core.gang.equipment import Equipment
+from drumline.core.gang.types import GangRequest, Member, Pod, PodShape, Refusal
+
+MemberOf = Callable[[Key, str], Member | None]  # pod's key and uid → its place in a gang
+
+_UNKNOWN = DeviceClass("")
+
+
+class Devices:
+    """Slices, classes, templates and claims of the cluster, kept up in `capacity`."""
+
+    def __init__(self, capacity: Capacity, matches: Matches, member_of: MemberOf) -> None:
+        self._capacity = capacity
+        self._matches = matches
+        self._member_of = member_of
+        self._pools = Pools()
+        self._classes: dict[str, DeviceClass] = {}
+        self._templates: dict[Key, ClaimTemplate] = {}
+        self._asks: dict[str, KnownAsk] = {}  # by resource name, in the order of their coming
+        self._relations = Relations()
+        self._claims: dict[Key, tuple[HeldClaim, Member | None]] = {}
+        self._on_node: dict[str, set[Key]] = {}  # claims
+        self._of_pod: dict[str, set[Key]] = {}  # pod's uid → claims
+        self._held: dict[str, GangRequest] = {}  # what gangs with reservations asked, resolved
+        capacity.devices = self
+
+    def set_class(self, old: DeviceClass | None, new: DeviceClass | None) -> None:
+        """A class came, changed or went."""
+        name = (new or old or _UNKNOWN).name
+        if new is None:
+            self._classes.pop(name, None)
+        else:
+            self._classes[name] = new
+        if any(known.ask.device_class == name for known in self._asks.values()):
+            self._renew(tuple(self._pools.nodes()))
+
+    def set_template(self, old: ClaimTemplate | None, new: ClaimTemplate | None) -> None:
+        """A template came, changed or went."""
+        if new is not None:
+            self._templates[new.key] = new
+        elif old is not None:
+            self._templates.pop(old.key, None)
+
+    def set_slice(self, old: DeviceSlice | None, new: DeviceSlice | None) -> None:
+        """A slice came, changed or went."""
+        touched = self._pools.take(old, new)
+        if self._asks:
+            self._renew(touched)
+
+    def set_claim(self, old: HeldClaim | None, new: HeldClaim | None) -> None:
+        """A claim was given devices, or they were taken back."""
+        if old is not None:
+            self._drop(old)
+        if new is not None and new.node:
+            member = self._member_of(new.pod, new.pod_uid) if new.pod_uid else None
+            self._claims[new.key] = new, member
+            self._on_node.setdefault(new.node, set()).add(new.key)
+            if new.pod_uid:
+                self._of_pod.setdefault(new.pod_uid, set()).add(new.key)
+            if self._asks:
+                self._charge(new, member)
+
+    def pod_seen(self, uid: str, member: Member) -> None:
+        """A pod of a gang is there: claims that were made for it are the gang's."""
+        for key in self._of_pod.get(uid, ()):
+            claim, known = self._claims[key]
+            if known is None:
+                self._claims[key] = claim, member
+                if self._asks:
+                    self._charge(claim, member)
+
+    def resolve(self, request: GangRequest) -> GangRequest | Refusal:
+        """The request with its claims as counted resources, or why they can't be counted."""
+        if not request.claims:
+            return request
+        asked = self._asked_by_role(request)
+        if isinstance(asked, Refusal):
+            return asked
+        refusal = self._wrong_count(request) or self._uncountable(request, asked)
+        return _counted(request, asked) if refusal is None else refusal
+
+    def held(self, request: GangRequest) -> GangRequest:
+        """The request of a gang that has its nodes; as it was before where its templates are gone."""
+        if not request.claims:
+            return request
+        asked = self._asked_by_role(request)
+        if isinstance(asked, Refusal):
+            known = self._held.get(request.uid)
+            return request if known is None else replace(request, worker=known.worker, helpers=known.helpers)
+        for ask in {a for counts in asked for a in counts}:
+            self._know(ask).users[request.uid] = f"{request.namespace}/{request.name}"
+        found = self._held[request.uid] = _counted(request, asked)
+        return found
+
+    def forget(self, uid: str) -> None:
+        """The gang neither waits nor holds anything."""
+        self._held.pop(uid, None)
+        for known in self._asks.values():
+            known.users.pop(uid, None)
+
+    def _asked_by_role(self, request: GangRequest) -> list[Counter[DeviceAsk]] | Refusal:
+        """Devices of one pod by ask: the workers', then each helper's."""
+        found: list[Counter[DeviceAsk]] = []
+        for shape in (request.worker, *(h.shape for h in request.helpers)):
+            asked = self._asked(request.namespace, shape)
+            if isinstance(asked, Refusal):
+                return asked
+            found.append(asked)
+        return found
+
+    def _asked(self, namespace: str, shape: PodShape) -> Counter[DeviceAsk] | Refusal:
+        """Devices of one pod by ask."""
+        total: Counter[DeviceAsk] = Counter()
+        for name in shape.claims:
+            template, where = (
+                self._templates.get((namespace, name)),
+                f"resourceclaimtemplate {namespace}/{name}",
+            )
+            if template is None:
+                return Refusal(Reason.NO_FEASIBLE_NODE, f"{where} does not exist")
+            if template.odd:
+                text = f"{where}: gang placement does not model {', '.join(template.odd)}"
+                return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+            if template.devices > MAX_DEVICES:
+                text = f"{where}: asks for {template.devices} devices; a claim has at most {MAX_DEVICES}"
+                return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+            total.update(dict(template.asks))
+        return total
+
+    def _wrong_count(self, request: GangRequest) -> Refusal | None:
+        """The claim that brings the accelerators has to bring as many as the job says a worker has."""
+        template = self._templates.get((request.namespace, request.chips_claim))
+        if template is None or template.devices == request.chips_per_worker:
+            return None
+        text = (
+            f"resourceclaimtemplate {request.namespace}/{request.chips_claim} asks for {template.devices} "
+            f"device(s), and a worker has {request.chips_per_worker} × {request.accelerator}: let accelerator."
+            "chipsPerWorker be the count of devices"
+        )
+        return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+
+    def _uncountable(self, request: GangRequest, asked: Iterable[Counter[DeviceAsk]]) -> Refusal | None:
+        every = [list(counts) for counts in asked]
+        for ask in dict.fromkeys(a for asks in every for a in asks):
+            known = self._know(ask)
+            known.users[request.uid] = f"{request.namespace}/{request.name}"
+            refusal = self._trouble(known) or self._overlap(known, request.uid)
+            if refusal is not None:
+                return refusal
+        pairs = (pair for asks in every for pair in combinations(asks, 2))
+        return next((r for a, b in pairs if (r := self._same(a, b)) is not None), None)
+
+    def _trouble(self, known: KnownAsk) -> Refusal | None:
+        name = known.ask.device_class
+        device_class = self._classes.get(name)
+        if device_class is None:
+            return Refusal(Reason.NO_FEASIBLE_NODE, f"deviceclass {name} does not exist")
+        text = f"{', '.join(device_class.odd)}" if device_class.odd else known.trouble
+        if not text:
+            return None
+        return Refusal(
+            Reason.UNSUPPORTED_SCHEDULING, f"gang placement can't count {known.ask.resource}: {text}"
+        )
+
+    def _overlap(self, known: KnownAsk, uid: str) -> Refusal | None:
+        """Who came first goes on; what overlaps in part with what he asks has to wait until he has ended."""
+        name = known.ask.resource
+        for other, node in self._relations.overlapping(name):
+            users = self._asks[other].users
+            others = {gang: job for gang, job in users.items() if gang != uid}
+            first = others and self._is_first(other, name)
+            if uid in users or first or any(map(self._capacity.reserved, others)):
+                who = f", which {next(iter(others.values()))} asks for" if others else ""
+                text = (
+                    f"gang placement can't count {name} beside {other}{who}: on node {node} they are some of the "
+                    "same devices, but not all; let requests match equal or disjoint devices of a node"
+                )
+                return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+        return None
+
+    def _is_first(self, a: str, b: str) -> bool:
+        return next(name for name in self._asks if name in (a, b)) == a
+
+    def _same(self, a: DeviceAsk, b: DeviceAsk) -> Refusal | None:
+        node = self._relations.meeting(a.resource, b.resource)
+        if not node:
+            return None
+        text = f"{a.resource} and {b.resource} of one pod are the same devices on node {node}: make them one request"
+        return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+
+    def _know(self, ask: DeviceAsk) -> KnownAsk:
+        name = ask.resource
+        if name not in self._asks:
+            # a cluster sees few kinds of asks; those that nobody has any more go when a new one comes
+            self._asks = {n: known for n, known in self._asks.items() if known.users}
+            self._asks[name] = KnownAsk(ask)
+            self._renew({*self._pools.nodes(), *self._on_node})
+        return self._asks[name]
+
+    def _renew(self, nodes: Iterable[str]) -> None:
+        for node in nodes:
+            devices = self._pools.on(node)
+            for known in self._asks.values():
+                device_class = self._classes.get(known.ask.device_class)
+                known.look(node, devices, device_class, self._matches)
+            if node:
+                self._equip(node)
+
+    def _equip(self, node: str) -> None:
+        matched = {name: m for name, known in self._asks.items() if (m := known.matched.get(node))}
+        equals = self._relations.renew(node, matched)
+        self._capacity.equip(node, Equipment({name: len(m) for name, m in matched.items()}, equals))
+        for key in self._on_node.get(node, ()):
+            self._charge(*self._claims[key])
+
+    def _charge(self, claim: HeldClaim, member: Member | None) -> None:
+        taken = (
+            (name, len(claim.devices & matched))
+            for name, known in self._asks.items()
+            if (matched := known.matched.get(claim.node))
+        )
+        requests = tuple(sorted((name, count) for name, count in taken if count))
+        self._capacity.set_pod(
+            Pod(
+                *_pod_key(claim), uid=claim.uid, requests=requests, node=claim.node, bound=True, member=member
+            )
+        )
+
+    def _drop(self, claim: HeldClaim) -> None:
+        if self._claims.pop(claim.key, None) is None:
+            return
+        for index, key in ((self._on_node, claim.node), (self._of_pod, claim.pod_uid)):
+            values = index.get(key, set())
+            values.discard(claim.key)
+            if not values:
+                index.pop(key, None)
+        self._capacity.remove_pod(*_pod_key(claim))
+
+
+def resolved(request: GangRequest, capacity: Capacity) -> GangRequest | Refusal:
+    """The request as `capacity` can judge it, or why it can't."""
+    if not request.claims:
+        return request
+    if capacity.devices is None:
+        text = "the pods have resourceClaims, and nothing is known of devices (resource.k8s.io/v1)"
+        return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+    return capacity.devices.resolve(request)
+
+
+def _counted(request: GangRequest, asked: Sequence[Counter[DeviceAsk]]) -> GangRequest:
+    worker, *helpers = asked
+    groups = zip(request.helpers, helpers, strict=True)
+    return replace(
+        request,
+        worker=_with(request.worker, worker),
+        helpers=tuple(replace(h, shape=_with(h.shape, counts)) for h, counts in groups),
+    )
+
+
+def _with(shape: PodShape, asked: Counter[DeviceAsk]) -> PodShape:
+    wanted = Counter(dict(shape.requests))
+    wanted.update({ask.resource: count for ask, count in asked.items()})
+    return replace(shape, requests=tuple(sorted(wanted.items())), claims=())
+
+
+def _pod_key(claim: HeldClaim) -> Key:
+    """No pod is called so: names have no slashes."""
+    return claim.key[0], f"resourceclaim/{claim.key[1]}"

@@ -1,0 +1,196 @@
+"""CEL selectors of DeviceClasses and claims, evaluated on devices. The only module that imports `celpy`.
+
+A selector is evaluated once for all devices that look alike to it: those that agree in their driver and in every
+attribute and capacity whose name occurs in the expression. Where an expression may read more than it names (it walks
+over a map, or puts names together) devices have to agree in everything.
+
+Beside the standard library the functions of Kubernetes' for quantities, versions and letter case are known. What is
+not known (macros of extensions, such as ``cel.bind`` and optional syntax) is an error by name, never a guess: as
+strict as the library is about types, where it is stricter than Kubernetes the selector is refused, not misread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import lru_cache, total_ordering
+from typing import Any, Final
+
+from drumline.core.gang.device_asks import SelectorError
+from drumline.core.gang.devices import Device, Version
+from drumline.core.gang.quantity import canonical
+
+MAX_ANSWERS: Final = 65536
+_WALKS: Final = re.compile(
+    r"\+|\b(all|exists|exists_one|filter|map|size)\b|\bdevice\.(attributes|capacity)\s*(?![\[.\s])"
+)
+_SEMVER: Final = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
+)
+_LAST: Final = "\uffff"  # sorts after every identifier: a release comes after its pre-releases
+
+Looks = tuple[Any, ...]
+
+
+class Selectors:
+    """Evaluates selectors, and remembers the answers."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[tuple[str, Looks], bool | str] = OrderedDict()
+
+    def __call__(self, expression: str, device: Device) -> bool:
+        """Whether the expression holds for a device. SelectorError."""
+        key = expression, _looks(expression, device)
+        answer = self._answers.get(key)
+        if answer is None:
+            answer = self._answers[key] = _answer(expression, device)
+            if len(self._answers) > MAX_ANSWERS:
+                self._answers.popitem(last=False)
+        if isinstance(answer, str):
+            raise SelectorError(f"selector {expression!r} on device {'/'.join(device.id)}: {answer}")
+        return answer
+
+
+@total_ordering
+class Ordered:
+    """A quantity or a version: not a number, but comparable by methods."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ordered) and bool(self.value == other.value)
+
+    def __lt__(self, other: Ordered) -> bool:
+        return bool(self.value < other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def quantity(text: str) -> Ordered:
+    """A Kubernetes quantity. ValueError."""
+    # in thousandths, as the unit of cpu is
+    return Ordered(("quantity", canonical("cpu", str(text))))
+
+
+def version(text: str) -> Ordered:
+    """A semantic version, in the order of semver.org. ValueError."""
+    found = _SEMVER.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"not a semantic version: {text!r}")
+    numbers = tuple(int(found[n]) for n in (1, 2, 3))
+    before = found[4]
+    parts = (
+        ((0, int(p), "") if p.isdigit() else (1, 0, p) for p in before.split("."))
+        if before
+        else ((2, 0, _LAST),)
+    )
+    return Ordered(("version", numbers, tuple(parts)))
+
+
+def _looks(expression: str, device: Device) -> Looks:
+    """What of a device the expression can see."""
+    walks = _walks(expression)
+    kinds = (device.attributes, device.capacity)
+    seen = [
+        tuple(sorted((n, repr(v)) for n, v in kind.items() if walks or n.rpartition("/")[2] in expression))
+        for kind in kinds
+    ]
+    return (device.id[0], *seen)
+
+
+@lru_cache(maxsize=1024)
+def _walks(expression: str) -> bool:
+    return _WALKS.search(expression) is not None
+
+
+def _answer(expression: str, device: Device) -> bool | str:
+    """What the expression says, or why it says nothing."""
+    from celpy.celparser import CELParseError  # noqa: PLC0415 - loaded where the first selector is
+    from celpy.evaluation import CELEvalError  # noqa: PLC0415 - loaded where the first selector is
+
+    try:
+        found = _program(expression).evaluate({"device": _variable(device)})
+    except (CELEvalError, CELParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        text = str(error.args[0] if error.args else error)
+        return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
+    if type(found).__name__ != "BoolType":
+        return f"it says {found!r}, which is neither true nor false"
+    return bool(found)
+
+
+@lru_cache(maxsize=1024)
+def _program(expression: str) -> Any:
+    import celpy  # noqa: PLC0415 - loaded where the first selector is
+
+    environment = celpy.Environment()
+    return environment.program(environment.compile(expression), functions=_functions())
+
+
+@lru_cache(maxsize=1)
+def _functions() -> dict[str, Any]:
+    from celpy import celtypes  # noqa: PLC0415 - loaded where the first selector is
+
+    def case(change: Callable[[str], str]) -> Callable[[Any], Any]:
+        # only the letters of ASCII, says Kubernetes
+        return lambda text: celtypes.StringType("".join(change(c) if c.isascii() else c for c in text))
+
+    return {
+        "quantity": quantity,
+        "semver": version,
+        "compareTo": lambda a, b: celtypes.IntType((_like(a, b) > b) - (a < b)),
+        "isGreaterThan": lambda a, b: celtypes.BoolType(_like(a, b) > b),
+        "isLessThan": lambda a, b: celtypes.BoolType(_like(a, b) < b),
+        "lowerAscii": case(str.lower),
+        "upperAscii": case(str.upper),
+    }
+
+
+def _like(a: Any, b: Any) -> Ordered:
+    """`a`, if it can be compared with `b`."""
+    if not isinstance(a, Ordered) or not isinstance(b, Ordered) or a.value[0] != b.value[0]:
+        raise TypeError("only two quantities or two versions can be compared so")
+    return a
+
+
+def _variable(device: Device) -> Any:
+    """The device as expressions see it: by domain, then by name; a domain that it lacks is empty."""
+    from celpy import celtypes  # noqa: PLC0415 - loaded where the first selector is
+
+    class Domains(celtypes.MapType):
+        """A map that has every key."""
+
+        def __getitem__(self, key: Any) -> Any:
+            return super().__getitem__(key) if key in self else celtypes.MapType()
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            """The value, or an empty map."""
+            return self[key]
+
+    def nested(values: Mapping[str, Any], convert: Callable[[Any], Any]) -> Any:
+        domains = Domains()
+        for name, value in values.items():
+            domain, _, short = name.rpartition("/")
+            key = celtypes.StringType(domain)
+            if key not in domains:
+                domains[key] = celtypes.MapType()
+            domains[key][celtypes.StringType(short)] = convert(value)
+        return domains
+
+    fields = {
+        "driver": celtypes.StringType(device.id[0]),
+        "allowMultipleAllocations": celtypes.BoolType(False),
+        "attributes": nested(device.attributes, _attribute),
+        "capacity": nested(device.capacity, quantity),
+    }
+    return celtypes.MapType({celtypes.StringType(name): value for name, value in fields.items()})
+
+
+def _attribute(value: Any) -> Any:
+    from celpy.adapter import json_to_cel  # noqa: PLC0415 - loaded where the first selector is
+
+    return version(value.text) if isinstance(value, Version) else json_to_cel(value)

@@ -1,0 +1,73 @@
+"""Mirrors what Dynamic Resource Allocation says of devices, where the API server serves it.
+
+Slices, classes, templates and claims go to `core.gang.device_capacity`, which counts them. Where the API is not
+served there are no devices, nothing is watched, and jobs with claims are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_capacity import Devices
+from drumline.core.gang.devices import Key, read_claim, read_class, read_slice, read_template
+from drumline.core.gang.types import Member, Pod
+from drumline.runtime.device_selectors import Selectors
+from drumline.runtime.errors import NotFound
+from drumline.runtime.http import Client
+from drumline.runtime.http_paths import PREFIXES, resource_path
+from drumline.runtime.records import Document
+from drumline.runtime.reflector import Reflector
+from drumline.runtime.store import Store
+
+T = TypeVar("T")
+
+GROUP_VERSION: Final = PREFIXES["resourceslices"]
+
+
+class DeviceWatch:
+    """The reflectors of the four kinds. `changed` is called when devices came, went or changed hands."""
+
+    def __init__(
+        self, client: Client, capacity: Capacity, pods: Store[Pod], changed: Callable[[], None]
+    ) -> None:
+        self.reflectors: tuple[Reflector[Any], ...] = ()
+        self._client = client
+        self._capacity = capacity
+        self._pods = pods
+        self._changed = changed
+        self._devices: Devices | None = None
+
+    async def discover(self) -> None:
+        """Set the reflectors up if the API is served. Raises ApiError when the API server can't be asked."""
+        try:
+            await self._client.request("GET", GROUP_VERSION)
+        except NotFound:
+            return
+        devices = self._devices = Devices(self._capacity, Selectors(), self._member_of)
+
+        def mirror(
+            resource: str, read: Callable[[Document], T | None], take: Callable[[T | None, T | None], None]
+        ) -> Reflector[T]:
+            def told(old: T | None, new: T | None) -> None:
+                take(old, new)
+                self._changed()
+
+            return Reflector(self._client, resource_path(resource), read, told)
+
+        self.reflectors = (
+            mirror("deviceclasses", read_class, devices.set_class),
+            mirror("resourceclaimtemplates", read_template, devices.set_template),
+            mirror("resourceslices", read_slice, devices.set_slice),
+            mirror("resourceclaims", read_claim, devices.set_claim),
+        )
+
+    def pod_seen(self, pod: Pod) -> None:
+        """A pod of a gang came or changed."""
+        if self._devices is not None and pod.member is not None:
+            self._devices.pod_seen(pod.uid, pod.member)
+
+    def _member_of(self, key: Key, uid: str) -> Member | None:
+        pod = self._pods.get(*key)
+        return pod.member if pod is not None and pod.uid == uid else None

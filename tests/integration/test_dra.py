@@ -1,0 +1,206 @@
+"""Devices that pods claim: the core's count against the real scheduler's, and gangs that run on claims."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_capacity import Devices, resolved
+from drumline.core.gang.devices import read_claim, read_class, read_slice, read_template
+from drumline.core.gang.feasibility import examine
+from drumline.core.gang.pods import pin
+from drumline.core.gang.projection import project_node
+from drumline.core.gang.projection_shape import shape_of
+from drumline.core.gang.types import GangRequest, Refusal
+from drumline.runtime.device_selectors import Selectors
+from drumline.runtime.http_paths import resource_path
+from tests.integration.dra import UNHEALTHY, Dra, claims, devices, driver_of
+from tests.integration.operator.lab import SECONDS, Lab, Manifest, condition, node_of
+
+pytestmark = pytest.mark.cluster
+
+HOSTS = 10
+STEPS = 3
+TEMPLATES = ("one", "two", "h100", "h100-small", "tolerant", "one+two")
+
+
+@pytest.fixture
+async def dra(lab: Lab) -> AsyncIterator[Dra]:
+    async with driver_of(lab) as made:
+        yield made
+
+
+async def test_a_pinned_pod_with_claims_binds_exactly_when_the_core_says_so(dra: Dra) -> None:
+    random = Random(7)
+    nodes = await dra.lab.nodes(f"{HOSTS} hosts of h100 in blocks of {HOSTS}")
+    await _equip(dra, random, nodes)
+    verdicts = []
+    for step in range(STEPS):
+        asked = {n: random.choice(TEMPLATES) for n in nodes}
+        specs = {node: _pod_spec(template) for node, template in asked.items()}
+        said = await _verdicts(dra, specs)
+        names = {node: f"s{step}-{i}" for i, node in enumerate(nodes)}
+        for node, spec in specs.items():
+            body = {"metadata": {"name": names[node]}, "spec": pin(spec, node)}
+            await dra.lab.client.request("POST", resource_path("pods", dra.lab.namespace), body=body)
+        expected = {names[node]: copies for node, copies in said.items()}
+        for name, bound in (await _decisions(dra.lab, expected)).items():
+            assert (bound == "bound") is expected[name], f"{name}: the core said {expected[name]}: {bound}"
+        verdicts += said.values()
+        for name in (n for n, fits in expected.items() if not fits):
+            await dra.lab.delete("pods", name, gracePeriodSeconds=0)
+    assert verdicts.count(True) > 5
+    assert verdicts.count(False) > 5
+
+
+async def test_gangs_get_devices_and_wait_for_them(dra: Dra) -> None:
+    lab = dra.lab
+    nodes = await lab.nodes("4 hosts of h100 in blocks of 4")
+    await dra.make_class()
+    await dra.template("two", count=2)
+    for node in nodes[:2]:
+        await dra.slice(node, *devices(4))
+    await dra.slice(nodes[2], *devices(3), *devices(1, 3, taints=(UNHEALTHY,)))
+    await lab.apply(_job(lab, "first"))
+    await lab.phase("first", "Running")
+    given = await dra.allocated()
+    assert sorted(map(len, given.values())) == [2] * 4
+    assert set.union(*given.values()) == {(n, f"gpu-{i}") for n in nodes[:2] for i in range(4)}
+    assert all("nvidia.com/gpu" not in str(p["spec"]["containers"]) for p in await lab.pods())
+    await lab.apply(_job(lab, "second"))
+    said = await lab.until(
+        "second", lambda j: "devices of class" in condition(j, "QuotaReserved").get("message", "")
+    )
+    message = condition(said, "QuotaReserved")["message"]
+    assert condition(said, "QuotaReserved")["reason"] == "InsufficientAccelerators", message
+    text = f"needs 8 × nvidia-h100-80gb (each worker 2 devices of class {dra.device_class}); 2 free"
+    assert message.startswith(text), message
+    assert f"insufficient devices of class {dra.device_class}" in message
+    await dra.slice(nodes[3], *devices(6))
+    await lab.phase("second", "Running")
+    second = set.union(*(d for name, d in (await dra.allocated()).items() if name.startswith("second")))
+    assert len(second) == 8
+    assert (nodes[2], "gpu-3") not in second
+    assert {node_of(p) for p in await lab.pods() if p["metadata"]["name"].startswith("second")} == set(
+        nodes[2:]
+    )
+
+
+async def test_a_claim_of_the_wrong_size_and_one_that_is_not_modelled_are_refused_by_name(dra: Dra) -> None:
+    lab = dra.lab
+    (node,) = await lab.nodes("1 hosts of h100 in blocks of 1")
+    await dra.make_class()
+    await dra.slice(node, *devices(8))
+    await dra.template("two", count=1)
+    await dra.template("all", allocationMode="All")
+    await lab.apply(_job(lab, "small", workersPerSlice=1))
+    await lab.apply(_job(lab, "greedy", "all", workersPerSlice=1))
+    for name, text in (
+        ("small", "/two asks for 1 device(s), and a worker has 2 × nvidia-h100-80gb"),
+        ("greedy", "/all: gang placement does not model requests[gpu].allocationMode All"),
+    ):
+        await lab.until(name, lambda j, text=text: text in condition(j, "QuotaReserved").get("message", ""))
+    assert await lab.pods() == []
+
+
+def _job(lab: Lab, name: str, template: str = "two", **spec: Any) -> Manifest:
+    accelerator = {"type": "nvidia-h100-80gb", "chipsPerWorker": 2, "resourceClaim": "gpu"}
+    job = lab.job(name, **{"accelerator": accelerator, "workersPerSlice": 4, **spec})
+    pod = job["spec"]["template"]["spec"]
+    pod["resourceClaims"] = claims(template)
+    pod["containers"][0]["resources"] = {"claims": [{"name": "gpu"}]}
+    return job
+
+
+async def _equip(dra: Dra, random: Random, nodes: list[str]) -> None:
+    """A class, templates, and on each node another mixture of devices."""
+    await dra.make_class()
+    domain = f"device.attributes['{dra.driver}']"
+    h100 = {"cel": {"expression": f"'model' in {domain} && {domain}.model == 'H100'"}}
+    large = {"cel": {"expression": f"device.capacity['{dra.driver}'].memory.compareTo(quantity('80Gi')) < 0"}}
+    await dra.template("one", count=1)
+    await dra.template("two", count=2)
+    await dra.template("h100", count=1, selectors=[h100])
+    await dra.template("h100-small", count=1, selectors=[h100, large])
+    await dra.template("tolerant", count=2, tolerations=[{"key": UNHEALTHY["key"], "operator": "Exists"}])
+    for number, node in enumerate(nodes):
+        made = [
+            {
+                "name": f"gpu-{i}",
+                **({"attributes": {"model": {"string": random.choice(["H100", "A100"])}}} if i else {}),
+                "capacity": {"memory": {"value": random.choice(["40Gi", "80Gi", "96G"])}},
+                **({"taints": [UNHEALTHY]} if random.random() < 0.25 else {}),
+            }
+            for i in range(random.choice([0, 2, 3, 5]))
+        ]
+        if number == 0:  # a pool that is not whole
+            await dra.slice(node, *devices(4), resourceSliceCount=2)
+        elif number == 1:  # a newer generation is on its way
+            await dra.slice(node, *devices(4), suffix="-old")
+            await dra.slice(node, *devices(2), suffix="-new", generation=2, resourceSliceCount=1)
+        elif made:
+            await dra.slice(node, *made)
+
+
+def _pod_spec(template: str) -> Manifest:
+    return {
+        "tolerations": [{"operator": "Exists"}],
+        "resourceClaims": claims(*template.split("+")),
+        "containers": [{"name": "main", "image": "pause:3.10", "resources": {"claims": [{"name": "gpu"}]}}],
+    }
+
+
+async def _verdicts(dra: Dra, specs: dict[str, Manifest]) -> dict[str, bool]:
+    """What the core says of one pod on each node, each judged by itself."""
+    raws = {r: await dra.every(r) for r in ("deviceclasses", "resourceslices", "resourceclaims")}
+    raws["resourceclaimtemplates"] = await dra.lab.list("resourceclaimtemplates")
+    nodes = (await dra.lab.client.request("GET", resource_path("nodes")))["items"]
+    by_name = {n["metadata"]["name"]: project_node(n) for n in nodes}
+    return {name: _fits(dra, raws, by_name[name], spec) for name, spec in specs.items()}
+
+
+def _fits(dra: Dra, raws: dict[str, list[Manifest]], node: Any, spec: Manifest) -> bool:
+    capacity = Capacity()
+    capacity.set_node(node)
+    known = Devices(capacity, Selectors(), lambda key, uid: None)
+    for resource, read, take in (
+        ("deviceclasses", read_class, known.set_class),
+        ("resourceslices", read_slice, known.set_slice),
+        ("resourceclaimtemplates", read_template, known.set_template),
+        ("resourceclaims", read_claim, known.set_claim),
+    ):
+        for raw in raws[resource]:
+            take(None, read(raw))  # type: ignore[operator]
+    request = GangRequest("g", dra.lab.namespace, "g", 0, 0.0, 1, 1, shape_of(spec))
+    found = resolved(request, capacity)
+    assert not isinstance(found, Refusal), found
+    return examine(capacity.nodes[node.name], found.worker, capacity.now.used(node.name))[0] > 0
+
+
+async def _decisions(lab: Lab, expected: dict[str, bool]) -> dict[str, str]:
+    """For each pod `bound`, or what the scheduler objects to; an objection where none was expected gets time."""
+    started = time.monotonic()
+    while True:
+        patient = time.monotonic() < started + SECONDS / 2
+        found = {p["metadata"]["name"]: _spoken(p) for p in await lab.list("pods")}
+        if all(
+            found.get(n) and (found[n] == "bound" or not fits or not patient) for n, fits in expected.items()
+        ):
+            return {n: found[n] for n in expected}
+        assert time.monotonic() < started + SECONDS, f"the scheduler never looked at all of {found}"
+        await asyncio.sleep(0.2)
+
+
+def _spoken(pod: Manifest) -> str:
+    """`bound`, an objection to what was asked, or nothing yet; that a claim is still to be made is no objection."""
+    if pod["spec"].get("nodeName"):
+        return "bound"
+    facts = [c for c in pod["status"].get("conditions", ()) if c["type"] == "PodScheduled"]
+    text = str(facts[0].get("message") or "") if facts else ""
+    return text if "cannot allocate" in text or "device" in text else ""
