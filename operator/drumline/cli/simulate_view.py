@@ -82,12 +82,17 @@ def _row(group: Group, name: str) -> Sequence[str]:
 
 
 def _types(report: Report) -> Iterator[str]:
-    header = ["ACCELERATOR", "CHIPS", "HELD", "FREE: STRANDED", "FREE: SPLIT"]
+    header = ["ACCELERATOR", "CHIPS", "HELD", "FREE: STRANDED", "FREE: SPLIT", "FREE: FRAGMENTED"]
     rows = (
-        [u.name, f"{u.chips:,}", percent(u.utilisation), percent(u.stranded), percent(u.split)]
+        [
+            u.name,
+            f"{u.chips:,}",
+            *map(percent, (u.utilisation, u.stranded, u.split)),
+            ", ".join(f"{percent(share)} by {level}" for level, share in u.fragmented),
+        ]
         for u in report.types
     )
-    yield from table(header, rows, right=range(1, len(header)))
+    yield from table(header, rows, right=range(1, len(header) - 1))
 
 
 def _over_time(report: Report, terminal: Terminal) -> Iterator[str]:

@@ -6,6 +6,7 @@ and nobody holds it) or free. Of the free ones
 - *split* are those on nodes of which another part is held: no gang of whole hosts can use them;
 - *stranded* are those that no waiting gang could use: free chips less what the waiting kind of gang that fits
   on most of them could take in workers (on TPU: in whole pools). While nobody waits nothing is stranded.
+- *fragmented*, of a level, are those outside domains that are free as a whole (`core.gang.fragmentation`).
 
 A type is *contested* while a gang that wants it waits. Queues are compared over such times only: else each has what
 it asked for.
@@ -16,6 +17,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from drumline.core.gang.fragmentation import Fragments
+from drumline.core.gang.topology import Hierarchy, Path
 
 
 @dataclass(slots=True)
@@ -33,6 +37,8 @@ class TypeAccount:
     split_seconds: float = 0.0
     stranded_seconds: float = 0.0
     contested_free_seconds: float = 0.0
+    fragments: Fragments | None = None
+    whole_seconds: dict[str, float] = field(default_factory=dict)  # by level, coarse to fine
 
     @property
     def down(self) -> int:
@@ -44,6 +50,8 @@ class TypeAccount:
         self.held_seconds += self.held * seconds
         self.free_seconds += self.free * seconds
         self.split_seconds += self.split * seconds
+        for level in self.fragments.levels() if self.fragments is not None else ():
+            self.whole_seconds[level.level] = self.whole_seconds.get(level.level, 0.0) + level.whole * seconds
         if self.contested:
             self.stranded_seconds += self.stranded * seconds
             self.contested_free_seconds += self.free * seconds
@@ -59,9 +67,10 @@ class _Holding:
 
 @dataclass(slots=True)
 class Account:
-    """Of all types, queues and gangs. `chips` = accelerator type and chips by node."""
+    """Of all types, queues and gangs. `chips` = accelerator type and chips by node; `places` = where a node is."""
 
     chips: Mapping[str, tuple[str, int]]
+    places: Mapping[str, tuple[Hierarchy, Path]] = field(default_factory=dict)
     now: float = 0.0
     types: dict[str, TypeAccount] = field(default_factory=lambda: defaultdict(TypeAccount))
     contested_by_queue: dict[str, float] = field(
@@ -168,3 +177,7 @@ class Account:
         of_type.free += sign * free
         if held:
             of_type.split += sign * free
+        if sign > 0 and node in self.places:
+            hierarchy, path = self.places[node]
+            of_type.fragments = of_type.fragments or Fragments(hierarchy)
+            of_type.fragments.put(node, path, self.chips[node][1], free)

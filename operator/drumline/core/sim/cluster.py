@@ -6,7 +6,7 @@ Entries of `nodes` are of two kinds. Hosts: `count` of them, on GPUs in blocks o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -15,8 +15,8 @@ from drumline.api.base import ApiModel
 from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.errors import FieldError
 from drumline.api.wire import field_errors
-from drumline.core.gang.capacity_tree import Domain, forest
-from drumline.core.gang.topology import PRESETS
+from drumline.core.gang.capacity_tree import Domain, forest, hierarchy_of
+from drumline.core.gang.topology import PRESETS, Hierarchy, Path, Topology
 from drumline.core.gang.types import Node
 
 MAX_NODES: Final = 100_000
@@ -76,6 +76,18 @@ def chips_of(nodes: list[Node], catalog: Catalog) -> dict[str, tuple[str, int]]:
     for tree in forest(nodes, (), (), catalog):
         found.update((leaf.name, (tree.name, leaf.chips.total)) for leaf in _leaves(tree))
     return found
+
+
+def places_of(
+    nodes: Iterable[Node], chips: Mapping[str, tuple[str, int]], topology: Topology
+) -> dict[str, tuple[Hierarchy, Path]]:
+    """Where each node with accelerators is, in the hierarchy of its type; `chips` as of `chips_of`."""
+    by_type: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.name in chips:
+            by_type.setdefault(chips[node.name][0], []).append(node)
+    found = ((hierarchy_of(group, topology), group) for group in by_type.values())
+    return {node.name: (h, h.path(node)) for h, group in found for node in group}
 
 
 def _leaves(domain: Domain) -> Iterator[Domain]:

@@ -32,6 +32,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement import hierarchy_for, place, place_later
 from drumline.core.gang.types import GangRequest, Node, Placement, Refusal
 from drumline.core.sim.account import Account
+from drumline.core.sim.cluster import places_of
 from drumline.core.sim.fragments import copies_for, stranded_chips
 from drumline.core.sim.gangs import Gang
 from drumline.core.sim.line import Line, order_of
@@ -99,9 +100,10 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self._jobs = {job.uid: job for job in self.jobs}
-        self.account = Account(self.chips)
+        nodes = list(self.nodes)
+        self.account = Account(self.chips, places_of(nodes, self.chips, self.capacity.topology))
         self.capacity.set_power(self.rules.power)
-        for node in self.nodes:
+        for node in nodes:
             self.capacity.set_node(node)
             if node.name in self.chips:
                 self.account.add_node(node.name, well=node.ready and not node.unschedulable)

@@ -5,7 +5,8 @@
 - *Goodput*: chip-seconds of progress that counts ÷ held ones. The rest went into start-up, backoff, waiting for other
   nodes while holding the rest, and progress that failures undid (*lost*).
 - *Fragmentation*: of the free chips, over time, those that no waiting gang could use (*stranded*, while somebody
-  waits) and those beside a held part of their node (*split*): see `core.sim.account`.
+  waits), those beside a held part of their node (*split*), and by level those outside domains that are free as a
+  whole (*fragmented*): see `core.sim.account`.
 - *Fairness*, over contested times: a queue's share of the held chip-seconds; its fair share is its weight's share of
   the weights of all queues with jobs. *Deviation* = the largest difference between the two. *Jain's index* of
   x = share ÷ weight over n queues: (Σx)² ÷ (n · Σx²), from 1/n (one has all) to 1 (all alike).
@@ -13,12 +14,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from drumline.core.sim.account import Account
+from drumline.core.sim.account import Account, TypeAccount
 from drumline.core.sim.engine import Simulation
 from drumline.core.sim.model import End, Outcome
 
@@ -76,6 +77,7 @@ class TypeUse:
     utilisation: float | None
     stranded: float | None
     split: float | None
+    fragmented: tuple[tuple[str, float], ...] = ()  # by level, coarse to fine
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,15 @@ def _use(name: str, account: Account, span: float) -> TypeUse:
         _ratio(of_type.held_seconds, of_type.total * span),
         _ratio(of_type.stranded_seconds, of_type.contested_free_seconds),
         _ratio(of_type.split_seconds, of_type.free_seconds),
+        tuple(_fragmented(of_type)),
     )
+
+
+def _fragmented(of_type: TypeAccount) -> Iterator[tuple[str, float]]:
+    for level, whole in of_type.whole_seconds.items():
+        share = _ratio(whole, of_type.free_seconds)
+        if share is not None:
+            yield level, 1 - share
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -40,6 +40,18 @@ def test_half_a_host_is_of_no_use_to_a_gang_of_whole_ones() -> None:
     # while it waits 12 are free, 8 of them on the empty host
     assert found.types[0].stranded == pytest.approx(4 / 12)
     assert found.types[0].split == pytest.approx(4 / 12)
+    assert found.types[0].fragmented == (("node", pytest.approx(4 / 12)),)
+
+
+def test_fragmentation_is_of_the_whole_time_and_of_each_level() -> None:
+    rows = [job(0, 100), job(50, 50, workers=4)]
+    found = report(hosts(8, block=4), rows)
+    # 50 s: a block of 32 chips is whole beside 24; 50 s: it is held
+    assert found.types[0].fragmented == (
+        ("block", pytest.approx(1 - 32 * 50 / (56 * 50 + 24 * 50))),
+        ("node", pytest.approx(0.0)),
+    )
+    assert report(hosts(1), [job(0, 10)]).types[0].fragmented == ()
 
 
 def test_without_anybody_waiting_nothing_is_stranded() -> None:
