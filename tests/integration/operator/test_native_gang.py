@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -93,6 +94,80 @@ async def test_a_failure_restarts_the_whole_gang_as_a_new_group(gangs: Lab) -> N
     await _until_groups(gangs, {"again-2"})
     await gangs.delete("trainingjobs", "again")
     await _until_groups(gangs, set())
+
+
+async def test_a_field_that_is_dropped_lets_no_part_of_a_gang_run(gangs: Lab) -> None:
+    await gangs.nodes("4 hosts of h100")
+    async with _dropping(gangs, "true"):
+        await gangs.apply(gangs.job("never", **GANG))
+        job = await gangs.until("never", lambda j: reason(j, "QuotaReserved")[1] == "BackendFieldDropped")
+        assert "drops spec.schedulingGroup of a pod" in condition(job, "QuotaReserved")["message"]
+        assert (await gangs.pods(), job["status"].get("attempt", 0)) == ([], 0)
+    await gangs.delete("trainingjobs", "never")
+    async with _dropping(gangs, "!has(request.dryRun) || !request.dryRun"):
+        await gangs.apply(gangs.job("once", **GANG))
+        job = await gangs.until("once", lambda j: reason(j, "QuotaReserved")[1] == "CreateRefused")
+        assert "dropped spec.schedulingGroup" in condition(job, "QuotaReserved")["message"]
+        assert job["status"]["attempts"][0]["finishedAt"]
+        await gangs.until_pods(lambda pods: not pods)
+        await _until_groups(gangs, set())
+
+
+@asynccontextmanager
+async def _dropping(lab: Lab, when: str) -> AsyncIterator[None]:
+    """Pods of the lab's namespace lose the field while this lasts; `when` is CEL."""
+    name = f"drop-{lab.namespace}"
+    path, version = "/apis/admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1"
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    own = {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}}
+    policy = {
+        "reinvocationPolicy": "Never",
+        "failurePolicy": "Fail",
+        "matchConstraints": {"namespaceSelector": own, "resourceRules": [rule]},
+        "matchConditions": [
+            {"name": "when", "expression": when},
+            {"name": "has", "expression": "has(object.spec.schedulingGroup)"},
+        ],
+        "mutations": [
+            {
+                "patchType": "JSONPatch",
+                "jsonPatch": {"expression": '[JSONPatch{op: "remove", path: "/spec/schedulingGroup"}]'},
+            }
+        ],
+    }
+    for kind, spec in (("Policy", policy), ("PolicyBinding", {"policyName": name})):
+        resource = f"{path}/mutatingadmission{'policies' if kind == 'Policy' else 'policybindings'}"
+        body = {
+            "apiVersion": version,
+            "kind": f"MutatingAdmission{kind}",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        await lab.client.request("POST", resource, body=body)
+    try:
+        await _until_dropped(lab, dry=when == "true")
+        yield
+    finally:
+        for resource in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
+            await lab.client.request("DELETE", f"{path}/{resource}/{name}")
+
+
+async def _until_dropped(lab: Lab, *, dry: bool) -> None:
+    """Until the API server has heard of the policy."""
+    path = f"/api/v1/namespaces/{lab.namespace}/pods"
+    spec = {"schedulingGroup": {"podGroupName": "none"}, "containers": [{"name": "c", "image": "pause"}]}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "probe-"}, "spec": spec}
+    deadline = time.monotonic() + SECONDS
+    while True:
+        made = await lab.client.request("POST", path, body=body, params={"dryRun": "All"} if dry else None)
+        if not dry:
+            await lab.client.request(
+                "DELETE", f"{path}/{made['metadata']['name']}", params={"gracePeriodSeconds": 0}
+            )
+        if "schedulingGroup" not in made["spec"]:
+            return
+        assert time.monotonic() < deadline, "the policy takes no effect"
+        await asyncio.sleep(0.1)
 
 
 async def test_what_no_other_scheduler_does_is_refused_by_name(gangs: Lab) -> None:

@@ -13,6 +13,7 @@ from drumline.runtime.errors import (
     AlreadyExists,
     ApiError,
     Conflict,
+    FieldDropped,
     Forbidden,
     LeaseLost,
     NameConflict,
@@ -262,3 +263,18 @@ async def test_owner_is_deleted_last(executor, server) -> None:
     assert outcome.error is None
     assert [method for method, _ in server.calls] == ["POST", "DELETE"]
     assert server.bodies[1]["preconditions"] == {"uid": "uid-job"}
+
+
+async def test_what_was_dropped_of_a_created_object_is_a_final_no_and_stops_what_follows(
+    executor, server, expectations
+) -> None:
+    server.version = 7
+    first = Create("pods", manifest("a"), kept=lambda _sent, _answer: "spec.schedulingGroup")
+    outcome = await executor.apply(OWNER, Plan(actions=((first,), creates("b"))))
+    assert isinstance(outcome.error, FieldDropped)
+    assert "dropped spec.schedulingGroup" in outcome.error.message
+    assert outcome.failed == "pods/a"
+    assert [path for _, path in server.calls] == [f"{PODS}/a"]
+    assert expectations.pending("uid-job") == 0
+    fine = Create("pods", manifest("c"), kept=lambda _sent, _answer: "")
+    assert (await executor.apply(OWNER, Plan(actions=((fine,),)))).error is None

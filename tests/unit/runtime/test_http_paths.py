@@ -13,6 +13,10 @@ from drumline.runtime.http_paths import request_labels, resource_path, with_para
             ("trainingjobs", "ns", "a", "status"),
             "/apis/drumline.dev/v1alpha1/namespaces/ns/trainingjobs/a/status",
         ),
+        (
+            ("podgroups.v1alpha2.scheduling.k8s.io", "ns", "a"),
+            "/apis/scheduling.k8s.io/v1alpha2/namespaces/ns/podgroups/a",
+        ),
         (("nodes", "", "n/../x"), "/api/v1/nodes/n%2F..%2Fx"),
     ],
 )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from drumline.api.reasons import Reason
+from drumline.core.gang.plan import Create, GroupResource
 from drumline.core.gang.types import GangRequest, Refusal
-from drumline.runtime.errors import ApiError, Forbidden, Invalid, Unavailable
+from drumline.runtime.errors import ApiError, Forbidden, Invalid, NotFound, Unavailable
 from drumline.runtime.preflight import Cleared, Preflight, Sample
+from drumline.runtime.preflight_backend import object_refusal
 from tests.builders import gang
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -214,3 +217,55 @@ async def test_a_volume_of_an_odd_form_is_an_error_of_this_check_alone(jobs: Job
     with pytest.raises(KeyError):
         await jobs.check("a")
     assert isinstance(await jobs.check("b"), Cleared)
+
+
+async def test_what_a_dry_run_drops_of_a_pod_or_a_group_is_said_and_nothing_is_cleared() -> None:
+    jobs = Jobs()
+    asked = gang("a", unpinned=True)
+    group = Create(
+        GroupResource("podgroups.v1.example.com"),
+        {"kind": "PodGroup", "metadata": {"name": "a-1", "namespace": "team"}, "spec": {"minCount": 1}},
+        kept=lambda _sent, _answer: "spec.minCount",
+    )
+    clock = asyncio.get_event_loop().time
+    with_group = Preflight(jobs.api, jobs.samples, clock, lambda _: (group,))  # type: ignore[arg-type]
+    answer = await with_group.check(asked)
+    assert isinstance(answer, Refusal)
+    assert answer.reason == Reason.BACKEND_FIELD_DROPPED
+    assert "drops spec.minCount of PodGroup a-1" in answer.message
+
+    def samples(request: GangRequest) -> list[Sample]:
+        return [replace(jobs.samples(request)[0], kept=lambda _sent, _answer: "spec.schedulingGroup")]
+
+    answer = await Preflight(jobs.api, samples, clock).check(asked)  # type: ignore[arg-type]
+    assert isinstance(answer, Refusal)
+    assert "drops spec.schedulingGroup of a pod" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Forbidden("podgroups is forbidden", status=403), Reason.BACKEND_UNAVAILABLE),
+        (NotFound("no such kind", status=404), Reason.BACKEND_UNAVAILABLE),
+        (Invalid("spec.queue", status=422), Reason.UNSUPPORTED_SCHEDULING),
+    ],
+)
+async def test_a_group_that_cannot_be_made_is_refused(error: ApiError, reason: Reason) -> None:
+    api = Api()
+    api.error = error
+    made = {"kind": "PodGroup", "metadata": {"name": "a-1", "namespace": "team"}, "spec": {}}
+    create = Create(GroupResource("podgroups.v1.example.com"), made)
+    answer = await object_refusal(api, create)  # type: ignore[arg-type]
+    assert answer is not None
+    assert answer.reason == reason
+
+
+async def test_a_gang_pinned_to_no_node_may_use_what_placement_does_not_model() -> None:
+    jobs = Jobs()
+    pod = manifest("a")
+    pod["spec"]["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}
+    jobs.pods["a"] = pod
+    refused = await jobs.preflight.check(gang("a"))
+    assert isinstance(refused, Refusal)
+    assert refused.reason == Reason.UNSUPPORTED_SCHEDULING
+    assert isinstance(await jobs.preflight.check(gang("a", unpinned=True)), Cleared)
