@@ -111,7 +111,7 @@ def test_a_program_ends_while_its_node_is_maintained(real: Real, code: int, caus
 
 
 def test_a_program_fails_or_is_told_to_end_while_its_node_is_about_to_go(real: Real) -> None:
-    for name, code in (("falls", "import time; time.sleep(3); raise SystemExit(1)"), ("deaf", _DEAF)):
+    for name, code in (("falls", "import time; time.sleep(15); raise SystemExit(1)"), ("deaf", _DEAF)):
         real.kubectl.apply(python_pod(name, code, terminationGracePeriodSeconds=20))
         real.kubectl.wait_pod(name, "Running")
     real.kubectl.run("taint", "node", NODE_NAME, f"{_TAKEN_SOON}=:NoSchedule")

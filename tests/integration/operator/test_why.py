@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
-from tests.integration.operator.lab import Lab
+from tests.integration.operator.lab import SECONDS, Lab
 
 pytestmark = pytest.mark.cluster
 
@@ -18,10 +19,18 @@ async def _why(lab: Lab, *arguments: str) -> str:
     return done.stdout
 
 
+async def _told(lab: Lab, reason: str) -> None:
+    """Once there is such an event: events follow the status."""
+    async with asyncio.timeout(SECONDS):
+        while not any(e["reason"] == reason for e in await lab.list("events")):
+            await asyncio.sleep(0.1)
+
+
 async def test_a_job_that_failed_for_good(lab: Lab) -> None:
     await lab.nodes("1 hosts of h100 in blocks of 1")
     await lab.apply(lab.job("hungry", {"run-seconds": "1", "oom": "true", "only-ranks": "1"}))
     await lab.phase("hungry", "Failed")
+    await _told(lab, "OutOfMemoryRepeated")
     text = " ".join((await _why(lab, "hungry")).split())
     assert (
         f"{lab.namespace}/hungry: Failed, attempt 2 OutOfMemoryRepeated: OutOfMemory: container train" in text
@@ -38,6 +47,7 @@ async def test_a_job_that_waits_for_its_next_attempt(lab: Lab) -> None:
     policy = {"backoff": {"initialSeconds": 600}}
     await lab.apply(lab.job("patient", {"run-seconds": "1", "exit-code": "9"}, failurePolicy=policy))
     await lab.phase("patient", "Restarting")
+    await _told(lab, "GangRestarting")
     body = json.loads(await _why(lab, "patient", "-o", "json"))
     (attempt,) = body["attempts"]
     assert (attempt["cause"], attempt["exitCode"], attempt["action"]) == ("ApplicationExit", 9, "RestartGang")
