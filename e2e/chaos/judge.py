@@ -8,8 +8,9 @@ For no longer than a limit: a gang of which only a part has its nodes; a pod tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from e2e.chaos import judge_ledger, pods
@@ -155,7 +156,7 @@ class Judge:
                 bound += pods.attempt_of(pod) == wanted and _succeeded(pod)
             elif pods.attempt_of(pod) != wanted:
                 gang.unwanted.setdefault(uid, at)
-            else:
+            elif not pods.is_spare(pod):
                 bound += bool(pods.bound_to(pod))
         partial = 0 < bound < _size(gang.job) - _recorded(gang.job) and wanted is not None
         if not partial or gang.partial_since is None:
@@ -206,7 +207,11 @@ def _succeeded(pod: Document) -> bool:
 
 
 def _size(job: Document | None) -> int:
-    return int(job["spec"]["workersPerSlice"]) if job is not None else 0
+    """Workers of the gang, which is as large as its attempt began."""
+    if job is None:
+        return 0
+    slices = (job.get("status") or {}).get("slices") or job["spec"].get("slices", 1)
+    return int(slices) * int(job["spec"]["workersPerSlice"])
 
 
 def _recorded(job: Document | None) -> int:
@@ -239,6 +244,7 @@ def _forgotten(before: Document, status: Document) -> Iterator[str]:
         yield f"attempts {numbers} are not in a row"
     if max(numbers, default=0) != status.get("attempt", 0):
         yield f"attempt {status.get('attempt')} is on record, the last of {numbers} is not it"
+    yield from _epochs_out_of_order(attempts, status)
     ended = {
         (a["attempt"], a.get("epoch", 0)): a for a in before.get("attempts") or () if a.get("finishedAt")
     }
@@ -246,3 +252,15 @@ def _forgotten(before: Document, status: Document) -> Iterator[str]:
         known = ended.get((entry["attempt"], entry.get("epoch", 0)))
         if known is not None and known.get("cause") != entry.get("cause"):
             yield f"attempt {entry['attempt']} ended for {known.get('cause')}, and now for {entry.get('cause')}"
+
+
+def _epochs_out_of_order(attempts: Sequence[Document], status: Document) -> Iterator[str]:
+    """Epochs of an attempt follow each other, and an entry of one that is over has ended."""
+    epochs = [(a["attempt"], a.get("epoch", 0)) for a in attempts]
+    following = all(
+        later in ((number, epoch + 1), (number + 1, 0)) for (number, epoch), later in pairwise(epochs)
+    )
+    if not following or (epochs and epochs[-1][1] != status.get("epoch", 0)):
+        yield f"epochs {epochs} are not in a row up to {status.get('epoch', 0)}"
+    if any(not a.get("finishedAt") for a in attempts[:-1]):
+        yield f"of attempts and epochs {epochs} an earlier one has not ended"

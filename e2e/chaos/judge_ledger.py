@@ -18,16 +18,18 @@ def faults(before: Document, job: Document) -> Iterator[str]:
         if before.get("goodput"):
             yield "the ledger is gone"
         return
-    yield from _unbalanced(now)
+    spec = job.get("spec") or {}
+    yield from _unbalanced(now, resized=bool(spec.get("elastic") or spec.get("spares")))
     yield from _fallen(before.get("goodput") or {}, now)
 
 
-def _unbalanced(now: Document) -> Iterator[str]:
+def _unbalanced(now: Document, *, resized: bool) -> Iterator[str]:
+    """`resized`: whether there may have been another number of lanes before."""
     lived = _millis(now["at"]) - _millis(now["startedAt"])
     whole = now["lanes"] * now.get("chipsPerLane", 1) * lived
     states = _states(now)
     provisional = now.get("provisionalMs", 0)
-    if now["elapsedMs"] != whole:
+    if now["elapsedMs"] != whole and not resized:
         yield f"the ledger has {now['elapsedMs']} ms in {whole} ms"
     if sum(states.values()) + provisional != now["elapsedMs"]:
         yield f"its states have {sum(states.values()) + provisional} ms of {now['elapsedMs']} ms"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drumline.api.meta import LABEL_ATTEMPT
+from drumline.api.meta import LABEL_ATTEMPT, LABEL_ROLE, ROLE_SPARE
+from drumline.api.mounts import LAUNCHER_FILE
 
 Document = Mapping[str, Any]
 GPU = "nvidia.com/gpu"
@@ -50,6 +51,17 @@ def chips_of(pod: Document) -> int:
 def attempt_of(pod: Document) -> int:
     """The attempt of its gang; 0 for a pod of no gang."""
     return int((pod["metadata"].get("labels") or {}).get(LABEL_ATTEMPT, 0))
+
+
+def is_spare(pod: Document) -> bool:
+    """Whether it only holds a place."""
+    return (pod["metadata"].get("labels") or {}).get(LABEL_ROLE) == ROLE_SPARE
+
+
+def is_launched(pod: Document) -> bool:
+    """Whether its program runs behind the launcher."""
+    command = pod["spec"]["containers"][0].get("command") or ()
+    return LAUNCHER_FILE in command
 
 
 def owner_of(pod: Document) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,15 @@ class Kind(StrEnum):
     ENDLESS = "endless"  # runs until it is deleted
 
 
+class Form(StrEnum):
+    """What a job asks for beside its gang."""
+
+    PLAIN = "plain"
+    IN_PLACE = "in place"  # its processes are restarted in their pods
+    SPARED = "spared"  # places are held for nodes that are lost
+    ELASTIC = "elastic"  # it runs with fewer slices where the rest can't be had, and is told to be larger or smaller
+
+
 class End(StrEnum):
     """How a job has to end."""
 
@@ -30,7 +39,10 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One job. Times are seconds since the seed began, of an action: `suspend`, `resume`, `delete`."""
+    """One job. Times are seconds since the seed began, each of an action.
+
+    `suspend`, `resume`, `delete`, `slices N`, and `lose`: a node of the job's is lost.
+    """
 
     name: str
     kind: Kind
@@ -42,6 +54,8 @@ class Script:
     end: End
     restarts: int
     run_seconds: int
+    form: Form = Form.PLAIN
+    slices: int = 1
 
     def manifest(self, namespace: str, pool: str) -> dict[str, Any]:
         """The TrainingJob, whose pods land on the hosts of that pool."""
@@ -54,7 +68,8 @@ class Script:
         spec = {
             "framework": "torch",
             "accelerator": {"type": "nvidia-h100-80gb", "chipsPerWorker": self.chips},
-            "workersPerSlice": self.size,
+            "slices": self.slices,
+            "workersPerSlice": self.size // self.slices,
             "scheduling": {"gangTimeoutSeconds": 20},
             "failurePolicy": {
                 "maxRestarts": self.restarts,
@@ -62,6 +77,7 @@ class Script:
             },
             "template": template,
         }
+        self._shape(spec)
         if self.priority:
             spec["priorityClassName"] = self.priority
         return {
@@ -71,12 +87,22 @@ class Script:
             "spec": spec,
         }
 
+    def _shape(self, spec: dict[str, Any]) -> None:
+        """What the form of the job adds."""
+        if self.form is Form.IN_PLACE:
+            spec["failurePolicy"]["restartStrategy"] = "InPlace"
+            spec["template"]["spec"]["containers"][0]["command"] = ["python", "train.py"]
+        elif self.form is Form.SPARED:
+            spec["spares"] = 1 + self.run_seconds % 2
+        elif self.form is Form.ELASTIC:
+            spec["elastic"] = {"minSlices": 1, "maxSlices": self.slices + 1, "regrowSeconds": 5}
+
     def _annotations(self) -> dict[str, str]:
         said: dict[str, str] = {}
         if self.kind is Kind.WORKS:
             said = {"run-seconds": str(self.run_seconds)}
         elif self.kind in (Kind.STUMBLES, Kind.HOPELESS):
-            rank = str(self.run_seconds % self.size)
+            rank = str(self.run_seconds % (self.size // self.slices))
             said = {"run-seconds": "2", "exit-code": "3", "only-ranks": rank}
         if self.kind is Kind.STUMBLES:
             said["only-attempts"] = "1"
@@ -88,6 +114,27 @@ def draw(
 ) -> list[Script]:
     """Jobs that begin within the first half of `seconds` and ask for at most `most_chips` chips each."""
     return [_one(chance, f"job-{number}", sizes, seconds, most_chips) for number in range(count)]
+
+
+def formed(chance: random.Random, scripts: list[Script], seconds: float) -> list[Script]:
+    """The same jobs, two of three of them in one of the forms that recover in ways of their own."""
+    return [_formed(chance, script, seconds) for script in scripts]
+
+
+def _formed(chance: random.Random, script: Script, seconds: float) -> Script:
+    form = chance.choices(list(Form), weights=(2, 2, 2, 2))[0]
+    soon = round(min(seconds, script.begins + chance.uniform(1, 15)), 2)
+    if form is Form.SPARED and chance.random() < 0.5:
+        return replace(script, form=form, actions=_with(script, soon, "lose"))
+    if form is not Form.ELASTIC:
+        return replace(script, form=form)
+    slices = chance.choice([n for n in (1, 2, 3, 4) if script.size % n == 0])
+    scaled = _with(script, soon, f"slices {chance.randint(1, slices + 1)}")
+    return replace(script, form=form, slices=slices, actions=scaled)
+
+
+def _with(script: Script, at: float, what: str) -> tuple[tuple[float, str], ...]:
+    return tuple(sorted((*script.actions, (at, what))))
 
 
 def _one(chance: random.Random, name: str, sizes: tuple[int, ...], seconds: float, most_chips: int) -> Script:

@@ -17,14 +17,17 @@ from typing import Any
 
 from drumline.api.meta import LABEL_RANK
 from drumline.core.gang.clock import rfc3339
+from drumline.runtime.crews import Crews
 from e2e.chaos import pods
 from e2e.chaos.model.answers import Refused
+from e2e.chaos.model.launchers import Launcher, Launchers
 from e2e.chaos.model.patch import merged
 from e2e.chaos.model.server import Document, Key, Server
 
 FAKE = "fake.drumline.dev/"
 TOLERATION = 30.0  # seconds that a pod stays on a lost node
 RESCHEDULE = 3.0
+KILLED = 137
 OWNED = ("pods", "services", "endpointslices", "controllerrevisions")
 
 
@@ -34,7 +37,14 @@ class Machines:
 
     server: Server
     chance: random.Random
+    crews: Callable[[], Crews | None]  # of the operator that leads, as far as launchers reach it
+    wrong: Callable[[str], None]
     ips: int = 0
+
+    def __post_init__(self) -> None:
+        self.launchers = Launchers(
+            self.server, self.chance, self.crews, self._runs, self._launcher_ends, self._alive, self.wrong
+        )
 
     def changed(self, resource: str, before: Document | None, after: Document | None) -> None:
         """What a change sets in motion."""
@@ -51,6 +61,9 @@ class Machines:
         """A pod's program ends, unless it has ended or gone."""
         pod = self._pod(key, uid)
         if pod is None or pods.is_over(pod):
+            return
+        if uid in self.launchers.by_uid and not status:
+            self._process_ends(key, pod, code)
             return
         end = {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "finishedAt": self._stamp()}
         containers = [{"name": pod["spec"]["containers"][0]["name"], "state": {"terminated": end}}]
@@ -114,17 +127,47 @@ class Machines:
         }
         self._status(key, {**status, "containerStatuses": [running]})
         self._condition(key, "Ready", "True", "")
+        if pods.is_launched(pod):
+            self.launchers.begin(pod)
+        else:
+            self._run(key, uid, pod)
+
+    def _run(self, key: Key, uid: str, pod: Document, epoch: int | None = None) -> None:
+        """What a program does by its script; `epoch` of a process behind a launcher."""
         script = _script(pod)
         if "run-seconds" in script or "exit-code" in script:
             delay, code = float(script.get("run-seconds", 0)), int(script.get("exit-code", 0))
-            self._at(delay, lambda: self._ends(key, uid, code))
+            self._at(delay, lambda: self._ends(key, uid, code, epoch))
 
-    def _ends(self, key: Key, uid: str, code: int) -> None:
+    def _runs(self, launcher: Launcher) -> None:
+        pod = self._pod(launcher.key, launcher.uid)
+        if pod is not None:
+            self._run(launcher.key, launcher.uid, pod, launcher.epoch)
+
+    def _launcher_ends(self, launcher: Launcher, code: int) -> None:
+        self._try(lambda: self.end(launcher.key, launcher.uid, code))
+
+    def _process_ends(self, key: Key, pod: Document, code: int) -> None:
+        """Behind a launcher; SIGKILL takes the launcher with it, and its container is started again in its pod."""
+        uid = pod["metadata"]["uid"]
+        container = pod["spec"]["containers"][0]
+        if code != KILLED or not container.get("restartPolicyRules"):
+            self.launchers.exited(uid, code)
+            return
+        end = {"exitCode": code, "reason": "Error", "finishedAt": self._stamp()}
+        again = {"name": container["name"], "restartCount": 1, "lastState": {"terminated": end}}
+        again["state"] = {"running": {"startedAt": self._stamp()}}
+        self._status(key, {"containerStatuses": [again]})
+        self.launchers.restarted(uid)
+
+    def _ends(self, key: Key, uid: str, code: int, epoch: int | None = None) -> None:
         """A program's end is not heard of while its node is lost."""
         pod = self._pod(key, uid)
         if pod is not None and not self._alive(pod):
-            self._at(5.0, lambda: self._ends(key, uid, code))
-        elif pod is not None and not pods.is_deleting(pod):
+            self._at(5.0, lambda: self._ends(key, uid, code, epoch))
+        elif epoch is not None and uid in self.launchers.by_uid:
+            self.launchers.exited(uid, code, epoch)
+        elif epoch is None and pod is not None and not pods.is_deleting(pod):
             self.end(key, uid, code)
 
     def _let_go(self, key: Key, uid: str) -> None:

@@ -10,6 +10,7 @@ from drumline.api.catalog import Catalog
 from drumline.core.training.observation import Settings
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller, Key
+from drumline.runtime.errors import DrumlineError
 from drumline.runtime.lease import Lease
 from drumline.runtime.workqueue import WorkQueue
 from e2e.chaos.model.client import ModelClient
@@ -19,6 +20,10 @@ from e2e.chaos.weather import Weather
 CATALOG = Catalog.default()
 WORKERS = 8
 EXCLUDE = 60.0  # seconds that a node is avoided: a small cluster cannot do without it for long
+
+SETTINGS = Settings(
+    exclude_seconds=EXCLUDE, report_url="https://reports/v1/report", launcher_image="drumline"
+)
 
 
 class Replica:
@@ -44,9 +49,7 @@ class Replica:
         )
         self.client.fence = self.lease.check
         clocks = Clocks(now=now, monotonic=loop.time)
-        self.controller = Controller(
-            self.client, self.queue, Catalogue(CATALOG), Settings(exclude_seconds=EXCLUDE), clocks
-        )
+        self.controller = Controller(self.client, self.queue, Catalogue(CATALOG), SETTINGS, clocks)
         self._life: asyncio.Task[None] | None = None
 
     @property
@@ -72,6 +75,13 @@ class Replica:
         await self.controller.stop()
 
     async def _live(self) -> None:
+        """An operator that can't begin ends, and its Deployment starts another."""
+        try:
+            await self._work()
+        except DrumlineError:
+            self._lost()
+
+    async def _work(self) -> None:
         await self.controller.mirror()
         await self.lease.acquire()
         holding = asyncio.create_task(self.lease.hold())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from drumline.runtime.crews import Crews
 from e2e.chaos import pods
 from e2e.chaos.judge import Judge, Limits
 from e2e.chaos.model.answers import Refused
@@ -20,7 +21,7 @@ from e2e.chaos.model.loop import run as run_virtually
 from e2e.chaos.model.machines import Machines
 from e2e.chaos.model.replica import Replica
 from e2e.chaos.model.server import Document, Server
-from e2e.chaos.scripts import POOL, End, Kind, Script, draw
+from e2e.chaos.scripts import POOL, End, Kind, Script, draw, formed
 from e2e.chaos.weather import Weather
 
 EPOCH = 1_800_000_000.0
@@ -42,9 +43,10 @@ FAULTS = (
 
 @dataclass
 class Story:
-    """A seed under way, and what came of it."""
+    """A seed under way, and what came of it. `given`: these jobs, and no faults, instead of the seed's."""
 
     seed: int
+    given: list[Script] | None = None
     chance: random.Random = field(init=False)
     judge: Judge = field(init=False)
     faults: list[Fault] = field(default_factory=list)
@@ -60,11 +62,10 @@ class Story:
         loop = asyncio.get_running_loop()
         self.server = Server(lambda: EPOCH + loop.time())
         self.weather = Weather()
-        self.machines = Machines(self.server, self.chance)
+        self.machines = Machines(self.server, self.chance, self._crews, self._wrong)
         self.server.listeners += [self._told, self.machines.changed]
         self._furnish()
-        self.scripts = draw(self.chance, self.chance.randint(1, 5), SIZES, STORM, MOST_CHIPS)
-        self.faults = _faults(self.chance)
+        self.scripts, self.faults = self._drawn() if self.given is None else (self.given, [])
         self.replicas = [self._replica() for _ in range(self.chance.choice((1, 1, 1, 2)))]
         self._schedule()
         await self._until(STORM, lambda: False)
@@ -75,8 +76,21 @@ class Story:
         for replica in self.replicas:
             await replica.kill()
 
+    def _drawn(self) -> tuple[list[Script], list[Fault]]:
+        scripts = draw(self.chance, self.chance.randint(1, 5), SIZES, STORM, MOST_CHIPS)
+        return formed(self.chance, scripts, STORM), _faults(self.chance)
+
     def _told(self, resource: str, before: Document | None, after: Document | None) -> None:
         self.judge.see(asyncio.get_running_loop().time(), resource, before, after)
+
+    def _wrong(self, text: str) -> None:
+        self.judge.wrong(asyncio.get_running_loop().time(), text)
+
+    def _crews(self) -> Crews | None:
+        """Of the operator that leads, unless a muster is lost on its way."""
+        if self.weather.down or self.chance.random() < self.weather.faults:
+            return None
+        return next((r.controller.crews for r in self.replicas if r.leads), None)
 
     def _furnish(self) -> None:
         for number in range(HOSTS):
@@ -124,7 +138,12 @@ class Story:
         if what == "delete":
             self.server.delete("trainingjobs", key)
             return
+        if what == "lose":
+            self._lose(self._node_of(script))
+            return
         operation = {"op": "add", "path": "/spec/suspend", "value": what == "suspend"}
+        if what.startswith("slices "):
+            operation = {"op": "replace", "path": "/spec/slices", "value": int(what.split()[1])}
         self.server.json_patch("trainingjobs", key, [operation], status=False)
 
     def _strike(self, fault: str) -> None:
@@ -134,7 +153,7 @@ class Story:
             "down": self._down,
             "gap": self._gap,
             "clock": self._jump,
-            "lose": self._lose,
+            "lose": lambda: self._lose(self._some_node()),
             "remove": self._remove,
             "storm": lambda: self._for_a_while("faults", 0.3),
             "cuts": lambda: self._for_a_while("cuts", 0.3),
@@ -177,8 +196,17 @@ class Story:
         later = self.chance.uniform(3, 20)
         asyncio.get_running_loop().call_later(later, setattr, self.weather, what, 0.0)
 
-    def _lose(self) -> None:
-        name = self._some_node()
+    def _node_of(self, script: Script) -> str:
+        """Where a worker of the job's is; any node while none is anywhere."""
+        mine = [
+            p
+            for p in self.server.all("pods")
+            if p["metadata"]["labels"].get("drumline.dev/job") == script.name and not pods.is_spare(p)
+        ]
+        places = [place for p in mine if (place := pods.bound_to(p)) and not pods.is_over(p)]
+        return self.chance.choice(places) if places else self._some_node()
+
+    def _lose(self, name: str) -> None:
         self._set_ready(name, "Unknown")
         asyncio.get_running_loop().call_later(self.chance.uniform(1, 60), self._set_ready, name, "True")
 
@@ -242,7 +270,7 @@ class Story:
         if status.get("attempt", 0) < 2 or status.get("phase") != "Running":
             return
         for pod in list(self.server.all("pods")):
-            mine = pod["metadata"]["labels"].get("drumline.dev/job") == script.name
+            mine = pod["metadata"]["labels"].get("drumline.dev/job") == script.name and not pods.is_spare(pod)
             if mine and pods.attempt_of(pod) == status["attempt"] and pods.bound_to(pod):
                 self.machines.end((SPACE, pod["metadata"]["name"]), pod["metadata"]["uid"], 0)
 
@@ -287,9 +315,9 @@ def _faults(chance: random.Random) -> list[Fault]:
     return sorted((round(chance.uniform(1, STORM), 2), chance.choice(FAULTS)) for _ in range(count))
 
 
-def play(seed: int) -> Story:
-    """Play one seed from its beginning to its end."""
-    story = Story(seed)
+def play(seed: int, given: list[Script] | None = None) -> Story:
+    """Play one seed, or these jobs, from its beginning to its end."""
+    story = Story(seed, given)
     with _alone(seed):
         try:
             run_virtually(story.play())

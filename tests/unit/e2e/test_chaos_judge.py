@@ -33,7 +33,7 @@ class Case:
         metadata = {
             "name": name,
             "uid": name,
-            "labels": {"drumline.dev/attempt": str(attempt)},
+            "labels": {"drumline.dev/attempt": str(attempt), "drumline.dev/role": how.pop("role", "worker")},
             "ownerReferences": [{"uid": owner, "controller": True}],
         }
         if how.pop("deleting", False):
@@ -155,6 +155,16 @@ def test_a_pod_that_nobody_wants(case: Case, at: float, wrong: bool) -> None:
             "attempt 1 ended for Evicted, and now for Unknown",
         ),
         (
+            {},
+            {"attempt": 1, "epoch": 2, "attempts": [{"attempt": 1}, {"attempt": 1, "epoch": 2}]},
+            "epochs [(1, 0), (1, 2)] are not in a row",
+        ),
+        (
+            {},
+            {"attempt": 1, "epoch": 1, "attempts": [{"attempt": 1}, {"attempt": 1, "epoch": 1}]},
+            "an earlier one has not ended",
+        ),
+        (
             {"conditions": [{"type": "Failed", "status": "True"}]},
             {"conditions": [{"type": "Failed", "status": "False"}]},
             "it had ended and goes on",
@@ -206,3 +216,16 @@ def test_a_ledger_that_does_not_add_up(changes: Any, text: str) -> None:
 def test_a_ledger_that_falls(before: Any, text: str) -> None:
     found = list(judge_ledger.faults({"goodput": goodput(**before)}, _job({"goodput": goodput()})))
     assert [text in f for f in found] == ([True] if text else [])
+
+
+def test_a_gang_is_as_large_as_its_attempt_and_spares_are_none_of_it(case: Case) -> None:
+    spec = {"workersPerSlice": 1, "slices": 3, "elastic": {"minSlices": 1}}
+    job = {"metadata": {"uid": "a", "name": "a"}, "spec": spec, "status": {**running(), "slices": 1}}
+    case.judge.see(0, "trainingjobs", None, job)
+    case.pod(1, "a-1-0-0")
+    case.pod(1, "a-1-spare-0", role="spare")
+    assert not case.found
+    job = {**job, "status": {**running(), "slices": 2}}
+    case.judge.see(1001, "trainingjobs", None, job)
+    case.judge.end(1100)
+    assert "only a part of the gang had nodes" in case.found

@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from e2e.chaos.model import story
 from e2e.chaos.model.client import ModelClient
 from e2e.chaos.model.loop import run
 from e2e.chaos.model.server import Server
+from e2e.chaos.scripts import End, Form, Kind, Script
 from e2e.chaos.weather import Weather
 
 RECORDED = Path(__file__).parents[2] / "chaos" / "recorded" / "answers.json"
@@ -24,6 +26,26 @@ def test_whatever_strikes_every_job_ends_as_it_should(first: int) -> None:
         replay = f"python -m e2e.chaos --model --seed {seed} --seeds 1"
         assert not played.judge.found, "\n".join([replay, *played.log, *played.judge.found])
         assert played.judge.changes > 0
+
+
+def _script(kind: Kind, form: Form, **more: Any) -> Script:
+    given = {"actions": (), "end": End.SUCCEEDED, "restarts": 100, "run_seconds": 20, **more}
+    return Script("job-0", kind, size=2, chips=8, priority="", begins=0.0, form=form, **given)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (_script(Kind.STUMBLES, Form.IN_PLACE), "RestartingInPlace"),
+        (_script(Kind.WORKS, Form.SPARED, actions=((10.0, "lose"),), run_seconds=60), "SparePromoted"),
+        (_script(Kind.WORKS, Form.ELASTIC, slices=2, actions=((4.0, "slices 3"),)), "Resized"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_jobs_recover_in_ways_of_their_own(script: Script, reason: str) -> None:
+    played = story.play(1, [script])
+    assert not played.judge.found
+    assert reason in {event["reason"] for event in played.server.all("events")}
 
 
 def test_the_model_answers_as_a_real_api_server_was_recorded_to() -> None:

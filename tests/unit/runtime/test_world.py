@@ -10,7 +10,7 @@ from drumline.core.gang.types import Node, PodPhase
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.view import View
 from drumline.runtime.catalogue import Catalogue
-from drumline.runtime.expectations import Expectations
+from drumline.runtime.expectations import Expectations, creation
 from drumline.runtime.world import World
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import CATALOG, UID
@@ -119,6 +119,22 @@ def test_a_job_that_is_gone_holds_its_nodes_while_the_scheduler_may_bind_its_pod
     after = replace(pod, **then) if then is not None else None
     world.pods.store.remove(key) if after is None else world.pods.store.put(key, after)
     world._on_pod(pod, after)
+    assert not world.capacity.reserved(UID)
+
+
+def test_a_job_that_is_gone_holds_its_nodes_while_its_pods_are_not_shown(world: World) -> None:
+    observation = jobs.begun()
+    placement = jobs.placement(observation)
+    world.capacity.reserve(request_of(View(observation, jobs.NOW, observation.status)), placement)
+    pod = next(iter(observation.pods.values()))
+    token = creation("pods", pod.namespace, pod.name)
+    world.expectations.expect(UID, token)
+    world.expectations.made(token, "20")
+    world.forget(UID)
+    assert world.capacity.reserved(UID)
+    world._pods_listed("19")
+    assert world.capacity.reserved(UID)
+    world._pods_listed("20")
     assert not world.capacity.reserved(UID)
 
 

@@ -26,7 +26,7 @@ from drumline.core.gang.crew import Process
 from drumline.core.gang.detection import Moment
 from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod, Termination
-from drumline.core.training.attempts import finished
+from drumline.core.training.attempts import SKEW_SECONDS, backoff_left, finished
 from drumline.core.training.epochs import AT_BARRIER, BARRIER_SECONDS, grace_seconds, not_in, restarting
 from drumline.core.training.recovery import MAX_TEXT, Ended, end_attempt
 from drumline.core.training.view import View
@@ -92,16 +92,23 @@ def _late(view: View) -> View:
     if done is not None:
         return _recreated(view, f"rank {done} has succeeded meanwhile")
     limit = grace_seconds(view.spec) + BARRIER_SECONDS
-    since = max(unix(view.status.attempts[-1].started_at), view.obs.crew_since)
+    since = _latest(view, unix(view.status.attempts[-1].started_at), view.obs.crew_since)
     missing, what = not_in(view, AT_BARRIER), "did not hold"
     if not missing:
         missing, what = not_in(view, (ProcessState.RUNNING,)), "did not start its process"
         came = (p.at for p in view.obs.crew.values() if p.state is ProcessState.HELD)
-        since = max(since, unix(view.status.next_attempt_at), *came)
+        wait = backoff_left(view.status, view.now)
+        due = view.now + wait if wait > 0 else _latest(view, unix(view.status.next_attempt_at))
+        since = max(since, due, _latest(view, *came))
     left = since + limit - view.now
     if not missing or left > 0:
         return view.again_in(left) if missing else view
     return _recreated(view, f"the launcher of rank {missing[0]} {what} within {limit:.0f} s", missing[0])
+
+
+def _latest(view: View, *times: float) -> float:
+    """The latest of these times, but for those of a clock that has been put back since; 0 for none."""
+    return max((t for t in times if t - view.now <= SKEW_SECONDS), default=0.0)
 
 
 def _recreated(view: View, why: str, late: int | None = None) -> View:
@@ -119,7 +126,7 @@ def _recreated(view: View, why: str, late: int | None = None) -> View:
         message=f"{last.label}: {why}"[:MAX_TEXT],
         action=FailureAction.RESTART_GANG.value,
     )
-    at = max(view.now, unix(view.status.next_attempt_at))
+    at = view.now + max(0.0, backoff_left(view.status, view.now))
     view = replace(view, status=status, status_first=True).with_status(next_attempt_at=rfc3339_millis(at))
     view = view.condition(ConditionType.RESTARTING, True, Reason.RESTARTING, message)
     view = view.condition(ConditionType.PODS_READY, False, Reason.RESTARTING, message)

@@ -309,6 +309,21 @@ def test_a_rank_that_ended_well_meanwhile_costs_the_pods_and_is_not_counted():
     assert (world.status.attempt, world.status.succeeded) == (2, None)
 
 
+def test_a_gang_that_is_recreated_waits_for_no_clock_that_was_put_back():
+    _, world = _failed(crews.running(failurePolicy={"backoff": {"initialSeconds": 3}}))
+    world = jobs.with_pod(at_epoch(world, HELD), 0, jobs.succeeded)
+    _, world = after(world, NOW - 3600)
+    assert "has succeeded meanwhile" in _over(world).message
+    plan, world = after(replace(world, pods={}), NOW - 3599)
+    assert world.status.attempt == 2
+
+
+def test_a_launcher_that_does_not_come_is_not_waited_for_until_the_old_clocks_time():
+    _, world = _failed()
+    _, world = after(saying(at_epoch(world, HELD), r2=crews.process(RUNNING)), NOW - 3600)
+    assert "did not hold" in _over(world).message
+
+
 def test_no_epoch_begins_beside_a_node_that_is_about_to_go():
     goes = {"node-2": Departure("node-2", "taint example.com/going")}
     plan, world = _failed(replace(crews.running(), departing=goes))
