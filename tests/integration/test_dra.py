@@ -92,6 +92,51 @@ async def test_gangs_get_devices_and_wait_for_them(dra: Dra) -> None:
     )
 
 
+async def test_a_gang_restarts_on_the_devices_that_it_had(dra: Dra) -> None:
+    lab = dra.lab
+    nodes = await lab.nodes("2 hosts of h100 in blocks of 2")
+    await dra.make_class()
+    await dra.template("two", count=2)
+    for node in nodes:
+        await dra.slice(node, *devices(4))
+    await lab.apply(_job(lab, "again"))
+    await lab.phase("again", "Running")
+    await lab.apply(_job(lab, "behind", workersPerSlice=1))
+    await lab.until(
+        "behind", lambda j: "insufficient devices" in condition(j, "QuotaReserved").get("message", "")
+    )
+    await lab.delete("pods", "again-1-0-2", gracePeriodSeconds=0)
+    await lab.until("again", lambda j: j["status"]["attempt"] == 2 and j["status"]["phase"] == "Running")
+    given = {n: d for n, d in (await dra.allocated()).items() if n.startswith("again-2-")}
+    assert sorted(map(len, given.values())) == [2] * 4
+    assert len(set.union(*given.values())) == 8
+    await lab.delete("trainingjobs", "again")
+    await lab.phase("behind", "Running")
+
+
+async def test_groups_of_a_service_may_have_claims(dra: Dra) -> None:
+    lab = dra.lab
+    (node,) = await lab.nodes("1 hosts of h100 in blocks of 1")
+    await dra.make_class()
+    await dra.template("two", count=2)
+    await dra.slice(node, *devices(3))
+    accelerator = {"type": "nvidia-h100-80gb", "chipsPerWorker": 2, "resourceClaim": "gpu"}
+    pod = _job(lab, "x")["spec"]["template"]
+    pod["spec"]["containers"][0]["name"] = "engine"
+    role = {"name": "serve", "replicas": 2, "accelerator": accelerator, "template": pod, "port": 8000}
+    spec = {"engine": "custom", "model": {"name": "m"}, "roles": [role]}
+    body = {"apiVersion": "drumline.dev/v1alpha1", "kind": "InferenceService", "metadata": {"name": "chat"}}
+    path = resource_path("inferenceservices", lab.namespace)
+    await lab.client.request("POST", path, body={**body, "spec": spec})
+    started = time.monotonic()
+    while not await dra.allocated():
+        assert time.monotonic() < started + SECONDS, await lab.client.request("GET", f"{path}/chat")
+        await asyncio.sleep(0.1)
+    (given,) = (await dra.allocated()).values()
+    assert len(given) == 2
+    assert len(await lab.pods("drumline.dev/service")) == 1
+
+
 async def test_a_claim_of_the_wrong_size_and_one_that_is_not_modelled_are_refused_by_name(dra: Dra) -> None:
     lab = dra.lab
     (node,) = await lab.nodes("1 hosts of h100 in blocks of 1")

@@ -250,8 +250,8 @@ class GangRequest:
 
     @property
     def claims(self) -> bool:
-        """Whether pods have claims that are not counted as resources yet."""
-        return bool(self.worker.claims) or any(h.shape.claims for h in self.helpers)
+        """Whether pods have claims that are to be counted as resources, and are not yet."""
+        return not self.unpinned and any(s.claims for s in (self.worker, *(h.shape for h in self.helpers)))
 
     @property
     def workers(self) -> int:

@@ -259,6 +259,11 @@ def test_without_the_api_claims_are_refused() -> None:
     assert "nothing is known of devices" in found.message
 
 
+def test_claims_of_a_gang_that_is_pinned_to_no_node_are_the_schedulers() -> None:
+    request = claiming("g", 1, unpinned=True)
+    assert resolved(request, capacity(node("a"))) == request
+
+
 def test_nothing_is_counted_where_nobody_asks() -> None:
     at = site(a=4).put(raw_claim("c", "a", "gpu-0"))
     assert at.free() == {}
