@@ -32,6 +32,8 @@ def _parts(view: ExplainView) -> Iterator[tuple[str, str]]:
     found = view.found
     if view.said:
         yield "Operator", view.said
+    if view.queue or view.lost:
+        yield "Queue", view.lost or view.queue
     now = found.refusal
     yield "Now", "there is room for it" if now is None else f"{now.reason}: {now.message}"
     if found.ever is not None:
@@ -41,6 +43,11 @@ def _parts(view: ExplainView) -> Iterator[tuple[str, str]]:
     if now is not None:
         yield "To begin", _leavers(found)
         yield "When", _when(view)
+
+
+def _victims(found: Explanation) -> str:
+    names = _named(tuple(_holder(h) for h in found.victims))
+    return f"by the right of its queue these leave for it, once each has saved a checkpoint or its grace is over: {names}"
 
 
 def _line_up(found: Explanation) -> str:
@@ -54,6 +61,16 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 def _leavers(found: Explanation) -> str:
+    if found.victims:
+        return _victims(found)
+    text = _must_end(found)
+    if found.soonest is None:
+        return text
+    wait = duration(max(1000, round(1000 * found.soonest)))
+    return f"{text}. Its queue may preempt a gang that has run long enough in {wait}"
+
+
+def _must_end(found: Explanation) -> str:
     if not found.leavers:
         return "no gang of its priority or a lower one holds enough: others have to end by themselves"
     return f"at once, these would have to end: {_named(tuple(_holder(h) for h in found.leavers))}"
@@ -66,7 +83,7 @@ def _holder(holder: Holder) -> str:
 
 def _when(view: ExplainView) -> str:
     if view.found.by is None:
-        return f"no telling: {view.undated} of the gangs that hold nodes have no activeDeadlineSeconds"
+        return f"no telling: {view.undated} of the gangs that hold nodes have no deadline"
     left = duration(round(1000 * (view.found.by - view.now)))
     return f"by {rfc3339(view.found.by)} (in {left}) at the latest, by others' deadlines, if nobody else takes the room"
 

@@ -10,28 +10,44 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import TRAINING_JOBS
+from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
 from drumline.api.reasons import ConditionType
+from drumline.cli.gangs import (
+    QueueDesk,
+    desk_of,
+    group_gang,
+    groups_of,
+    job_request,
+    job_view,
+    priorities_of,
+    waits,
+)
 from drumline.cli.manifests import Manifest
 from drumline.cli.placements import OURS, REVISIONS, by_owner, placement_of
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.clock import unix
 from drumline.core.gang.explain import Explanation, Holder, explain
 from drumline.core.gang.projection import project_node, project_pod
-from drumline.core.gang.types import Placement, Pod
+from drumline.core.gang.queue_quota import chips_of
+from drumline.core.gang.queues import NO_QUEUES, Queues, RunningGang
+from drumline.core.gang.types import GangRequest, Placement, Pod, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import admitted_for
-from drumline.core.training.observation import Observation
-from drumline.core.training.policies.admission import asked_of, request_of
+from drumline.core.training.policies.admission import request_of
 from drumline.core.training.view import View
 from drumline.runtime.records import JobReader, JobRecord
+from drumline.runtime.service_records import ServiceReader, ServiceRecord
 
 CLASSES: Final = "priorityclasses"
+NAMESPACES: Final = "namespaces"
 WANTED: Final[Mapping[str, str]] = {
     "nodes": "",
     "pods": "",
     CLASSES: "",
+    ACCELERATOR_QUEUES: "",
+    NAMESPACES: "",
     TRAINING_JOBS: "",
+    INFERENCE_SERVICES: "",
     REVISIONS: OURS,
 }
 _DOMAIN: Final = "/"  # that extended resources have
@@ -51,6 +67,8 @@ class ExplainView:
     found: Explanation
     now: float
     undated: int = 0  # gangs that hold nodes and have no deadline
+    queue: str = ""  # that it waits in; "" = none
+    lost: str = ""  # why that can't be told
 
 
 def explained(
@@ -60,19 +78,13 @@ def explained(
     site = _Site(found, catalog, now)
     view = site.views[key]
     said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
-    if not _waits(view):
+    if not waits(view):
         raise NotWaitingError(_standing(view))
-    waiting = [asked_of(other) for other in site.views.values() if _waits(other)]
     held = [h for h in site.holders if h.uid != view.obs.job.uid]
     text = f"{said.reason}: {said.message}" if said is not None and said.status != "True" else ""
-    told = explain(asked_of(view), site.capacity, waiting, held, now)
-    return ExplainView(*key, text, told, now, sum(1 for h in held if h.ends_by is None))
-
-
-def _waits(view: View) -> bool:
-    if view.obs.spec is None or conditions.is_finished(view.status) or view.spec.suspend:
-        return False
-    return not conditions.is_true(view.status, ConditionType.QUOTA_RESERVED)
+    told = explain(job_request(view), site.capacity, site.asking, held, now, site.queues)
+    undated = sum(1 for h in held if h.ends_by is None)
+    return ExplainView(*key, text, told, now, undated, view.obs.queue, site.lost.get(key, ""))
 
 
 def _standing(view: View) -> str:
@@ -89,51 +101,83 @@ class _Site:
         self.capacity = Capacity()
         self.holders: list[Holder] = []
         self.views: dict[tuple[str, str], View] = {}
-        self._priorities = {c["metadata"]["name"]: int(c.get("value", 0)) for c in found[CLASSES]}
+        self.asking: list[GangRequest] = []
+        self.lost: dict[tuple[str, str], str] = {}  # jobs whose queue can't be told, and why
+        self._running: dict[str, RunningGang] = {}
+        self._desk = desk_of(found[ACCELERATOR_QUEUES], found[NAMESPACES])
+        self._priorities = priorities_of(found[CLASSES])
         revisions = by_owner(found[REVISIONS])
         for node in found["nodes"]:
             self.capacity.set_node(project_node(node))
         pods = [project_pod(p) for p in found["pods"]]
         for pod in pods:
             self.capacity.set_pod(pod)
-        reader = JobReader(catalog)
+        jobs, services = JobReader(catalog), ServiceReader(catalog)
         for document in found[TRAINING_JOBS]:
-            self._take(reader.read(document), placement_of(document, revisions), now)
-        self.holders += _groups(pods, now)
+            self._take(jobs.read(document), placement_of(document, revisions), now)
+        for document in found[INFERENCE_SERVICES]:
+            self._take_service(services.read(document))
+        self.holders += _groups(pods, self._running, now)
+
+    @property
+    def queues(self) -> Queues:
+        """The queues, and what runs in them."""
+        queues = {name: record.queue for name, record in self._desk.records.items()}
+        return Queues(queues, self._running) if queues else NO_QUEUES
 
     def _take(self, record: JobRecord, placement: Placement | None, now: float) -> None:
-        view = View(self._observed(record, placement), now, record.status)
+        queue = _queue_of(self._desk, record)
+        name = queue if isinstance(queue, str) else ""
+        view = job_view(record, self._priorities, now, placement, name)
         self.views[record.key] = view
-        if view.obs.spec is None or view.obs.placement is None:
-            return
-        request = request_of(view)
-        self.capacity.reserve(request, view.obs.placement)
-        chips = request.workers * max(1, request.chips_per_worker)
-        self.holders.append(
-            Holder(
-                record.meta.uid,
-                f"{record.meta.namespace}/{record.meta.name}",
-                request.priority,
-                chips,
-                _unsaved(view, chips),
-                _ends_by(view),
-            )
-        )
+        if view.obs.spec is not None and placement is not None:
+            self._hold(view, placement)
+        elif waits(view) and isinstance(queue, Refusal):
+            self.lost[record.key] = f"{queue.reason}: {queue.message}"
+        elif waits(view):
+            self.asking.append(job_request(view))
 
-    def _observed(self, record: JobRecord, placement: Placement | None) -> Observation:
-        name = record.spec.priority_class_name if record.spec is not None else None
-        return Observation(
-            job=record.meta,
-            spec=record.spec,
-            errors=record.errors,
-            shape=record.shape,
-            roster=record.roster,
-            status=record.status,
-            catalog=record.catalog,
-            pods={},
-            priority=self._priorities.get(name) if name else 0,
-            placement=placement,
-        )
+    def _hold(self, view: View, placement: Placement) -> None:
+        request, meta = request_of(view), view.obs.job
+        self.capacity.reserve(request, placement)
+        chips = request.workers * max(1, request.chips_per_worker)
+        unsaved, name = _unsaved(view, chips), f"{meta.namespace}/{meta.name}"
+        by = _ends_by(view, self._desk)
+        self.holders.append(Holder(meta.uid, name, request.priority, chips, unsaved, by))
+        if view.status.queue:
+            self._running[meta.uid] = RunningGang(
+                meta.uid,
+                view.status.queue,
+                request.accelerator,
+                chips_of(request),
+                request.priority,
+                unix(view.status.admitted_at),
+                view.now - unsaved,
+            )
+
+    def _take_service(self, record: ServiceRecord) -> None:
+        chosen = self._desk.chosen(record.meta, record.spec.queue if record.spec is not None else None)
+        for role, group in groups_of(record):
+            queue = group.queue or "" if group.nodes else chosen
+            request = (
+                group_gang(record, role, group, self._priorities, queue) if isinstance(queue, str) else None
+            )
+            if request is None:
+                continue
+            if not group.nodes:
+                self.asking.append(request)
+            elif request.queue:
+                chips, since = chips_of(request), unix(group.started_at, request.queued_at)
+                self._running[request.uid] = RunningGang(
+                    request.uid, request.queue, request.accelerator, chips, request.priority, since
+                )
+
+
+def _queue_of(desk: QueueDesk, record: JobRecord) -> str | Refusal:
+    """The queue that a job's accelerators count in, or that it waits in."""
+    if record.status.placement is not None:
+        return record.status.queue or ""
+    return desk.chosen(record.meta, record.spec.queue if record.spec is not None else None)
 
 
 def _unsaved(view: View, chips: int) -> float:
@@ -146,12 +190,15 @@ def _unsaved(view: View, chips: int) -> float:
     return max(0.0, view.now - max(began, saved))
 
 
-def _ends_by(view: View) -> float | None:
-    limit = view.spec.active_deadline_seconds
+def _ends_by(view: View, desk: QueueDesk) -> float | None:
+    record = desk.records.get(view.status.queue or "")
+    spec = record.entry.spec if record is not None else None
+    known = (view.spec.active_deadline_seconds, spec.max_run_seconds if spec is not None else None)
+    limit = min((n for n in known if n is not None), default=None)
     return None if limit is None else view.now + limit - admitted_for(view.status, view.now)
 
 
-def _groups(pods: Iterable[Pod], now: float) -> Iterator[Holder]:
+def _groups(pods: Iterable[Pod], known: Mapping[str, RunningGang], now: float) -> Iterator[Holder]:
     """The groups of InferenceServices, which hold nodes by their pods."""
     found: dict[str, list[Pod]] = {}
     for pod in pods:
@@ -163,7 +210,8 @@ def _groups(pods: Iterable[Pod], now: float) -> Iterator[Holder]:
             continue
         chips = sum(n for p in members for name, n in p.requests if _DOMAIN in name)
         name = f"{members[0].namespace}/{member.job} ({member.role} group {member.slice})"
-        yield Holder(gang, name, 0, max(1, chips), now - min(p.created_at for p in members))
+        priority = known[gang].priority if gang in known else 0
+        yield Holder(gang, name, priority, max(1, chips), now - min(p.created_at for p in members))
 
 
 def raw(view: ExplainView) -> dict[str, Any]:
@@ -178,14 +226,17 @@ def raw(view: ExplainView) -> dict[str, Any]:
         "message": found.refusal.message if found.refusal is not None else None,
         "never": found.ever.message if found.ever is not None else None,
         "ahead": list(found.ahead),
-        "wouldHaveToEnd": [
-            {
-                "name": h.name,
-                "accelerators": h.chips,
-                "priority": h.priority,
-                "unsavedSeconds": round(h.unsaved_seconds),
-            }
-            for h in found.leavers
-        ],
+        "queue": view.queue or None,
+        "preempts": [_raw_holder(h) for h in found.victims],
+        "wouldHaveToEnd": [_raw_holder(h) for h in found.leavers],
         "latest": found.by,
+    }
+
+
+def _raw_holder(holder: Holder) -> dict[str, Any]:
+    return {
+        "name": holder.name,
+        "accelerators": holder.chips,
+        "priority": holder.priority,
+        "unsavedSeconds": round(holder.unsaved_seconds),
     }

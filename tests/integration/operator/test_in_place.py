@@ -36,9 +36,10 @@ WORKERS = 4
 class Site:
     """An operator, which may be killed, and its ingest."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, lease: tuple[str, ...] = FAST) -> None:
         self._cluster = cluster
         self._folder = folder
+        self._lease = lease
         self._lives = 0
         self.socket = folder / "reports.sock"
         self.port = ports.reserve().number
@@ -61,7 +62,9 @@ class Site:
             "--launcher-image",
             "drumline:test",
         )
-        return start_operator(self._cluster.kubeconfig, self._folder / f"life-{self._lives}", *FAST, *extra)
+        return start_operator(
+            self._cluster.kubeconfig, self._folder / f"life-{self._lives}", *self._lease, *extra
+        )
 
     def kill(self) -> None:
         """kill -9 of the operator."""

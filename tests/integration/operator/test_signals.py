@@ -127,10 +127,14 @@ class Program:
 
 
 @asynccontextmanager
-async def gang(lab: Lab, site: Site, attempt: int = 1) -> AsyncIterator[tuple[list[StandIn], Program]]:
-    """Launchers of the pods of an attempt, and rank 0's program."""
+async def gang(
+    lab: Lab, site: Site, attempt: int = 1, selector: str = "drumline.dev/job"
+) -> AsyncIterator[tuple[list[StandIn], Program]]:
+    """Launchers of the pods of an attempt of the one job that is selected, and rank 0's program."""
     target = Target(site.port, NAME, await authority(lab))
-    pods = [p for p in await lab.pods() if p["metadata"]["labels"]["drumline.dev/attempt"] == str(attempt)]
+    pods = [
+        p for p in await lab.pods(selector) if p["metadata"]["labels"]["drumline.dev/attempt"] == str(attempt)
+    ]
     pods.sort(key=lambda p: int(p["metadata"]["labels"]["drumline.dev/rank"]))
     people = [await identity_of(lab, pod, rank) for rank, pod in enumerate(pods)]
     launchers = [StandIn(target, target.tls(), who, rank) for rank, who in enumerate(people)]

@@ -9,7 +9,7 @@ import pytest
 
 from drumline.api.catalog import Catalog
 from drumline.cli.explain_text import told
-from drumline.cli.explain_view import CLASSES, REVISIONS, ExplainView, NotWaitingError, explained, raw
+from drumline.cli.explain_view import WANTED, ExplainView, NotWaitingError, explained, raw
 from drumline.cli.terminal import Terminal
 from drumline.core.gang.explain import Explanation, Holder
 from drumline.core.gang.types import Refusal
@@ -49,7 +49,7 @@ def test_a_gang_that_has_to_wait_for_others() -> None:
 def test_what_cannot_be_told_is_said() -> None:
     text = told(view(Explanation(SHORT, None), undated=4), WIDE)
     assert "others have to end by themselves" in text
-    assert "no telling: 4 of the gangs that hold nodes have no activeDeadlineSeconds" in text
+    assert "no telling: 4 of the gangs that hold nodes have no deadline" in text
 
 
 def test_one_that_never_fits_and_one_that_fits_now() -> None:
@@ -61,6 +61,20 @@ def test_one_that_never_fits_and_one_that_fits_now() -> None:
         "  Now:      there is room for it",
         "  In line:  number 1 of those that want this accelerator",
     ]
+
+
+def test_whom_its_queue_has_leave() -> None:
+    found = view(Explanation(SHORT, None, victims=(HOLDER,)), queue="blue")
+    text = told(found, WIDE)
+    assert "  Queue:    blue" in text.splitlines()
+    assert "by the right of its queue these leave for it" in text
+    assert "team/other (16 accelerators" in text
+    assert [h["name"] for h in raw(found)["preempts"]] == ["team/other"]
+    soon = told(view(Explanation(SHORT, None, soonest=90.0)), WIDE)
+    assert "Its queue may preempt a gang that has run long enough in 1m 30s" in soon
+    assert "  Queue:    QueueNotFound: x" in told(
+        view(Explanation(SHORT, None), lost="QueueNotFound: x"), WIDE
+    )
 
 
 def test_as_data() -> None:
@@ -79,7 +93,8 @@ def job(**spec: Any) -> dict[str, Any]:
 
 
 def cluster(*jobs: dict[str, Any]) -> dict[str, list[Any]]:
-    return {"nodes": [], "pods": [], CLASSES: [], "trainingjobs": list(jobs), REVISIONS: []}
+    found: dict[str, list[Any]] = {resource: [] for resource in WANTED}
+    return {**found, "trainingjobs": list(jobs)}
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class Eviction:
     """A running gang has to leave: others go first."""
 
     by: str  # namespace/name of the gang that it leaves for
-    message: str  # for people: who, and by what right
+    message: str  # for people: by what right
 
 
 @dataclass(frozen=True, slots=True)
