@@ -1,5 +1,6 @@
 """What a job asks of admission."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,10 @@ import pytest
 from drumline.api.catalog import Catalog
 from drumline.api.status import ExcludedNode
 from drumline.api.training import TrainingJobSpec
-from drumline.core.gang.types import GangRequest, PlacementPolicy
+from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.placement import place
+from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy, Refusal
+from drumline.core.sim.cluster import described
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.request import gang_request
 
@@ -104,3 +108,36 @@ def test_groups_of_several_workers_stay_in_a_scale_up_domain(
     raw = {"accelerator": accelerator, "workersPerSlice": workers, "parallelism": parallelism}
     found = request({name: value for name, value in raw.items() if value is not None})
     assert (found.group_workers, found.group_level, found.group_required) == group
+
+
+def multislice(slices: int) -> GangRequest:
+    return request({"accelerator": {"type": "tpu-v5p", "topology": "2x2x4"}, "slices": slices})
+
+
+def tpu_cluster(*groups: tuple[int, str, str]) -> Capacity:
+    """Node pools, each of one slice: how many, of which type and topology."""
+    pools = [{"pools": n, "accelerator": kind, "topology": topology} for n, kind, topology in groups]
+    nodes, errors = described({"nodes": pools}, Catalog.default())
+    assert not errors
+    capacity = Capacity()
+    for node in nodes:
+        capacity.set_node(replace(node, allocatable={**node.allocatable, "cpu": 64_000, "memory": 2**38}))
+    return capacity
+
+
+def test_all_slices_of_a_gang_are_in_pools_of_its_type_and_topology() -> None:
+    """Pools of the same size, but of another type or shape, are none."""
+    others = ((2, "tpu-v4", "2x2x4"), (2, "tpu-v5e", "4x4"), (3, "tpu-v5p", "2x4x4"))
+    short = tpu_cluster((1, "tpu-v5p", "2x2x4"), *others)
+    answer = place(multislice(2), short)
+    assert isinstance(answer, Refusal)
+    assert "needs 2 × tpu-v5p node pool of 4 nodes, each whole and free; 1 is" in answer.message
+    enough = tpu_cluster((3, "tpu-v5p", "2x2x4"), *others)
+    placed = place(multislice(3), enough)
+    assert isinstance(placed, Placement)
+    entry = Catalog.default()["tpu-v5p"]
+    alike = [enough.nodes[name].labels for name in placed.nodes]
+    assert all(entry.node_selector("2x2x4").items() <= labels.items() for labels in alike)
+    pools = [labels["cloud.google.com/gke-nodepool"] for labels in alike]
+    assert [len(set(pools[i : i + 4])) for i in (0, 4, 8)] == [1, 1, 1]
+    assert len(set(pools)) == 3
