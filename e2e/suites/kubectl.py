@@ -69,7 +69,7 @@ class Kubectl:
         """Delete an object and wait until it is gone; one that is not there is fine."""
         self.run("delete", kind, name, "--ignore-not-found", "--grace-period=1", "--wait=true")
 
-    def wait_pod(self, name: str, phase: str, seconds: float = 60) -> dict[str, Any]:
+    def wait_pod(self, name: str, phase: str, seconds: float = 150) -> dict[str, Any]:
         """Wait until a pod is in a phase; raises ``TimeoutError`` with its state and log otherwise."""
         wrong = {"Succeeded": "Failed", "Failed": "Succeeded"}.get(phase)
         pod: dict[str, Any] = {}

@@ -68,7 +68,7 @@ def test_what_a_container_waits_for(
     real: Real, name: str, container: dict[str, Any], waits: tuple[str, ...], cause: Cause
 ) -> None:
     real.kubectl.apply(python_pod(name, "pass", container=container))
-    until(lambda: _seen(real, name)[0].waiting in waits, f"{name} to wait for one of {waits}", 60)
+    until(lambda: _seen(real, name)[0].waiting in waits, f"{name} to wait for one of {waits}", 150)
     found, why = _seen(real, name)
     assert why is cause
     assert found.waiting_message

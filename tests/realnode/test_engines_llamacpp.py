@@ -36,7 +36,7 @@ def url(loaded: Real, request: pytest.FixtureRequest) -> Iterator[str]:
     name = "llamacpp"
     trees = {models.MOUNT: models.models()}
     loaded.kubectl.apply(engine_pod(name, llamacpp.IMAGE, llamacpp.arguments(*more), trees, llamacpp.PORT))
-    until(lambda: is_ready(loaded.kubectl.get("pod", name)), "the server to be ready", 60)
+    until(lambda: is_ready(loaded.kubectl.get("pod", name)), "the server to be ready", 150)
     yield f"http://{loaded.kubectl.get('pod', name)['status']['podIP']}:{llamacpp.PORT}"
     loaded.kubectl.delete("pod", name)
 

@@ -85,10 +85,10 @@ def pods_of(site: Site, name: str) -> dict[str, str]:
 
 
 def ran(site: Site, manifest: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
-    """The status of the job once it has succeeded, and its pods when it first ran and then."""
+    """The status of the job once it has succeeded, and its pods at first and then."""
     name = manifest["metadata"]["name"]
     site.kubectl.apply(manifest)
-    until(lambda: status_of(site, name).get("phase") == "Running", f"{name} to run", 180)
+    until(lambda: len(pods_of(site, name)) == 2, f"{name} to have its pods", 180)
     before = pods_of(site, name)
     until(lambda: status_of(site, name).get("phase") == "Succeeded", f"{name} to succeed", 240)
     return status_of(site, name), before, pods_of(site, name)
@@ -136,7 +136,7 @@ def test_a_launcher_that_was_killed_comes_back_in_its_pod(site: Site) -> None:
     name, pod = "killed", "killed-1-0-1"
     site.kubectl.apply(job(name, "InPlace", WAITS))
     until(lambda: status_of(site, name).get("phase") == "Running", f"{name} to run", 180)
-    until(lambda: "epoch 0" in site.kubectl.logs(pod), "rank 1 to begin", 60)
+    until(lambda: "epoch 0" in site.kubectl.logs(pod), "rank 1 to begin", 150)
     before = pods_of(site, name)
     site.kill_worker(pod)
     until(lambda: status_of(site, name).get("phase") == "Succeeded", f"{name} to succeed", 240)

@@ -44,7 +44,7 @@ def test_a_killed_owner_leaves_nothing() -> None:
         assert not journal.directory.exists()
         assert not list(Path("/sys/fs/cgroup").glob(f"**/{journal.cgroup}"))
         assert "kube-proxy" not in _nft_tables()
-    until(lambda: realnode_journal.read() is None, "the second node's journal to go", 30)
+    until(lambda: realnode_journal.read() is None, "the second node's journal to go", 150)
 
 
 def _processes_with(mark: str) -> list[str]:

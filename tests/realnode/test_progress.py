@@ -74,7 +74,7 @@ def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
     try:
-        until(lambda: _leads(url), "the operator to lead", 60)
+        until(lambda: _leads(url), "the operator to lead", 150)
         yield log
         assert process.poll() is None, log.read_text()[-4000:]
         assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
@@ -133,7 +133,7 @@ def test_steps_are_read_from_the_log(real: Real, operator: Path) -> None:
     assert found["stepTimes"]["count"] == STEPS
     assert found["tokens"] == STEPS * TOKENS
     productive = next(s["ms"] for s in found["states"] if s["state"] == "productive")
-    assert productive == pytest.approx(STEPS * 250, rel=0.3)
+    assert STEPS * 250 * 0.7 < productive < STEPS * 250 * 3  # what a sleep lasts on a busy machine
     reported = next(c for c in status["conditions"] if c["type"] == "ProgressReported")
     assert (reported["status"], reported["reason"]) == ("True", "LogFollowed")
 
@@ -204,7 +204,7 @@ def test_a_volume_that_cannot_be_mounted_ends_the_job_with_the_kubelets_words(
         found = real.kubectl.get("trainingjob", "unmounted").get("status", {}).get("conditions", [])
         return next((c for c in found if c["type"] == "Failed"), {})
 
-    until(lambda: bool(failed()), "the job to fail", 60)
+    until(lambda: bool(failed()), "the job to fail", 150)
     assert failed()["reason"] == "VolumeUnavailable"
     assert 'FailedMount: MountVolume.SetUp failed for volume "data"' in failed()["message"]
     assert 'secret "no-such-secret" not found' in failed()["message"]

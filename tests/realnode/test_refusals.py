@@ -118,7 +118,7 @@ def test_a_program_fails_or_is_told_to_end_while_its_node_is_about_to_go(real: R
     try:
         real.kubectl.wait_pod("falls", "Failed")
         assert _seen(real, "falls")[1] is Cause.MAINTENANCE
-        until(lambda: real.kubectl.logs("deaf") != "", "deaf to be deaf", 30)
+        until(lambda: real.kubectl.logs("deaf") != "", "deaf to be deaf", 150)
         real.kubectl.run("delete", "pod", "deaf", "--wait=false")
         found, why = _seen(real, "deaf")
         assert (found.deleting, found.disruption, why) == (True, "", Cause.MAINTENANCE)
@@ -130,7 +130,7 @@ def test_a_program_fails_or_is_told_to_end_while_its_node_is_about_to_go(real: R
 def test_a_pod_is_evicted_while_its_node_is_maintained(real: Real) -> None:
     real.kubectl.apply(python_pod("drained", _DEAF, terminationGracePeriodSeconds=20))
     real.kubectl.wait_pod("drained", "Running")
-    until(lambda: real.kubectl.logs("drained") != "", "it to be deaf", 30)
+    until(lambda: real.kubectl.logs("drained") != "", "it to be deaf", 150)
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "drained"}}
     path = "/api/v1/namespaces/default/pods/drained/eviction"
     real.kubectl.run("create", f"--raw={path}", "--filename=-", stdin=json.dumps(body))
@@ -147,7 +147,7 @@ def test_a_sandbox_that_cannot_be_made(real: Real) -> None:
         events = [e for raw in real.kubectl.list("events") if (e := project_event(raw)) is not None]
         return hindered(_seen(real, "boxless")[0], [e for e in events if e.pod == "boxless"])
 
-    until(lambda: waits().waiting != "", "the kubelet to say why", 60)
+    until(lambda: waits().waiting != "", "the kubelet to say why", 150)
     assert (waits().waiting, cause_of(waits())) == ("FailedCreatePodSandBox", Cause.PLACEMENT_RACE)
     assert "no runtime for" in waits().waiting_message
     real.kubectl.delete("pod", "boxless")

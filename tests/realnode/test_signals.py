@@ -170,7 +170,7 @@ def test_a_program_saves_before_its_node_goes_and_goes_on_where_it_was(site: Sit
         step = int((folder / "step").read_text())
         assert f"step {step} was safe" in first["message"]
         assert {p.name for p in folder.iterdir()} >= {"asked-0", "asked-1"}
-        until(lambda: bool(events(site, "asked", "CheckpointRequested")), "it to be told", 60)
+        until(lambda: bool(events(site, "asked", "CheckpointRequested")), "it to be told", 150)
         assert len(events(site, "asked", "CheckpointRequested")) == 1
 
         def waits() -> bool:

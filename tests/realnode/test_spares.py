@@ -32,7 +32,7 @@ def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
     try:
-        until(lambda: _leads(url), "the operator to lead", 60)
+        until(lambda: _leads(url), "the operator to lead", 150)
         yield log
         assert process.poll() is None, log.read_text()[-4000:]
         assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
@@ -88,16 +88,16 @@ def says(real: Real, name: str, reason: str, about: str) -> bool:
 def test_a_spare_has_the_workers_image_and_leaves_with_its_job(real: Real, operator: Path) -> None:
     real.kubectl.apply(job("held", images.BASE))
     until(lambda: holds(real, "held-1-spare-0"), "the spare to hold its place", 120)
-    until(lambda: says(real, "held-1-spare-0", "Pulled", images.BASE), "the kubelet to say so", 60)
+    until(lambda: says(real, "held-1-spare-0", "Pulled", images.BASE), "the kubelet to say so", 150)
     assert pod(real, "held-1-spare-0")["spec"]["terminationGracePeriodSeconds"] == 1
     began = time.monotonic()
     real.kubectl.run("delete", "trainingjob", "held", "--cascade=foreground")
-    until(lambda: not pod(real, "held-1-spare-0"), "the spare's pod to be gone", 60)
+    until(lambda: not pod(real, "held-1-spare-0"), "the spare's pod to be gone", 150)
     print(f"a spare's pod was gone {time.monotonic() - began:.1f} s after its job was deleted")
 
 
 def test_an_image_that_cannot_be_pulled_leaves_the_place_held(real: Real, operator: Path) -> None:
     real.kubectl.apply(job("missing", NOWHERE))
     until(lambda: holds(real, "missing-1-spare-0"), "the spare to hold its place", 120)
-    until(lambda: says(real, "missing-1-spare-0", "Failed", NOWHERE), "the kubelet to say so", 60)
+    until(lambda: says(real, "missing-1-spare-0", "Failed", NOWHERE), "the kubelet to say so", 150)
     real.kubectl.run("delete", "trainingjob", "missing")
