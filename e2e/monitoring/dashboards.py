@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from e2e.monitoring import panels as p
 from e2e.monitoring.inference import inference
+from e2e.monitoring.queues import queue_panels
 
 _NS: Final = 'namespace=~"$namespace"'
 _JOB: Final = 'namespace="$namespace",job="$job"'
@@ -373,7 +374,8 @@ def capacity() -> Any:
     board = p.begin(
         "drumline-capacity", "Drumline / Queue and capacity", "Accelerators held and wanted, and who waits."
     )
-    return _with(board, _capacity_now(), _capacity_waiting(), _capacity_power(), _capacity_operator())
+    sections = _capacity_waiting(), queue_panels(), _capacity_power(), _capacity_operator()
+    return _with(board, _capacity_now(), *sections)
 
 
 def _with(board: Any, *sections: list[Any]) -> Any:

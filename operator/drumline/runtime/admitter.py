@@ -189,16 +189,19 @@ class Admitter:
 
     def _keep(self, asking: list[GangRequest], result: AdmissionRound) -> None:
         """Remember what is kept for whom, what is used of queues, and who has to leave."""
+        if self._targets:
+            reached = {r.uid for r in asking}.difference(r.uid for r in result.undecided)
+            before = {uid: kept for uid, kept in self._targets.items() if uid not in reached}
+            self._targets = {**before, **result.targets}
+        else:
+            self._targets = result.targets
+        if not (result.granted or result.victims or self.book.evictions):
+            return
         asked = {request.uid: request for request in asking}
-        open_still = {request.uid for request in result.undecided}
-        decided = {uid for uid in asked if uid not in open_still}
-        before = {uid: kept for uid, kept in self._targets.items() if uid not in decided}
-        self._targets = {**before, **result.targets}
         for uid, placement in result.granted:
             slices = result.sizes.get(uid) or asked[uid].slices
             self.book.granted(replace(asked[uid], slices=slices), placement)
-        if result.granted:
-            self._targets = relieved(self._targets, {uid for uid, _ in result.granted})
+        self._targets = relieved(self._targets, {uid for uid, _ in result.granted})
         self.book.decided(result, self._targets, asked)
 
     def _asking(self) -> Iterator[GangRequest]:

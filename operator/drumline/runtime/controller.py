@@ -314,7 +314,7 @@ class Controller:
             if memory.held != held:
                 self._reserve(observation, lost, held)
         if not self.admitter.granted(uid):
-            self.queues.hold(observation, self.keeper.checkpoint_of(observation))
+            self.queues.hold(observation, self.keeper.checkpoint_of)
 
     def _reserve(self, observation: Observation, lost: frozenset[str], held: str) -> None:
         """Hold the placement's nodes, but for those that were given up."""

@@ -67,7 +67,7 @@ class QueueBook:
         """The queues with all gangs that count in them."""
         if not self.queues:
             return NO_QUEUES
-        self._prune()
+        self.prune()
         return Queues(self.queues, self.evictions.marked(self._running))
 
     def granted(self, request: GangRequest, placement: Placement) -> None:
@@ -103,7 +103,8 @@ class QueueBook:
             room = quotas.available(request.queue, request.accelerator)
         return min(request.slices, room // chips_of(request, 1))
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Count those no more of which the last pod is gone."""
         for uid in [uid for uid in self._going if self.is_gone(uid)]:
             self.changes += 1
             self._going.discard(uid)

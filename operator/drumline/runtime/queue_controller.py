@@ -40,6 +40,7 @@ SETTLE_SECONDS: Final = 0.05  # after a change of queues: what arrives together 
 PASS_SECONDS: Final = 1.0
 GANGS_PER_SECOND: Final = 20_000  # that are looked at in passes
 WRITE_SECONDS: Final = 5.0
+ECHO_SECONDS: Final = 30.0  # within which the mirror shows what was written
 WRITES_PER_SECOND: Final = 20.0  # of all queues together
 
 
@@ -132,6 +133,7 @@ class QueueController:
 
     def _version(self) -> tuple[object, ...]:
         """Of all that a status tells."""
+        self._book.prune()
         return self._book.changes, self._shared.admitter.changes, self._shared.catalogue.current
 
     def _faults(self) -> dict[str, Faults]:
@@ -145,7 +147,9 @@ class QueueController:
     def _shown(self, record: QueueRecord) -> AcceleratorQueueStatus:
         """The status that the queue has, its last write included, which the mirror may not show yet."""
         written = self._written.get(record.name)
-        return written[0] if written is not None else record.status
+        if written is None or self._clocks.monotonic() - written[1] > ECHO_SECONDS:
+            return record.status
+        return written[0]
 
     def _pause(self, record: QueueRecord, status: AcceleratorQueueStatus) -> float:
         """Seconds until the status may be written."""

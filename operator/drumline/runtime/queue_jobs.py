@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from drumline.api.meta import LABEL_QUEUE, ROLE_SPARE, ROLE_WORKER
@@ -39,8 +40,8 @@ class JobQueues:
             return replace(obs, queue_refused=chosen)
         return replace(obs, queue=chosen)
 
-    def hold(self, obs: Observation, checkpoint_at: float | None) -> None:
-        """Have the job count for what its status says it holds; `checkpoint_at` is of its latest durable one."""
+    def hold(self, obs: Observation, checkpoint_of: Callable[[Observation], float | None]) -> None:
+        """Have the job count for what its status says it holds; `checkpoint_of`: when its latest was durable."""
         uid, queue = obs.job.uid, obs.status.queue
         if queue is None:
             self._book.hold(uid, None)
@@ -60,7 +61,7 @@ class JobQueues:
             chips,
             obs.priority or 0,
             unix(obs.status.admitted_at),
-            checkpoint_at or 0.0,
+            checkpoint_of(obs) or 0.0,
             leaving=leaving,
         )
         if gang != known:

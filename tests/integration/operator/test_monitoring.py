@@ -22,6 +22,7 @@ from tests.integration.monitoring import (
 )
 from tests.integration.operator.conftest import CATALOG, make_lab
 from tests.integration.operator.lab import Lab, Manifest
+from tests.integration.operator.queues import QueueDesk, desk, quotas
 from tests.integration.operator.test_goodput_restart import Replica, report_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -51,8 +52,8 @@ def told(job: Manifest) -> Report:
     return report.model_copy(update={"spans": more, "sent_ms": end + 200})
 
 
-async def play(lab: Lab, replica: Replica) -> None:
-    """One job that restarted and reports, one that is over, one that waits; a power budget."""
+async def play(lab: Lab, replica: Replica, queues: QueueDesk) -> None:
+    """One job that restarted and reports, one that is over, one that waits in a queue; a power budget."""
     budgets = {"catalog.yaml": "{}", "power.yaml": "[{level: block, watts: 1000000}]"}
     body = {"metadata": {"name": CATALOG}, "data": budgets}
     await lab.client.request("POST", "/api/v1/namespaces/default/configmaps", body=body)
@@ -62,7 +63,8 @@ async def play(lab: Lab, replica: Replica) -> None:
     await lab.apply(lab.job("told", failing, model=MODEL, checkpoint={"intervalSeconds": 60}))
     await lab.until("told", lambda j: j.get("status", {}).get("attempt") == 2, "no second attempt")
     job = await lab.phase("told", "Running")
-    await lab.apply(lab.job("waits", workersPerSlice=100))
+    await queues.make("short", cohort="all", quotas=quotas(1))
+    await lab.apply(lab.job("waits", workersPerSlice=100, queue=queues.name("short")))
     await asyncio.sleep(2)
     metadata = (await lab.pods("drumline.dev/job=told"))[0]["metadata"]
     reporter = Reporter(metadata["namespace"], metadata["name"], metadata["uid"])
@@ -75,10 +77,10 @@ async def test_prometheus_shows_everything_that_is_promised(
     tmp_path: Path,
 ) -> None:
     target = replica.operator.metrics_url.removeprefix("http://").removesuffix("/metrics")
-    async with make_lab(own_cluster) as lab:
+    async with make_lab(own_cluster) as lab, desk(lab) as queues:
         with Prometheus(tmp_path / "prometheus", [target]) as prometheus:
             await asyncio.to_thread(replica.operator.wait_leading)
-            await play(lab, replica)
+            await play(lab, replica, queues)
             await until_empty(missing_metrics, prometheus, serving=False)
             await until_empty(silent_panels, prometheus, OF_JOBS, {"namespace": lab.namespace, "job": "told"})
             assert unhealthy(prometheus) == []

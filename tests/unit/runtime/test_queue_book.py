@@ -87,6 +87,10 @@ def test_one_that_never_counted_is_not_missed(desk: Desk) -> None:
     assert desk.counted() == {}
 
 
+def never(_: Observation) -> None:
+    """No checkpoint."""
+
+
 def h100(queue: str | None = "q", **more: Any) -> Observation:
     """A job of two workers with two H100s each that runs in a queue."""
     raw = jobs.spec(accelerator={"type": H100, "chipsPerWorker": 2}, slices=1, framework="torch", **more)
@@ -97,19 +101,19 @@ def h100(queue: str | None = "q", **more: Any) -> Observation:
 
 def test_a_status_says_what_a_job_counts_for(desk: Desk) -> None:
     queues = JobQueues(desk.book)
-    queues.hold(replace(h100(), priority=7), checkpoint_at=NOW - 10)
+    queues.hold(replace(h100(), priority=7), lambda _: NOW - 10)
     found = desk.book.now().running[UID]
     assert (found.queue, found.accelerator, found.chips, found.priority) == ("q", H100, 4, 7)
     assert (found.admitted_at, found.saved_at, found.leaving) == (NOW - 60, NOW - 10, False)
-    queues.hold(h100(None), None)
+    queues.hold(h100(None), never)
     assert desk.counted() == {}
 
 
 def test_a_job_that_gave_its_nodes_back_counts_for_the_same_until_its_status_says_no_more(desk: Desk) -> None:
     queues, obs = JobQueues(desk.book), h100()
-    queues.hold(obs, None)
+    queues.hold(obs, never)
     released = obs.status.model_copy(update={"placement": None, "admitted_at": None})
-    queues.hold(replace(obs, status=released, placement=None), None)
+    queues.hold(replace(obs, status=released, placement=None), never)
     assert desk.counted() == {UID: 4}
     assert desk.book.now().running[UID].leaving
 
@@ -117,7 +121,7 @@ def test_a_job_that_gave_its_nodes_back_counts_for_the_same_until_its_status_say
 def test_a_successor_counts_the_pods_of_a_job_that_gave_its_nodes_back(desk: Desk) -> None:
     obs = h100()
     released = obs.status.model_copy(update={"placement": None, "admitted_at": None})
-    JobQueues(desk.book).hold(replace(obs, status=released, placement=None), None)
+    JobQueues(desk.book).hold(replace(obs, status=released, placement=None), never)
     assert desk.counted() == {UID: 4}
 
 

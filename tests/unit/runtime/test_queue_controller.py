@@ -1,0 +1,140 @@
+"""The mirror of queues goes into the book, and their statuses are written when they differ, not too often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drumline.core.gang.queues import NO_QUEUES, RunningGang
+from drumline.core.training.observation import Settings
+from drumline.runtime.catalogue import Catalogue
+from drumline.runtime.controller import Clocks, Controller
+from drumline.runtime.errors import NotFound
+from drumline.runtime.queue_controller import WRITE_SECONDS, QueueController
+from drumline.runtime.queue_records import NamespaceRecord, read_queue
+from drumline.runtime.workqueue import WorkQueue
+from tests.builders import H100
+from tests.unit.core.training.jobs import CATALOG, NOW
+
+KEY = ("", "q")
+
+
+class Api:
+    """Remembers what is written; `gone`: there is no such queue any more."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, dict[str, Any]]] = []
+        self.gone = False
+
+    async def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
+        if self.gone:
+            raise NotFound("no such queue", status=404)
+        self.written.append((path, body))
+        return body
+
+
+class Desk:
+    """A controller of queues, and the queue "q" of 8 chips in its mirror."""
+
+    def __init__(self) -> None:
+        self.api, self.time = Api(), 0.0
+        clocks = Clocks(lambda: NOW + self.time, lambda: self.time)
+        self.queue: WorkQueue[tuple[str, str]] = WorkQueue()
+        self.jobs = Controller(self.api, WorkQueue(), Catalogue(CATALOG), Settings(), clocks)  # type: ignore[arg-type]
+        self.controller = QueueController(self.api, self.queue, self.jobs, clocks)  # type: ignore[arg-type]
+        self.controller.kinds.mirrors = lambda _: True  # type: ignore[method-assign]
+        self.controller._follows = True  # its namespaces are told by the test
+        self.put()
+
+    def put(self, generation: int = 1, **spec: Any) -> None:
+        raw = {"quotas": [{"accelerator": H100, "nominalQuota": 8}], "namespaceSelector": {}, **spec}
+        metadata = {"name": "q", "uid": "u", "generation": generation}
+        self.controller.records.store.put(KEY, read_queue({"metadata": metadata, "spec": raw}))
+        self.controller._taken_in()
+
+    async def write(self) -> float | None:
+        self.controller.look()
+        return await self.controller.reconcile(KEY)
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    return Desk()
+
+
+async def test_the_book_is_as_the_mirror(desk: Desk) -> None:
+    assert set(desk.jobs.book.now().queues) == {"q"}
+    desk.controller.records.store.remove(KEY)
+    desk.controller._taken_in()
+    assert desk.jobs.book.now() is NO_QUEUES
+
+
+async def test_a_status_is_written_once(desk: Desk) -> None:
+    assert await desk.write() is None
+    (path, body), *more = desk.api.written
+    assert more == []
+    assert path.endswith("/acceleratorqueues/q/status")
+    assert body["metadata"] == {"uid": "u"}
+    status = body["status"]
+    assert (status["pending"], status["head"], status["share"]) == (0, None, None)
+    assert status["usage"][0]["nominal"] == 8
+    assert await desk.write() is None
+    assert len(desk.api.written) == 1
+
+
+async def test_figures_wait_for_their_time_and_conditions_do_not(desk: Desk) -> None:
+    await desk.write()
+    desk.jobs.book.hold("g", RunningGang("g", "q", H100, 4))
+    desk.time = 1.0
+    assert await desk.write() == WRITE_SECONDS - 1
+    desk.time = WRITE_SECONDS
+    await desk.write()
+    assert [body["status"]["admitted"] for _, body in desk.api.written] == [0, 1]
+    desk.put(2, quotas=[{"accelerator": "abacus", "nominalQuota": 1}])
+    assert await desk.write() is None
+    (condition,) = desk.api.written[-1][1]["status"]["conditions"]
+    assert (condition["status"], condition["reason"]) == ("False", "UnknownAccelerator")
+
+
+async def test_a_pass_is_due_when_the_last_pod_of_a_gang_went(desk: Desk) -> None:
+    book, gone = desk.jobs.book, [False]
+    book.is_gone = lambda _: gone[0]
+    book.hold("g", RunningGang("g", "q", H100, 4))
+    book.hold("g", None)
+    before = desk.controller._version()
+    assert desk.controller._version() == before
+    gone[0] = True
+    assert desk.controller._version() != before
+    assert len(book) == 0
+
+
+async def test_a_queue_that_went_meanwhile_is_nobodys_error(desk: Desk) -> None:
+    desk.api.gone = True
+    assert await desk.write() is None
+    assert await desk.controller.reconcile(("", "unknown")) is None
+
+
+async def test_namespaces_are_known_by_their_labels(desk: Desk) -> None:
+    book, on = desk.jobs.book, desk.controller._on_namespace
+    on(None, NamespaceRecord("team", {"a": "1"}))
+    assert book.choose("q", None, "team") == "q"
+    on(NamespaceRecord("team", {"a": "1"}), None)
+    assert "team" not in book.namespaces
+
+
+async def test_an_own_status_is_no_change_of_the_queue(desk: Desk) -> None:
+    record = desk.controller.records.store.get(*KEY)
+    assert record is not None
+    desk.controller.records.synced.set()
+    desk.controller._on_queue(record, record)
+    assert desk.controller._due is None
+    desk.controller._on_queue(record, None)
+    assert desk.controller._due is not None
+    await desk.controller.stop()
+
+
+async def test_metrics_tell_the_same(desk: Desk) -> None:
+    desk.jobs.book.hold("g", RunningGang("g", "q", H100, 4))
+    sight = desk.controller.sight()
+    assert (sight.facts.admitted["q"], sight.facts.quotas.used("q", H100)) == (1, 4)
