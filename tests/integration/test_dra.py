@@ -114,6 +114,25 @@ async def test_a_gang_restarts_on_the_devices_that_it_had(dra: Dra) -> None:
     await lab.phase("behind", "Running")
 
 
+async def test_a_gang_leaves_a_device_that_fails(dra: Dra) -> None:
+    lab = dra.lab
+    nodes = await lab.nodes("3 hosts of h100 in blocks of 3")
+    await dra.make_class()
+    await dra.template("two", count=2)
+    for node in nodes:
+        await dra.slice(node, *devices(4))
+    await lab.apply(_job(lab, "brittle"))
+    await lab.phase("brittle", "Running")
+    bad = min({node_of(p) for p in await lab.pods()})
+    fault = {**UNHEALTHY, "effect": "NoExecute"}
+    await dra.change(bad, dra.slice_of(bad, *devices(3), *devices(1, 3, taints=(fault,)), generation=2))
+    await lab.until("brittle", lambda j: j["status"]["attempt"] == 2 and j["status"]["phase"] == "Running")
+    attempts = (await lab.get("brittle"))["status"]["attempts"]
+    assert (attempts[0]["cause"], attempts[0]["node"]) == ("DeviceFault", bad)
+    given = {n: d for n, d in (await dra.allocated()).items() if n.startswith("brittle-2-")}
+    assert {pool for d in given.values() for pool, _ in d} == set(nodes) - {bad}
+
+
 async def test_groups_of_a_service_may_have_claims(dra: Dra) -> None:
     lab = dra.lab
     (node,) = await lab.nodes("1 hosts of h100 in blocks of 1")
