@@ -216,7 +216,7 @@ runpy.run_path({str(launcher)!r}, run_name="__main__")
         site.crews.tell(gang.uid, 1, Orders(epoch=1, go=False))
         await site.has(gang, "Held", 1, epoch=1)
         site.crews.tell(gang.uid, 1, Orders(epoch=1))
-        output, errors = await asyncio.wait_for(process.communicate(), 30)
+        output, errors = await asyncio.wait_for(process.communicate(), 90)
         assert (process.returncode, output) == (0, b"epoch 0\nepoch 1\n"), errors
     finally:
         with contextlib.suppress(ProcessLookupError):

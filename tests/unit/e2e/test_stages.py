@@ -32,7 +32,7 @@ def test_a_stage_is_stopped_at_its_limit(code: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(stages, "_GRACE_SECONDS", 0.2)
     result = run(_python("slow", code, limit=0.3))
     assert result.outcome == "stopped: over its limit of 0.3 s"
-    assert result.seconds < 20
+    assert result.seconds < 50
     assert not result.good
 
 

@@ -90,4 +90,4 @@ def test_a_sweep_does_not_wait_for_ever(left: Left, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(family, "remaining", lambda _mark: {2**22 + 1})  # no pid is so large
     began = time.monotonic()
     assert not family.sweep(left.mark, lambda: None)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 60.0  # a busy machine's
