@@ -78,6 +78,9 @@ class PlacementStatus(StatusModel):
         max_length=63,
         description="Who finds the nodes of its pods, which are pinned to none; absent for this operator.",
     )
+    backend_queue: str | None = Field(
+        default=None, max_length=63, description="The queue of its own in which that has the gang."
+    )
     spares: int | None = Field(
         default=None, description="Spares placed beside them; absent for a job that asks for none."
     )

@@ -109,13 +109,17 @@ class Backends:
                 task.cancel()
 
     def _name(self, obs: Observation) -> str:
-        """Of the running attempt; where none runs, of the next one."""
-        attempts = obs.status.attempts
-        if obs.status.placement is not None and attempts and attempts[-1].finished_at is None:
+        """Of the running attempt; where none runs, of the next one.
+
+        Which queue a gang came from that holds a place with a backend is not asked again.
+        """
+        attempts, named = obs.status.attempts, obs.spec.scheduling.backend if obs.spec is not None else None
+        runs = bool(attempts) and attempts[-1].finished_at is None
+        if obs.status.placement is not None and (runs or not (named or obs.queue)):
             return backend_of(obs.status)
         if obs.spec is None:
             return BUILTIN
-        return obs.spec.scheduling.backend or self._queue_backend(obs.queue) or self._default
+        return named or self._queue_backend(obs.queue) or self._default
 
     def _want(self, name: str) -> None:
         if name not in self._wanted:

@@ -30,6 +30,11 @@ def add_backends(client: Client, controller: Controller, config: Config) -> Back
         found = next((known.label for known in levels if known.name == level), "")
         return found or (HOSTNAME if level == NODE_LEVEL else "")
 
+    def backend_of(queue: str) -> str:
+        """The backend that an AcceleratorQueue names; "" = none."""
+        entry = controller.book.entries.get(queue)
+        return (entry.spec.backend if entry is not None and entry.spec is not None else None) or ""
+
     def changed(namespace: str, found: Found) -> None:
         """The job of an object changed: it owns it, or one of the pods does."""
         world = controller.world
@@ -44,7 +49,7 @@ def add_backends(client: Client, controller: Controller, config: Config) -> Back
         for key in list(controller.world.jobs.store):
             controller.job_changed(key, urgent=False)
 
-    made = Backends(client, config.backend, settings, lambda _: "", label_of, config.namespace)
+    made = Backends(client, config.backend, settings, backend_of, label_of, config.namespace)
     made.changed, made.appeared = changed, appeared
     controller.backends = made
     controller.companions.append(made.run)

@@ -170,6 +170,31 @@ async def _until_dropped(lab: Lab, *, dry: bool) -> None:
         await asyncio.sleep(0.1)
 
 
+async def test_a_queue_says_who_admits_its_jobs(gangs: Lab) -> None:
+    await gangs.nodes("4 hosts of h100")
+    path, name = "/apis/drumline.dev/v1alpha1/acceleratorqueues", f"q-{gangs.namespace}"
+    body = {
+        "apiVersion": "drumline.dev/v1alpha1",
+        "kind": "AcceleratorQueue",
+        "metadata": {"name": name},
+        "spec": {
+            "backend": "native",
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": gangs.namespace}},
+        },
+    }
+    await gangs.client.request("POST", path, body=body)
+    try:
+        failing = {"run-seconds": "1", "exit-code": "7", "only-attempts": "1"}
+        await gangs.apply(gangs.job("queued", failing, **{**GANG, "scheduling": {}, "queue": name}))
+        await gangs.until("queued", lambda j: j.get("status", {}).get("attempt") == 2)
+        job = await gangs.phase("queued", "Running")
+        assert job["status"]["placement"]["backend"] == "native", "after a restart as well"
+        assert job["status"].get("queue") is None, "quotas are our own admission's"
+        await _until_groups(gangs, {"queued-2"})
+    finally:
+        await gangs.client.request("DELETE", f"{path}/{name}")
+
+
 async def test_what_no_other_scheduler_does_is_refused_by_name(gangs: Lab) -> None:
     with pytest.raises(ApiError, match=r"spares and elastic need scheduling\.backend builtin"):
         await gangs.apply(gangs.job("spare", **{**GANG, "spares": 1}))

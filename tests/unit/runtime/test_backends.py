@@ -94,6 +94,17 @@ async def test_the_running_attempt_keeps_the_backend_that_it_began_with() -> Non
     assert beside(Api(), "kueue").told(job).backend is OURS
 
 
+async def test_a_gang_that_restarts_stays_where_its_queue_had_put_it() -> None:
+    job = jobs.begun()
+    assert job.status.placement is not None
+    placement = job.status.placement.model_copy(update={"backend": "native"})
+    ended = job.status.attempts[-1].model_copy(update={"finished_at": "2027-01-15T08:00:00Z"})
+    status = job.status.model_copy(update={"placement": placement, "attempts": (ended,)})
+    job = replace(job, status=status)
+    assert beside(Api()).told(job).backend.name == "native"
+    assert beside(Api()).told(replace(named("kueue"), status=status)).backend.name == "kueue"
+
+
 async def test_what_is_served_decides_and_is_asked_again() -> None:
     api = Api()
     known = beside(api)

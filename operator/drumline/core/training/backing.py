@@ -47,7 +47,7 @@ def facts_of(view: View, gang: PreparedGang) -> GangFacts:
         group=revision_name(job.name, attempt),
         attempt=attempt,
         roles=(workers, *helpers),
-        queue=scheduling.backend_queue or view.obs.queue,
+        queue=_queue(view),
         priority_class=view.spec.priority_class_name or "",
         policy=PlacementPolicy(scheduling.placement.policy.value),
         topology_key=view.obs.topology_key,
@@ -113,11 +113,16 @@ def backend_of(status: TrainingJobStatus) -> str:
 
 
 def handed_over(view: View, status: TrainingJobStatus) -> TrainingJobStatus:
-    """The status of an attempt that begins, with who finds its nodes; until it has some its admitted time stands still."""
+    """The status of an attempt that begins, with who finds its nodes; until it has some its admitted time stands still.
+
+    It holds nothing of an AcceleratorQueue: that is our own admission's.
+    """
     if not view.obs.backend.foreign or status.placement is None:
         return status
-    placement = status.placement.model_copy(update={"backend": view.obs.backend.name})
-    return status.model_copy(update={"placement": placement, "admitted_at": view.status.admitted_at})
+    told = {"backend": view.obs.backend.name, "backend_queue": _queue(view) or None}
+    placement = status.placement.model_copy(update=told)
+    held = {"placement": placement, "queue": None, "admitted_at": view.status.admitted_at}
+    return status.model_copy(update=held)
 
 
 def let_in(view: View, current: Mapping[int, Pod]) -> View:
@@ -151,6 +156,14 @@ def is_of(uid: str, document: Manifest) -> bool:
         o.get("uid") == uid or (o.get("kind") == "Pod" and str(o.get("name")).startswith(pods))
         for o in metadata.get("ownerReferences") or ()
     )
+
+
+def _queue(view: View) -> str:
+    """The queue of the backend's own; a gang that holds a place there stays in the one that it began in."""
+    placement = view.status.placement
+    if placement is not None and placement.backend == view.obs.backend.name:
+        return placement.backend_queue or ""
+    return view.spec.scheduling.backend_queue or view.obs.queue
 
 
 def _of_attempt(view: View, found: Found, attempt: int | None) -> bool:

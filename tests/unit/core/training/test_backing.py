@@ -221,3 +221,21 @@ def test_a_gang_that_a_queue_refused_is_no_fault_of_the_backend():
     assert (
         jobs.reason(jobs.written(decide(seen, NOW)), ConditionType.QUOTA_RESERVED)[1] == "QueueQuotaExceeded"
     )
+
+
+def test_it_holds_nothing_of_our_queues_but_is_in_the_backends_queue_of_that_name():
+    plan = decide(replace(job(), queue="research", admission=Granted(ANYWHERE)), NOW)
+    status = jobs.written(plan)
+    assert status is not None
+    assert (status.get("queue"), status["placement"]["backendQueue"]) == (None, "research")
+    assert decide(replace(job(), queue="research"), NOW).waiting.queue == ""
+    seen = replace(
+        begun(), status=TrainingJobStatus.model_validate(status)
+    )  # where our queue is not known any more
+    view = View(seen, NOW, seen.status)
+    assert facts_of(view, prepared(view, 1)).queue == "research"
+    ended = seen.status.attempts[-1].model_copy(update={"finished_at": "2027-01-15T08:00:00Z"})
+    again = replace(seen, status=seen.status.model_copy(update={"attempts": (ended,)}), pods={})
+    restarted = jobs.written(decide(again, NOW + 60))
+    assert restarted is not None
+    assert (restarted["attempt"], restarted["placement"]["backendQueue"]) == (2, "research")

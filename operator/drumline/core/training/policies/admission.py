@@ -119,7 +119,7 @@ def request_of(view: View) -> GangRequest:
         settings=render_settings(view.obs),
         queue=view.obs.queue,
     )
-    return replace(asked, unpinned=True) if view.obs.backend.foreign else asked
+    return replace(asked, unpinned=True, queue="") if view.obs.backend.foreign else asked
 
 
 def _forget_expired(view: View) -> View:
