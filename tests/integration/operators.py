@@ -40,7 +40,7 @@ class Operator:
 
     def metrics(self) -> str:
         """What it exports now."""
-        with urllib.request.urlopen(self.metrics_url, timeout=5) as answer:
+        with urllib.request.urlopen(self.metrics_url, timeout=30) as answer:
             return str(answer.read().decode())
 
     def leads(self) -> bool:
@@ -65,10 +65,10 @@ class Operator:
         """End it: politely, then not."""
         self.process.terminate()
         try:
-            self.process.wait(20)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(5)
+            self.process.wait()
 
 
 def start_operator(kubeconfig: Path, log: Path, *extra: str) -> Operator:

@@ -71,7 +71,7 @@ def operator(helm: Helm, folder: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def job(name: str, annotations: Manifest, accelerator: Manifest, **spec: Any) -> Manifest:

@@ -54,7 +54,7 @@ class Site:
         for body in bodies:
             await asyncio.to_thread(self.channel.post, body)
 
-    async def receive(self, seconds: float = 10.0) -> tuple[int, object] | None:
+    async def receive(self, seconds: float = 60.0) -> tuple[int, object] | None:
         found = await asyncio.to_thread(self.channel.receive, seconds, self.woken)
         return None if found is None else (found.status, dict(found.body))
 
@@ -70,7 +70,7 @@ async def site(request: pytest.FixtureRequest, pki: Pki, token: Path) -> AsyncIt
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     url = f"{request.param}://127.0.0.1:{port}/v1/orders"
-    made.channel = Channel(url, str(token), str(pki.ca.cert), timeout=5.0)
+    made.channel = Channel(url, str(token), str(pki.ca.cert), timeout=30.0)
     yield made
     made.channel.close()
     server.close()

@@ -252,7 +252,7 @@ def test_the_launcher_alone_says_hello(who: Identity, memory: Memory, source: st
     reporter = Reporter(who, memory, source=source)
     reporter._wake = wake = _Wake(reporter)
     reporter.start()
-    assert reporter._done.wait(20)
+    assert reporter._done.wait(60)
     assert wake.waits == [first, INTERVAL_SECONDS]
     assert [r["spans"] for r in memory.reports] == [[], []]
 

@@ -26,4 +26,4 @@ def test_it_waits_for_the_signal_and_ends_well(number: int) -> None:
         assert process.poll() is None
         process.send_signal(number)
         assert process.stdout.readline() == "out\n"
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

@@ -182,7 +182,7 @@ def test_no_signal_is_missed(run: Run) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
         assert process.returncode == 9
 
 
@@ -221,7 +221,7 @@ def test_orphans_that_hold_the_output_do_not_hold_the_launcher(run: Run) -> None
     process = run.start("sh", "-c", "sleep 60 & echo $!")
     assert process.stdout is not None
     orphan = int(process.stdout.readline())
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=50) == 0
     os.kill(orphan, signal.SIGKILL)
     process.communicate()
 
