@@ -16,6 +16,7 @@ from drumline.core.gang.discovery import ObservedDiscovery, ObservedService
 from drumline.core.gang.ledger.pulse import Pulse
 from drumline.core.gang.plan import Create, Delete, Plan
 from drumline.core.gang.projection import project_pod
+from drumline.core.gang.queues import Eviction
 from drumline.core.gang.revision import decode
 from drumline.core.gang.types import Placement, Pod, Refusal
 from drumline.core.training.decide import decide
@@ -59,6 +60,7 @@ class World:
     going: set[str] = field(default_factory=set)  # nodes that are about to go
     silent_since: float = 0.0  # since then no step ended; 0 = steps go on
     committed_at: float = 0.0  # when a checkpoint was last durable
+    evicted: bool = False  # admission wants the gang to leave
     waiting: bool = False  # the last plan put the gang in the admission queue
     version: int = 1  # of the operator: each renders otherwise
     made: int = 0  # pods created so far, for their uids
@@ -75,6 +77,7 @@ class World:
             pulse=self._pulse(),
             departing={name: Departure(name, "taint going") for name in self.going},
             unhealthy=frozenset(self.lost.intersection(placement.nodes)) if placement else frozenset(),
+            evicted=Eviction("ns/other", "x") if self.evicted and written is not None else None,
             revisions={name: f"uid-{name}" for name in self.revisions},
             discovery=ObservedDiscovery(service=ObservedService(ours=True)),
             admission=self._answer(turn) if self.waiting and turn is not None else None,

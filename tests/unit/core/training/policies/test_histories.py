@@ -98,6 +98,14 @@ class Histories(RuleBasedStateMachine):
         self.world.going ^= {node}
 
     @rule()
+    def evict(self):
+        """Others go first. Nobody can ask this job for a checkpoint: it leaves at once, wherever it stands."""
+        self.world.evicted = True
+        self.reconcile(None, False)
+        self.world.evicted = False
+        assert self.world.status.placement is None
+
+    @rule()
     def commit(self):
         self.world.committed_at = self.world.now
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drumline.api.orders import OrderKind
+from drumline.api.orders import OrderKind, ProcessState
 from drumline.api.reasons import ConditionType
 from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.clock import rfc3339_millis, unix
@@ -21,7 +21,7 @@ from drumline.core.training.decide import decide
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.view import View
-from tests.unit.core.training import elastic_jobs, jobs
+from tests.unit.core.training import crews, elastic_jobs, jobs
 from tests.unit.core.training.jobs import NOW
 from tests.unit.core.training.policies.test_hang import CONTAINER, LAUNCHER
 
@@ -145,6 +145,16 @@ def test_a_gang_between_two_attempts_gives_its_nodes_back() -> None:
     assert held.status.placement is not None
     _, status, _ = after(replace(held, evicted=EVICTED, pods={}), LATER + 1)
     assert (status.placement, status.restart_count) == (None, 1)
+
+
+def test_an_epoch_begins_in_one_decision_and_ends_in_the_next() -> None:
+    gang = crews.saying(crews.running(checkpoint=ASKS), r2=crews.process(ProcessState.ENDED, code=7))
+    _, status, observation = after(replace(gang, evicted=EVICTED))
+    assert [(a.epoch, a.cause) for a in status.attempts] == [(0, "ApplicationExit"), (1, None)]
+    _, status, _ = after(observation, LATER + 1)
+    assert [(a.epoch, a.cause) for a in status.attempts][1:] == [(1, "Preempted")]
+    assert "before all of its pods were ready" in (status.attempts[-1].message or "")
+    assert status.placement is None
 
 
 def test_who_is_needed_no_more_stays() -> None:
