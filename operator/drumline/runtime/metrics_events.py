@@ -83,7 +83,7 @@ class EventMetrics:
         namespace = obs.job.namespace
         if after.attempt > before.attempt and before.placement is None:
             joined = _waits_since(before, obs.job.created_at)
-            queue = (obs.spec.queue or "") if obs.spec is not None else ""
+            queue = obs.queue or (obs.spec.queue if obs.spec is not None else None) or ""
             began = unix(after.attempts[-1].started_at, joined)
             self._queues.observe((namespace, self._queue(namespace, queue)), max(0.0, began - joined))
         for reason, ms in _recoveries(before.attempts, after.attempts):

@@ -134,7 +134,7 @@ def rows_of(record: JobRecord, held: int) -> Rows:
         yield REQUESTED, (), record.wanted_chips if wanted else 0
         accelerator = record.spec.accelerator
         labels = (record.spec.framework.value, accelerator.type, accelerator.topology or "")
-        yield INFO, (TRAINING_JOB, *labels, record.spec.queue or ""), 1
+        yield INFO, (TRAINING_JOB, *labels, record.status.queue or record.spec.queue or ""), 1
     found = record.status.goodput
     yield from _time_rows(found)
     yield from _counters(found)
