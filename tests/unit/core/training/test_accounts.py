@@ -59,6 +59,7 @@ def test_an_end_is_told_once():
     ("causes", "restart"),
     [
         (("NodeLost",), True),
+        (("Preempted",), True),
         ((None,), False),  # suspended
         (("GangTimeout",), False),
         (("NodeLost", "GangTimeout"), True),  # the way back took another try
