@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from random import Random
@@ -82,6 +83,10 @@ async def test_gangs_get_devices_and_wait_for_them(dra: Dra) -> None:
     text = f"needs 8 × nvidia-h100-80gb (each worker 2 devices of class {dra.device_class}); 2 free"
     assert message.startswith(text), message
     assert f"insufficient devices of class {dra.device_class}" in message
+    done = await lab.plugin("explain", "second", "-n", lab.namespace, "-o", "json")
+    told = json.loads(done.stdout)
+    assert told["message"].startswith(text), done
+    assert [gang["name"] for gang in told["wouldHaveToEnd"]] == [f"{lab.namespace}/first"]
     await dra.slice(nodes[3], *devices(6))
     await lab.phase("second", "Running")
     second = set.union(*(d for name, d in (await dra.allocated()).items() if name.startswith("second")))

@@ -38,12 +38,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Read and show; the exit code."""
     # what follows takes half a second to import, and other commands need none of it
+    from drumline.cli.devices import with_devices  # noqa: PLC0415
     from drumline.cli.explain_view import WANTED, NotWaitingError, explained, raw  # noqa: PLC0415
 
     access = cluster.access_of(args)
     key = (args.namespace or cluster.namespace_of(access), args.name)
     try:
-        view = explained(cluster.list_each(access, WANTED), key, Catalog.default(), now())
+        found = with_devices(access, cluster.list_each(access, WANTED))
+        view = explained(found, key, Catalog.default(), now())
     except cluster.ClusterError as error:
         return _fail(str(error), UNREACHABLE)
     except KeyError:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from drumline.api.catalog import Catalog
 from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
 from drumline.api.reasons import ConditionType
+from drumline.cli.devices import equip
 from drumline.cli.gangs import (
     QueueDesk,
     desk_of,
@@ -112,6 +113,7 @@ class _Site:
         pods = [project_pod(p) for p in found["pods"]]
         for pod in pods:
             self.capacity.set_pod(pod)
+        equip(self.capacity, found, pods)
         jobs, services = JobReader(catalog), ServiceReader(catalog)
         for document in found[TRAINING_JOBS]:
             self._take(jobs.read(document), placement_of(document, revisions), now)

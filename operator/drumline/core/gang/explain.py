@@ -21,6 +21,7 @@ from itertools import takewhile
 from math import inf
 
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.fairness import Line
 from drumline.core.gang.fewest import needed, shortest_beginning
 from drumline.core.gang.leniency import lenient
@@ -71,6 +72,10 @@ def explain(
     queues: Queues = NO_QUEUES,
 ) -> Explanation:
     """What holds `request` up. `waiting`: every gang in the queue. `capacity` is as before afterwards."""
+    counted = resolved(request, capacity)
+    if isinstance(counted, Refusal):
+        return Explanation(counted, counted)
+    request = counted
     case = _Case(lenient(request, capacity), capacity, QueueQuotas(queues), now)
     answer, hope = case.answer(), case.hope()
     ahead = case.ahead(waiting, queues)
