@@ -80,20 +80,22 @@ def smallest_within(index: ShapeIndex, domain: Path, copies: int) -> Path:
 def climb(index: ShapeIndex, start: Path, copies: int, coarsest: int) -> Path | None:
     """The first of `start` and its ancestors, up to depth `coarsest`, that has so many copies."""
     for depth in range(len(start), coarsest - 1, -1):
-        if index.sums.get(start[:depth], 0) >= copies:
-            return start[:depth]
+        domain = start[:depth]
+        if (not domain or domain[-1]) and index.sums.get(domain, 0) >= copies:
+            return domain
     return None
 
 
 def common_domain(index: ShapeIndex, nodes: Iterable[str]) -> Path:
-    """The smallest domain that all these nodes are in."""
+    """The smallest domain that all these nodes are in. What its coarser levels are called does not matter."""
     paths = [index.chains[node][-1][0] for node in nodes]
-    depth = 0
-    for values in zip(*paths, strict=False):
-        if len(set(values)) > 1 or not values[0]:
-            break
-        depth += 1
-    return paths[0][:depth] if paths else ROOT
+    if not paths:
+        return ROOT
+    shared = next(
+        (d for d, values in enumerate(zip(*paths, strict=True)) if len(set(values)) > 1), len(paths[0])
+    )
+    named = (depth for depth in range(shared, 0, -1) if paths[0][depth - 1])
+    return paths[0][: next(named, 0)]
 
 
 def _best_fit(index: ShapeIndex, depth: int, copies: int) -> Path | None:

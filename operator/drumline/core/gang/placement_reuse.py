@@ -40,7 +40,8 @@ def _coarsest(request: GangRequest, index: ShapeIndex, nodes: dict[int, str], de
     """Depth above which replacements must not climb; None if what is left breaks the policy already."""
     if request.policy is not PlacementPolicy.REQUIRED:
         return 0
-    return depth if len(common_domain(index, nodes.values())) >= depth else None
+    domain = common_domain(index, nodes.values())[:depth]
+    return depth if len(domain) == depth and domain[-1] else None
 
 
 def _complete(request: GangRequest, draft: Draft, nodes: dict[int, str], coarsest: int) -> bool:

@@ -136,3 +136,30 @@ def test_a_level_above_pools_that_does_not_exist_is_refused() -> None:
     state = capacity(tpu_pool("p1", 2), gpu_block("a", 1))
     request = tpu_gang(hosts=2, level="block", policy=gang(required="x").policy)
     assert refusal(place(request, state)).reason == Reason.TOPOLOGY_UNSATISFIABLE
+
+
+def test_a_lost_node_is_replaced_in_its_domain_whatever_coarser_levels_are_called() -> None:
+    cliques = [node(f"n{i}", gpus=8, labels={"nvidia.com/gpu.clique": "ab"[i % 2]}) for i in range(8)]
+    state = capacity(cliques, pods=[pod("p", on="n1", gpus=4)])
+    before = ["n2", "n6", "gone"]
+    assert placed(place(again(gang(workers=3), before), state)) == ["n2", "n6", "n0"]
+    answer = placed(place(again(gang(workers=3, required="accelerator"), before), state))
+    assert answer == ["n2", "n6", "n0"]
+
+
+def test_nodes_in_no_domain_are_no_domain_of_a_level() -> None:
+    state = capacity([node(f"n{i}", gpus=8) for i in range(3)], gpu_block("a", 3))
+    request = again(gang(workers=3, required="block"), ["n0", "n1", "gone"])
+    assert placed(place(request, state)) == [f"a-host-{i}" for i in range(3)]
+    subs = [node(f"s{i}", gpus=8, subblock="s") for i in range(3)]
+    request = again(gang(workers=2, required="block"), ["s0", "gone"])
+    assert placed(place(request, capacity(subs, gpu_block("a", 2)))) == ["a-host-0", "a-host-1"]
+    near = again(gang(workers=2), ["s0", "gone"])
+    assert placed(place(near, capacity(subs, [node("lone", gpus=8)]))) == ["s0", "s1"]
+
+
+def test_ranks_that_lost_nothing_stay_when_a_gang_of_slices_loses_a_node() -> None:
+    state = capacity(gpu_block("a", 8, per_subblock=4))
+    before = [f"a-host-{i}" for i in (0, 1, 4, 5)]
+    request = again(gang(workers=2, slices=2, required="block"), [*before[:3], "gone"])
+    assert placed(place(request, state)) == [*before[:3], "a-host-5"]
