@@ -52,7 +52,7 @@ from drumline.runtime.queue_jobs import JobQueues
 from drumline.runtime.records import JobRecord
 from drumline.runtime.rooms import Rooms
 from drumline.runtime.samples import objects_of, samples_of
-from drumline.runtime.versions import restarts_containers, takes_image_volumes
+from drumline.runtime.versions import told_abilities
 from drumline.runtime.workqueue import WorkQueue
 from drumline.runtime.world import World
 
@@ -131,11 +131,7 @@ class Controller:
     async def start(self) -> None:
         """As leader: take over what an earlier leader placed, then let gangs in."""
         self._leads_since = self._now()
-        self._settings = replace(
-            self._settings,
-            image_volumes=await takes_image_volumes(self._client),
-            container_restarts=await restarts_containers(self._client, self._namespace),
-        )
+        self._tasks += await told_abilities(self._client, self._namespace, self._can)
         if self.backends is not None:
             await self.backends.refresh()
         for record in list(self.world.jobs.store.values()):
@@ -147,6 +143,9 @@ class Controller:
         self._tasks += [asyncio.create_task(run()) for run in self.companions]
         for key in list(self.world.jobs.store):
             self._queue.add(key)
+
+    def _can(self, **abilities: bool) -> None:
+        self._settings = replace(self._settings, **abilities)
 
     async def stop(self) -> None:
         """Stop mirroring and admitting."""
