@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from drumline.runtime.config import load
 from e2e.cluster.provider import Cluster
 from tests.integration.chart import CHART, Helm
 
@@ -78,6 +80,19 @@ def test_the_api_server_accepts_every_object(cluster: Cluster, helm: Helm, names
     assert {"deployment.apps", "flowschema.flowcontrol.apiserver.k8s.io", "configmap"} <= kinds
     assert {"networkpolicy.networking.k8s.io", "poddisruptionbudget.policy"} <= kinds
     assert {"clusterrole.rbac.authorization.k8s.io", "role.rbac.authorization.k8s.io"} <= kinds
+
+
+def test_topology_levels_reach_the_operator(helm: Helm, tmp_path: Path, namespace: str) -> None:
+    levels = [{"name": "rack", "label": "example.com/rack", "scaleUp": True}]
+    topology = [{"name": "hall", "levels": levels}, {"preset": "flat"}]
+    rendered = helm("template", namespace, str(CHART), values={"settings": {"topology": topology}})
+    objects = [found for found in yaml.safe_load_all(rendered) if found]
+    (config,) = [o["data"]["config.yaml"] for o in objects if "config.yaml" in (o.get("data") or {})]
+    file = tmp_path / "config.yaml"
+    file.write_text(config)
+    found = load(["--config", str(file)], {}).hierarchies.hierarchies
+    assert [hierarchy.name for hierarchy in found] == ["hall", "flat"]
+    assert found[0].scale_up is not None
 
 
 def test_installing_brings_the_crd_and_a_pod_under_the_restricted_level(

@@ -10,6 +10,7 @@ import pytest
 
 from drumline.api.catalog import Catalog
 from drumline.core.gang.power import Budget
+from drumline.core.gang.topology_config import topology_of
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.kube import Client
 from tests.unit.runtime.conftest import Served
@@ -143,3 +144,12 @@ async def test_a_faulty_budget_is_named_and_changes_nothing(
     power(catalogue, text, "2")
     assert catalogue.power.budgets == (Budget("block", 120000),)
     assert message in caplog.text
+
+
+async def test_budgets_are_of_the_levels_that_the_cluster_has(catalogue: Catalogue) -> None:
+    levels = [{"name": "row", "label": "example.com/row"}]
+    catalogue.topology, _ = topology_of([{"name": "hall", "levels": levels}], "topology")
+    power(catalogue, "[{level: row, watts: 5}]")
+    assert catalogue.power.budgets == (Budget("row", 5),)
+    power(catalogue, "[{level: block, watts: 5}]", "2")
+    assert catalogue.power.budgets == (Budget("row", 5),)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement import place, place_later
+from drumline.core.gang.placement_elastic import place_most
+from drumline.core.gang.targets import target_of
 from drumline.core.gang.topology import HOST_LEVEL
 from drumline.core.gang.types import GangRequest, Placement, PlacementPolicy
 from tests.builders import capacity, gang, gpu_block, node, placed, pod, refusal, tpu_gang, tpu_pool
@@ -141,6 +143,24 @@ def test_a_group_that_was_torn_apart_is_put_together() -> None:
     state = racks(2, 2)
     request = grouped(2, 2, preferred_nodes={0: "r0-0", 1: "r1-0"})
     assert_whole(placed(place(request, state)), 2, state)
+
+
+def test_an_elastic_gang_takes_the_slices_whose_groups_are_whole() -> None:
+    state = racks(3, 3)
+    asked = grouped(2, 2, slices=3, min_slices=1)
+    request, answer = place_most(asked, state, now=0.0)
+    assert request.slices == 2
+    assert_whole(placed(answer), 2, state)
+
+
+def test_a_head_keeps_nodes_that_hold_whole_groups() -> None:
+    state = racks(2, 2)
+    state.set_pod(pod("p", on="r0-0", gpus=4, gang="other"))
+    head = grouped(2, 2, required="subblock")
+    hope = place_later(head, state)
+    assert isinstance(hope, Placement)
+    kept = target_of(head, state, hope)
+    assert len({units([name], state)[0] for name in kept}) == 1
 
 
 @st.composite
