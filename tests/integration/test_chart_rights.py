@@ -34,7 +34,7 @@ MAY = [
     *rights(CORE, "nodes pods", "get list watch", EVERYWHERE),
     *rights("scheduling.k8s.io", "priorityclasses", "list watch", EVERYWHERE),
     *rights("resource.k8s.io", "resourceslices deviceclasses", "list watch", EVERYWHERE),
-    *rights("resource.k8s.io", "resourceclaims resourceclaimtemplates", "list watch"),
+    *rights("resource.k8s.io", "resourceclaims resourceclaimtemplates", "list watch", EVERYWHERE),
     *rights(OURS, "acceleratorqueues", "get list watch", EVERYWHERE),
     *rights(OURS, "acceleratorqueues/status", "patch", EVERYWHERE),
     *rights(CORE, "namespaces", "list watch", EVERYWHERE),

@@ -43,6 +43,17 @@ def prepared(pod: dict[str, Any], *, pull: bool = True, **spec: Any) -> tuple[Pr
     return prepare_spares(gang, job, IMAGE, PodSettings(), pull_images=pull), gang.worker(0, "n")["spec"]
 
 
+def test_a_spare_has_the_devices_that_a_worker_claims() -> None:
+    claims = [{"name": "gpu", "resourceClaimTemplateName": "eight"}]
+    used = container(resources={"claims": [{"name": "gpu"}]})
+    spares, worker = prepared(
+        {"containers": [used], "resourceClaims": claims}, accelerator={**GPU, "resourceClaim": "gpu"}
+    )
+    spare = spares.pod(0, "n")["spec"]
+    assert shape_of(spare).claims == shape_of(worker).claims == ("eight",)
+    assert dict(shape_of(spare).requests) == dict(shape_of(worker).requests)
+
+
 def test_a_spare_is_named_and_labelled_for_what_it_is() -> None:
     spares, _ = prepared({"containers": [container()]})
     metadata = spares.pod(1, "n")["metadata"]
