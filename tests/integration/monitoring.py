@@ -19,7 +19,7 @@ DASHBOARDS = {
 }
 DOCUMENTED = re.compile(r"^\| `(drumline_\w+)` \| (\w+) \|", re.MULTILINE)
 SERVING = "drumline_serving_"
-SECONDS = 100  # a status with an account is written every 30 seconds; two of them make a rate
+SECONDS = 200  # a status with an account is written every 30 seconds; two of them make a rate
 
 
 def missing_metrics(prometheus: Prometheus, *, serving: bool) -> set[str]:

@@ -13,7 +13,7 @@ from tests.integration.inference.services import Services, roles
 from tests.integration.monitoring import lint, missing_metrics, silent_panels, unhealthy, until_empty
 from tests.integration.operators import Operator
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 SLO = {"ttftSeconds": 0.5, "tpotSeconds": 0.05}
 SCALED = {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"name": "waiting", "target": 2}]}

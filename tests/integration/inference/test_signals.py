@@ -66,4 +66,4 @@ async def test_a_group_goes_only_when_its_requests_are_answered(services: Servic
     assert not is_pod_ready(leader)
     assert "deletionTimestamp" not in leader["metadata"]
     engines.running = 0
-    await services.until("chat", lambda s: is_ready(s) and len(groups(s)) == 1, "it stays", seconds=30)
+    await services.until("chat", lambda s: is_ready(s) and len(groups(s)) == 1, "it stays")

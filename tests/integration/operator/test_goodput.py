@@ -44,7 +44,7 @@ def assert_grown(before: Manifest, after: Manifest) -> None:
 
 
 async def test_from_the_queue_through_a_failure_to_success(lab: Lab) -> None:
-    failing = {"run-seconds": "4", "exit-code": "7", "only-attempts": "1", "only-ranks": "1"}
+    failing = {"run-seconds": "6", "exit-code": "7", "only-attempts": "1", "only-ranks": "1"}
     await lab.apply(lab.job("account", failing))
     await lab.until("account", lambda j: bool(j.get("status", {}).get("conditions")), "nothing is said of it")
     await asyncio.sleep(2)

@@ -25,7 +25,7 @@ from tests.integration.operator.lab import Lab, Manifest
 from tests.integration.operator.queues import QueueDesk, desk, quotas
 from tests.integration.operator.test_goodput_restart import Replica, report_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 OF_JOBS = DASHBOARDS.keys() - {"inference"}
 MODEL = {"parameters": 8e9, "layers": 32, "heads": 32, "headDim": 128, "sequenceLength": 8192}

@@ -14,7 +14,7 @@ from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import make_lab, start_operator
 from tests.integration.operator.lab import SECONDS, Lab
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 CLUSTER = ClusterOptions(scheduler_qps=1000, scheduler_burst=1000)
 PODS = 400
@@ -38,7 +38,7 @@ async def test_a_leader_paused_in_the_middle_of_a_creation_does_no_harm(
             os.kill(first.process.pid, signal.SIGSTOP)
             paused = asyncio.get_running_loop().time()
             assert len(await lab.pods()) < PODS
-            job = await lab.phase("big", "Running")
+            job = await lab.phase("big", "Running", 2 * SECONDS)
             await asyncio.sleep(max(0.0, PAUSE_SECONDS - (asyncio.get_running_loop().time() - paused)))
             before = {p["metadata"]["uid"] for p in await lab.pods()}
             os.kill(first.process.pid, signal.SIGCONT)

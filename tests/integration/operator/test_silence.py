@@ -83,12 +83,11 @@ async def greet(lab: Lab, name: str, socket: Path, **more: Any) -> None:
 
 
 async def test_the_mute_are_missed_and_they_alone(lab: Lab, socket: Path) -> None:
-    for name in ("mute", "greets", "old"):
+    for name, more in (("greets", {}), ("old", {"old_python": "3.6.9"})):
         await lab.apply(launched(lab, name))
-    for name in ("mute", "greets", "old"):
         await lab.phase(name, "Running")
-    await greet(lab, "greets", socket)
-    await greet(lab, "old", socket, old_python="3.6.9")
+        await greet(lab, name, socket, **more)
+    await lab.apply(launched(lab, "mute"))
     job = await lab.until(
         "mute", lambda j: condition(j, "ProgressReported").get("reason") == "LauncherSilent"
     )
