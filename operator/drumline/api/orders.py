@@ -69,10 +69,6 @@ class Orders(StatusModel):
 
     epoch: int = Field(default=0, ge=0, le=MAX_NUMBER)
     go: bool = Field(default=True, description="Whether processes of that epoch may start.")
-    release: bool = Field(
-        default=False,
-        description="End as the process ended: the pod is not needed any more.",
-    )
     grace_seconds: float = Field(default=10.0, ge=0, description="Between SIGTERM and SIGKILL.")
     number: int = Field(default=0, ge=0, le=MAX_NUMBER, description="Of the order below.")
     kind: OrderKind = OrderKind.NONE
@@ -81,5 +77,5 @@ class Orders(StatusModel):
     @property
     def digest(self) -> str:
         """The same for equal orders."""
-        parts = (self.epoch, self.go, self.release, self.grace_seconds, self.number, self.kind, self.signal)
+        parts = (self.epoch, self.go, self.grace_seconds, self.number, self.kind, self.signal)
         return ".".join(str(part) for part in parts)[:64]

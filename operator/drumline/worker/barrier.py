@@ -7,8 +7,8 @@ and with an operator to ask:
                             orders of a later epoch: end the process and what it left, wait for `go` → run …
 
 A container that was restarted does not begin an epoch that is over: that is what it asks for, `ASK_SECONDS` at most.
-At the barrier the launcher ends as its process did when it is released, when the operator says that the attempt is
-over, or when nobody has answered for `DRUMLINE_BARRIER_SECONDS`. SIGTERM ends it there at once with 143, and a process
+At the barrier the launcher ends as its process did when the operator says that the attempt is over, or when nobody has
+answered for `DRUMLINE_BARRIER_SECONDS`. SIGTERM ends it there at once with 143, and a process
 that was told to end by a signal of ours has no successor.
 
 Stacks and checkpoints are asked for in the same way, whether there is a barrier or not. A program that does not handle
@@ -114,8 +114,6 @@ class Barrier:
             orders = self._crew.orders
             if orders is not None:
                 self._once(orders)
-                if orders.release and self._epoch is not None:
-                    return None
                 if orders.epoch >= least and orders.go:
                     return orders.epoch
                 if orders.epoch >= least and orders.epoch != held:

@@ -52,7 +52,6 @@ class Orders(NamedTuple):
     digest: str
     epoch: int = 0
     go: bool = True
-    release: bool = False
     grace_seconds: float = 10.0
     number: int = 0
     kind: str = ""
@@ -251,7 +250,6 @@ def orders_of(body: Mapping[str, Any]) -> Orders | None:
             digest,
             int(body.get("epoch", 0)),
             bool(body.get("go", True)),
-            bool(body.get("release", False)),
             float(body.get("graceSeconds", 10.0)),
             int(body.get("number", 0)),
             str(body.get("kind", "")),

@@ -108,7 +108,7 @@ def test_orders_are_taken_and_known_from_then_on(lab: Lab) -> None:
         ordered(epoch=1, go=False, grace_seconds=3.5, number=2, kind="Checkpoint", signal="SIGUSR1")
     )
     assert lab.crew.orders is not None
-    assert lab.crew.orders[1:] == (1, False, False, 3.5, 2, "Checkpoint", "SIGUSR1")
+    assert lab.crew.orders[1:] == (1, False, 3.5, 2, "Checkpoint", "SIGUSR1")
     assert (lab.changes, lab.crew.answered) == (1, 110.0)
     assert lab.ask(
         ordered(epoch=1, go=False, grace_seconds=3.5, number=2, kind="Checkpoint", signal="SIGUSR1")
@@ -134,7 +134,7 @@ def test_what_orders_nothing(body: dict[str, Any]) -> None:
 
 
 def test_orders_that_say_little_have_defaults() -> None:
-    assert orders_of({"digest": "x"}) == Orders("x", 0, True, False, 10.0, 0, "", "")
+    assert orders_of({"digest": "x"}) == Orders("x", 0, True, 10.0, 0, "", "")
 
 
 def test_an_answer_that_comes_at_once_and_says_nothing_new_is_not_asked_for_again_at_once(lab: Lab) -> None:

@@ -102,11 +102,11 @@ def test_a_process_that_obeys_is_not_waited_for(pod: Pod, operator: Desk) -> Non
     pod.wait_for("running-1")
 
 
-def test_a_released_launcher_ends_as_its_process_did(pod: Pod, operator: Desk) -> None:
+def test_an_attempt_that_is_over_ends_the_wait_as_the_process_ended(pod: Pod, operator: Desk) -> None:
     operator.order(**FIRST)
     process = pod.start("print('the reason'); raise SystemExit(42)")
     operator.reaches("Ended")
-    operator.order(release=True)
+    operator.refuse(409)
     assert process.wait(60) == 42
     assert pod.log.read_text() == "exit code 42\nthe reason"
 
@@ -115,7 +115,7 @@ def test_a_reader_that_is_slow_gets_all_of_the_last_process(pod: Pod, operator: 
     operator.order(**FIRST)
     process = pod.start("import os; os.write(1, b'x' * 150_000); os._exit(6)")
     operator.reaches("Ended")
-    operator.order(release=True)
+    operator.refuse(409)
     time.sleep(0.2)
     output, _ = process.communicate(timeout=60)
     assert (process.returncode, len(output)) == (6, 150_000)
@@ -128,17 +128,9 @@ def test_the_last_words_are_those_of_the_last_process(pod: Pod, operator: Desk) 
     assert pod.log.read_text() == "exit code 10\nepoch 0"
     operator.order(epoch=1)
     operator.reaches("Ended", 1)
-    operator.order(epoch=1, release=True)
+    operator.refuse(409)
     assert process.wait(60) == 11
     assert pod.log.read_text() == "exit code 11\nepoch 1"
-
-
-def test_an_attempt_that_is_over_ends_the_wait(pod: Pod, operator: Desk) -> None:
-    operator.order(**FIRST)
-    process = pod.start("raise SystemExit(7)")
-    operator.reaches("Ended")
-    operator.refuse(409)
-    assert process.wait(60) == 7
 
 
 @pytest.mark.parametrize("status", [503, 404])
@@ -161,7 +153,7 @@ def test_it_may_wait_for_ever(pod: Pod, operator: Desk, seconds: str) -> None:
     pod.environ["DRUMLINE_BARRIER_SECONDS"] = seconds
     process = pod.start("raise SystemExit(7)")
     operator.reaches("Ended")
-    operator.order(release=True)
+    operator.refuse(409)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (7, b"")
 
