@@ -15,6 +15,7 @@ from drumline.api.catalog import Catalog
 from drumline.cli import cluster, manifests
 from drumline.cli.explain_text import told
 from drumline.cli.terminal import terminal_of
+from drumline.cli.topology_file import add_option
 
 OK: Final = 0
 UNREACHABLE: Final = 1
@@ -29,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.add_argument("name", metavar="JOB", help="the job's name")
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
+    add_option(parser)
     parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
     parser.add_argument("--context", help="default: the kubeconfig's current context")
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
@@ -45,7 +47,7 @@ def run(args: Namespace) -> int:
     key = (args.namespace or cluster.namespace_of(access), args.name)
     try:
         found = with_devices(access, cluster.list_each(access, WANTED))
-        view = explained(found, key, Catalog.default(), now())
+        view = explained(found, key, Catalog.default(), now(), args.topology)
     except cluster.ClusterError as error:
         return _fail(str(error), UNREACHABLE)
     except KeyError:

@@ -31,6 +31,7 @@ from drumline.core.gang.explain import Explanation, Holder, explain
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.queue_quota import chips_of
 from drumline.core.gang.queues import NO_QUEUES, Queues, RunningGang
+from drumline.core.gang.topology import Topology
 from drumline.core.gang.types import GangRequest, Placement, Pod, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import admitted_for
@@ -73,10 +74,14 @@ class ExplainView:
 
 
 def explained(
-    found: Mapping[str, list[Manifest]], key: tuple[str, str], catalog: Catalog, now: float
+    found: Mapping[str, list[Manifest]],
+    key: tuple[str, str],
+    catalog: Catalog,
+    now: float,
+    topology: Topology | None = None,
 ) -> ExplainView:
     """Why the job `key` waits. KeyError when it is not among `found` (by resource: `WANTED`), NotWaitingError."""
-    site = _Site(found, catalog, now)
+    site = _Site(found, catalog, now, Capacity(topology))
     view = site.views[key]
     said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
     if not waits(view):
@@ -98,8 +103,10 @@ def _standing(view: View) -> str:
 class _Site:
     """The cluster as admission sees it."""
 
-    def __init__(self, found: Mapping[str, list[Manifest]], catalog: Catalog, now: float) -> None:
-        self.capacity = Capacity()
+    def __init__(
+        self, found: Mapping[str, list[Manifest]], catalog: Catalog, now: float, capacity: Capacity
+    ) -> None:
+        self.capacity = capacity
         self.holders: list[Holder] = []
         self.views: dict[tuple[str, str], View] = {}
         self.asking: list[GangRequest] = []

@@ -12,6 +12,7 @@ from drumline.cli.explain_text import told
 from drumline.cli.explain_view import WANTED, ExplainView, NotWaitingError, explained, raw
 from drumline.cli.terminal import Terminal
 from drumline.core.gang.explain import Explanation, Holder
+from drumline.core.gang.topology_config import topology_of
 from drumline.core.gang.types import Refusal
 
 NOW = 1_800_000_000.0
@@ -111,3 +112,13 @@ def test_a_job_that_no_operator_has_looked_at() -> None:
     assert (found.said, found.found.ever is not None) == ("", True)
     with pytest.raises(KeyError):
         explained(cluster(job()), ("team", "other"), Catalog.default(), NOW)
+
+
+def test_levels_of_ones_own_are_known() -> None:
+    wish = {"scheduling": {"placement": {"policy": "Required", "level": "rack"}}}
+    asked = cluster(job(**wish)), ("team", "mine"), Catalog.default(), NOW
+    topology, _ = topology_of(
+        [{"name": "hall", "levels": [{"name": "rack", "label": "example.com/rack"}]}], ""
+    )
+    assert "no topology level is called 'rack'" in raw(explained(*asked))["message"]
+    assert "no topology level" not in raw(explained(*asked, topology))["message"]
