@@ -38,10 +38,17 @@ def queue_panels() -> list[Any]:
                 "{{queue}} {{accelerator}} lent",
             ),
         ),
+        *_queue_states(),
+    ]
+
+
+def _queue_states() -> list[Any]:
+    return [
         p.table(
             "Queues",
-            "Gangs that count, weighted share of what the cohort lends, preempted gangs.",
+            "Whether it can be used, gangs that count, weighted share of what the cohort lends, preempted gangs.",
             {
+                "active": "max by (queue) (drumline_queue_active)",
                 "gangs": "max by (queue) (drumline_queue_admitted_gangs)",
                 "share": "max by (queue) (drumline_queue_weighted_share)",
                 "preempted": "max by (queue) (drumline_queue_preempted_gangs_total)",

@@ -17,6 +17,12 @@ _KIND: Final = ("queue", "accelerator")
 
 PENDING: Final = Family("drumline_queue_pending_gangs", "gauge", "Gangs that wait in a queue.", _QUEUE)
 ADMITTED: Final = Family("drumline_queue_admitted_gangs", "gauge", "Gangs that count in a queue.", _QUEUE)
+ACTIVE: Final = Family(
+    "drumline_queue_active",
+    "gauge",
+    "1 while a queue can be used as it stands (its condition Active), else 0.",
+    _QUEUE,
+)
 HEAD: Final = Family(
     "drumline_queue_head_since_timestamp_seconds",
     "gauge",
@@ -42,7 +48,7 @@ BORROWED: Final = Family(
 LENT: Final = Family(
     "drumline_queue_lent_accelerators", "gauge", "Chips of its own that others of the cohort use.", _KIND
 )
-OF_QUEUES: Final = (PENDING, ADMITTED, HEAD, SHARE, PREEMPTED, NOMINAL, USED, BORROWED, LENT)
+OF_QUEUES: Final = (ACTIVE, PENDING, ADMITTED, HEAD, SHARE, PREEMPTED, NOMINAL, USED, BORROWED, LENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class QueueSight:
     pending: Mapping[str, int]
     first: Mapping[str, GangRequest]  # in line, by queue
     preempted: Mapping[str, int] = field(default_factory=dict)
+    faulty: frozenset[str] = frozenset()  # queues that are not active
 
 
 def queue_lines(look: Callable[[], QueueSight]) -> Iterator[str]:
@@ -82,6 +89,7 @@ def _of_queues(sight: QueueSight) -> tuple[tuple[Family, Callable[[str], float |
         return "+Inf" if found == float("inf") else f"{found:.6g}"
 
     return (
+        (ACTIVE, lambda name: int(name not in sight.faulty)),
         (PENDING, lambda name: sight.pending.get(name, 0)),
         (ADMITTED, lambda name: sight.facts.admitted.get(name, 0)),
         (HEAD, since),

@@ -19,7 +19,9 @@ from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.meta import ACCELERATOR_QUEUE, ACCELERATOR_QUEUES
 from drumline.api.queue import AcceleratorQueueStatus
+from drumline.api.reasons import QueueCondition
 from drumline.api.validation_queue import unknown_accelerators
+from drumline.core.gang.conditions import find
 from drumline.core.gang.queue_choice import rivals
 from drumline.core.gang.queue_report import Facts, Faults, Lines, heads, report
 from drumline.core.gang.types import Refusal
@@ -121,7 +123,14 @@ class QueueController:
         """What metrics tell."""
         queues = self._book.now()
         pending, first = heads(self._shared.admitter.waiting())
-        return QueueSight(queues.queues, Facts.of(queues), pending, first, self._book.evictions.named)
+        named, faulty = self._book.evictions.named, frozenset(self._faulty())
+        return QueueSight(queues.queues, Facts.of(queues), pending, first, named, faulty)
+
+    def _faulty(self) -> Iterator[str]:
+        for record in self.records.store.values():
+            found = find((self._wanted.get(record.name) or record.status).conditions, QueueCondition.ACTIVE)
+            if found is not None and found.status != "True":
+                yield record.name
 
     async def _run(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import PATIENT, Operator, make_lab, start_operator
-from tests.integration.operator.lab import Lab, Manifest, condition, reason
+from tests.integration.operator.lab import SECONDS, Lab, Manifest, condition, reason
 from tests.integration.operator.queues import QueueDesk, active, desk, quotas, usage
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -39,7 +40,10 @@ async def test_the_default_queue_takes_who_names_none_and_its_quota_holds(
     assert f"needs 3 × nvidia-h100-80gb; queue {name} may take 2 more: quota 4, 2 used" in said(job)
     assert "queue" not in job["status"]
     queue = await queues.until(
-        name, lambda q: usage(q).get("used") == 2 and q["status"].get("head", {}).get("reason") != "Queued"
+        name,
+        lambda q: (
+            usage(q).get("used") == 2 and q["status"].get("head", {}).get("reason") == "QueueQuotaExceeded"
+        ),
     )
     assert active(queue) == ("True", "QueueActive")
     assert (queue["status"]["pending"], queue["status"]["admitted"]) == (1, 1)
@@ -143,7 +147,7 @@ async def test_what_runs_outlives_its_queue_and_counts_in_one_of_that_name(
 ) -> None:
     await lab.nodes("1 hosts of h100 in blocks of 1")
     other = await queues.make("other", quotas=quotas(8))  # so that there are queues at any time
-    name = await queues.make("brief", quotas=quotas(4))
+    name = await queues.make("brief", quotas=quotas(2))
     await lab.apply(lab.job("stays", queue=name))
     await lab.phase("stays", "Running")
     await queues.remove(name)
@@ -154,6 +158,11 @@ async def test_what_runs_outlives_its_queue_and_counts_in_one_of_that_name(
     await lab.until("late", lambda j: reason(j, "QuotaReserved") == ("False", "QueueQuotaExceeded"))
     await queues.until(name, lambda q: usage(q).get("used") == 2 and q["status"]["admitted"] == 1)
     assert usage(await queues.until(other, lambda q: "usage" in q.get("status", {})))["used"] == 0
+
+
+async def _queues_of_groups(lab: Lab, path: str) -> list[str | None]:
+    service = await lab.client.request("GET", path)
+    return [group.get("queue") for group in service["status"]["roles"][0]["groups"]]
 
 
 async def test_groups_of_a_service_count_too(lab: Lab, queues: QueueDesk) -> None:
@@ -176,14 +185,19 @@ async def test_groups_of_a_service_count_too(lab: Lab, queues: QueueDesk) -> Non
     path = f"/apis/drumline.dev/v1alpha1/namespaces/{lab.namespace}/inferenceservices"
     await lab.client.request("POST", path, body=body)
     queue = await queues.until(
-        name, lambda q: usage(q).get("used") == 2 and q["status"].get("head", {}).get("reason") != "Queued"
+        name,
+        lambda q: (
+            usage(q).get("used") == 2 and q["status"].get("head", {}).get("reason") == "QueueQuotaExceeded"
+        ),
     )
     assert (queue["status"]["admitted"], queue["status"]["pending"]) == (1, 1)
     assert queue["status"]["head"]["reason"] == "QueueQuotaExceeded"
     await queues.change(name, quotas=quotas(4))
     await queues.until(name, lambda q: usage(q).get("used") == 4 and q["status"]["pending"] == 0)
-    service = await lab.client.request("GET", f"{path}/chat")
-    assert [g["queue"] for g in service["status"]["roles"][0]["groups"]] == [name, name]
+    deadline = time.monotonic() + SECONDS  # it counts from its grant, which is written a moment later
+    while await _queues_of_groups(lab, f"{path}/chat") != [name, name]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
     await lab.client.request("DELETE", f"{path}/chat")
     await queues.until(name, lambda q: usage(q).get("used") == 0 and q["status"]["admitted"] == 0)
 

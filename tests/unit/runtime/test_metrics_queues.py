@@ -17,7 +17,9 @@ def sight() -> QueueSight:
         "rich": Queue("rich", "all", weight=0, quotas={H100: QueueQuota(6)}),
     }
     facts = Facts.of(Queues(queues, {"g": RunningGang("g", "poor", H100, 4)}))
-    return QueueSight(queues, facts, Counter(rich=2), {"rich": gang("h", queued_at=12.5)}, {"poor": 3})
+    return QueueSight(
+        queues, facts, Counter(rich=2), {"rich": gang("h", queued_at=12.5)}, {"poor": 3}, frozenset({"poor"})
+    )
 
 
 def test_every_family_has_its_samples() -> None:
@@ -26,6 +28,8 @@ def test_every_family_has_its_samples() -> None:
     samples = [line for line in lines if not line.startswith("#")]
     kind = f'accelerator="{H100}"'
     for line in (
+        'drumline_queue_active{queue="poor"} 0\n',
+        'drumline_queue_active{queue="rich"} 1\n',
         'drumline_queue_pending_gangs{queue="rich"} 2\n',
         'drumline_queue_admitted_gangs{queue="poor"} 1\n',
         'drumline_queue_head_since_timestamp_seconds{queue="rich"} 12.500\n',

@@ -138,3 +138,7 @@ async def test_metrics_tell_the_same(desk: Desk) -> None:
     desk.jobs.book.hold("g", RunningGang("g", "q", H100, 4))
     sight = desk.controller.sight()
     assert (sight.facts.admitted["q"], sight.facts.quotas.used("q", H100)) == (1, 4)
+    assert sight.faulty == frozenset()
+    desk.put(2, quotas=[{"accelerator": "abacus", "nominalQuota": 1}])
+    desk.controller.look()
+    assert desk.controller.sight().faulty == {"q"}
