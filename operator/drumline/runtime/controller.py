@@ -96,7 +96,7 @@ class Controller:
         self.world = World(client, catalogue, self.expectations, self, namespace)
         self._namespace = namespace or "default"  # one in which pods may be created
         self.preflight = Preflight(client, self._samples, clocks.monotonic, self._objects)
-        self.book = QueueBook(self.world.is_gone, self._look_at, clocks.now)
+        self.book = QueueBook(self.world.is_gone, self._look_at, clocks.now, self.capacity_changed)
         self.queues = JobQueues(self.book)
         self.admitter = Admitter(
             self.world.capacity,

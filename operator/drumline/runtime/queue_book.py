@@ -23,10 +23,18 @@ from drumline.runtime.queue_evictions import Evictions
 
 
 class QueueBook:
-    """`gone` says of a gang's uid whether none of its pods is left; `changed` is told whom to look at, by uid."""
+    """What the module says.
+
+    `gone` says of a gang's uid whether none of its pods is left; `changed` is told whom to look at, by uid; `freed` is
+    called when quota may have come free that no pod's end told of.
+    """
 
     def __init__(
-        self, gone: Callable[[str], bool], changed: Callable[[str], None], clock: Callable[[], float]
+        self,
+        gone: Callable[[str], bool],
+        changed: Callable[[str], None],
+        clock: Callable[[], float],
+        freed: Callable[[], None] = lambda: None,
     ) -> None:
         self.entries: dict[str, QueueEntry] = {}
         self.queues: dict[str, Queue] = {}
@@ -34,6 +42,7 @@ class QueueBook:
         self.evictions = Evictions(changed)
         self.is_gone = gone
         self._clock = clock
+        self._freed = freed
         self.changes = 0  # of anything that a queue's status tells
         self._running: dict[str, RunningGang] = {}
         self._going: set[str] = set()  # of these only pods are left
@@ -56,12 +65,16 @@ class QueueBook:
         if gang is None or gang.leaving:
             self.evictions.left(uid)
         self.changes += 1
+        known = self._running.get(uid)
         if gang is not None:
             self._running[uid] = gang
             self._going.discard(uid)
+            if known is not None and gang.chips < known.chips:
+                self._freed()
         elif uid in self._running and uid not in self._going:
             self._going.add(uid)
             self._running[uid] = replace(self._running[uid], leaving=True)
+            self._freed()  # its last pod may be gone already
 
     def now(self) -> Queues:
         """The queues with all gangs that count in them."""

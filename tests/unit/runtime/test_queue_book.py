@@ -27,8 +27,12 @@ class Desk:
     def __init__(self) -> None:
         self.pods: set[str] = set()  # gangs that have pods
         self.heard: list[str] = []
-        self.book = QueueBook(lambda uid: uid not in self.pods, self.heard.append, lambda: NOW)
+        self.freed = 0  # how often quota was said to come free
+        self.book = QueueBook(lambda uid: uid not in self.pods, self.heard.append, lambda: NOW, self.free)
         self.add("q")
+
+    def free(self) -> None:
+        self.freed += 1
 
     def add(self, name: str, **spec: Any) -> None:
         document = {
@@ -180,3 +184,17 @@ def test_what_is_refused_does_not_ask() -> None:
     assert plan.waiting is None
     assert plan.status is not None
     assert jobs.reason(plan.status, jobs.ConditionType.QUOTA_RESERVED) == ("False", "QueueNotFound")
+
+
+def test_who_is_out_of_the_status_after_its_last_pod_frees_quota_that_no_pod_told_of(desk: Desk) -> None:
+    gang = RunningGang("a", "q", H100, 8)
+    desk.book.hold("a", gang)
+    desk.book.hold("a", replace(gang, leaving=True))
+    assert desk.freed == 0
+    desk.book.hold("a", None)
+    desk.book.hold("a", None)
+    desk.book.hold("b", None)
+    assert (desk.freed, desk.counted()) == (1, {})
+    desk.book.hold("a", gang)
+    desk.book.hold("a", replace(gang, chips=4))
+    assert desk.freed == 2
