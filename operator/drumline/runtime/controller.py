@@ -144,7 +144,7 @@ class Controller:
         for key in list(self.world.jobs.store):
             self._queue.add(key)
 
-    def _can(self, **abilities: bool) -> None:
+    def _can(self, **abilities: Any) -> None:
         self._settings = replace(self._settings, **abilities)
 
     async def stop(self) -> None:

@@ -2,7 +2,8 @@
 
 A muster goes to the operator only when it says something that the operator has not heard of that pod over this
 connection: launchers ask again all the time, and a gang of a thousand says the same a thousand times a minute.
-At most `WINDOW` are with the operator at once, so that a report never waits for more than these. Orders come from
+At most `WINDOW` are with the operator at once, so that a report never waits for more than these; of the others that wait,
+gangs take turns. Orders come from
 the operator, all of them whenever it connects; a poll that is held waits in here for others than it knows.
 """
 
@@ -19,6 +20,7 @@ import orjson
 
 from drumline.api.orders import Muster
 from drumline.runtime.ingest import wire
+from drumline.runtime.ingest.turns import Gang, Turns
 from drumline.runtime.ingest.verdicts import Heard, MusterVerdict, Reporter, Stale, Unavailable
 
 WINDOW: Final = 32
@@ -28,7 +30,6 @@ MOST_HEARD: Final = 50_000
 MOST_OVER: Final = 10_000
 NO_ORDERS: Final = b'{"digest":""}'
 
-Gang = tuple[str, int]  # job uid, attempt
 Write = Callable[[bytes], None]
 
 
@@ -65,6 +66,7 @@ class Hold:
     pod: str
     digest: str
     ended: asyncio.Future[MusterVerdict]
+    displaced: bool = False  # by one of a gang that has fewer: it may not wait just now
 
     def end(self, verdict: MusterVerdict) -> None:
         """It waits no more."""
@@ -78,7 +80,7 @@ class Musters:
     def __init__(self) -> None:
         self._write: Write | None = None  # to the operator, while it is there
         self._number = 0
-        self._waiting: OrderedDict[str, _Call] = OrderedDict()  # by pod uid
+        self._waiting: Turns[_Call] = Turns()
         self._sent: dict[int, _Call] = {}
         self._gathering = False
         self._heard: dict[Gang, dict[str, bytes]] = {}  # pod uid → mark
@@ -104,7 +106,7 @@ class Musters:
             return verdict
         if older is not None:
             call.verdict = older.verdict
-        self._waiting[reporter.uid] = call
+        self._waiting.put(call.gang, reporter.uid, call)
         self._gather()
         return call.verdict
 
@@ -132,6 +134,18 @@ class Musters:
             made.end(Heard())
         return made
 
+    def make_room(self, gang: Gang) -> bool:
+        """End a poll of the gang that has most of them waiting; False when this gang has as many itself."""
+        most = max(self._holds.values(), key=len, default={})
+        if len(most) <= len(self._holds.get(gang, ())) + 1:
+            return False
+        hold = next((h for h in most.values() if not h.ended.done()), None)
+        if hold is None:
+            return False
+        hold.displaced = True
+        hold.end(Heard())
+        return True
+
     def release(self, hold: Hold) -> None:
         """It has been answered."""
         holds = self._holds.get(hold.gang, {})
@@ -150,7 +164,7 @@ class Musters:
     def lost(self) -> None:
         """It has gone: what it said holds no more, and everybody has to ask again."""
         self._write = None
-        for call in (*self._sent.values(), *self._waiting.values()):
+        for call in (*self._sent.values(), *self._waiting):
             _answer(call.verdict, Unavailable())
         for hold in self._all_holds():
             hold.end(Unavailable())
@@ -209,7 +223,7 @@ class Musters:
         self._gathering = False
         frames, now = [], asyncio.get_running_loop().time()
         while self._write is not None and self._waiting and len(self._sent) < WINDOW:
-            _, call = self._waiting.popitem(last=False)
+            call = self._waiting.pop()
             call.at = now
             self._number = (self._number + 1) % 2**32
             self._sent[self._number] = call

@@ -3,7 +3,8 @@
 A poll passes what a report passes, token, rate, body, form, the operator's word on whose it is, with limits of its
 own: it spends nothing of what the pod may report. Then it is held until its gang has orders that it does not
 know, or for `HOLD_SECONDS`, each pod's a little less so that they do not all come back together. While too many
-are held already it is answered at once, with the time after which to ask again. A client that sends its next
+are held already it is answered at once, with the time after which to ask again, or, where its gang has fewer of them
+than another, one of that other is. A client that sends its next
 request meanwhile, since its process did something, ends the hold; so does one that hangs up.
 """
 
@@ -107,7 +108,7 @@ class Polls:
     async def _answered(self, request: web.Request, muster: Muster, reporter: Reporter) -> web.Response:
         with self._stirred(request) as stir:
             self._check(await asyncio.shield(self._musters.submit(muster, reporter)), reporter)
-            if self._full:
+            if self._full and not self._musters.make_room(gang_of(muster)):
                 return self._orders(muster, again=True)
             hold = self._musters.hold(muster, reporter.uid)
             stir.ends(hold)
@@ -117,7 +118,7 @@ class Polls:
             finally:
                 late.cancel()
                 self._musters.release(hold)
-        return self._orders(muster)
+        return self._orders(muster, again=hold.displaced)
 
     @property
     def _full(self) -> bool:

@@ -227,3 +227,15 @@ async def test_memory_has_an_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) ->
     assert len(pair.crews.heard) == 4
     await pair.say(muster(), 0)
     assert len(pair.crews.heard) == 5, "it was forgotten, which costs a repeat"
+
+
+async def test_room_to_wait_is_made_by_the_gang_that_has_most_of_it(pair: Pair) -> None:
+    await pair.say(muster())
+    first, *_ = [pair.musters.hold(muster(), f"uid-{i}") for i in range(3)]
+    assert not pair.musters.make_room(GANG), "it has most itself"
+    assert pair.musters.make_room(("other", 1))
+    assert (first.displaced, first.ended.result()) == (True, Heard())
+    pair.musters.release(first)
+    other = muster(job={"namespace": "ns", "name": "other", "uid": "other"})
+    pair.musters.hold(other, "uid-9")
+    assert not pair.musters.make_room(("other", 1)), "one more, and it would have as many"

@@ -239,6 +239,21 @@ async def test_without_room_to_wait_it_is_answered_at_once(site: Site) -> None:
     await asyncio.gather(*polls)
 
 
+async def test_a_gang_with_fewer_polls_takes_the_room_of_one_with_more(site: Site) -> None:
+    polls = [asyncio.create_task(site.ask(pod=f"pod-{i}")) for i in range(MOST)]
+    await site.held(MOST)
+    other = muster(job={"namespace": "ns", "name": "other", "uid": "other"})
+    waits = asyncio.create_task(site.ask(other, pod="pod-more"))
+    done, left = await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    (status, body, headers) = next(iter(done)).result()
+    assert (status, body, headers["Retry-After"]) == (200, {"digest": ""}, f"{AGAIN_SECONDS:.0f}")
+    await site.held(MOST)
+    assert (len(done), waits.done()) == (1, False)
+    site.tell(Orders(epoch=1))
+    await asyncio.gather(*left)
+    waits.cancel()
+
+
 async def raw(site: Site) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", site.port, ssl=site.trust, server_hostname="ingest")
 
