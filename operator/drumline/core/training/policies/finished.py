@@ -9,7 +9,6 @@ from drumline.api.reasons import ConditionType
 from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Pod
 from drumline.core.training import conditions
-from drumline.core.training.backing import retired
 from drumline.core.training.policies.discovery import publish
 from drumline.core.training.policies.spares import is_spare
 from drumline.core.training.policies.termination import force_overdue
@@ -32,6 +31,7 @@ def finished(view: View) -> View:
 
 
 def _clean_up(view: View, ended_at: float) -> View:
+    # What a backend has of the gang stays: with its Workload Kueue deletes pods that have ended too, and their logs.
     view = view.act(*deletions([p for p in view.obs.pods.values() if is_spare(p) and not p.terminal]))
     survivors = [p for p in view.obs.pods.values() if not p.terminal and not is_spare(p)]
     view, survivors = _letting_go(view, survivors, ended_at)
@@ -41,10 +41,6 @@ def _clean_up(view: View, ended_at: float) -> View:
         if left > 0:
             return view.again_in(left)
         view = view.act(*deletions(survivors))
-    if conditions.is_true(
-        view.status, ConditionType.FAILED
-    ):  # else a backend sees for itself that all is done
-        view = retired(view, None)
     return publish(force_overdue(view)[0], {})
 
 
