@@ -39,6 +39,7 @@ class TraceLine(ApiModel):
     topology: str = ""
     placement_policy: str = ""
     placement_level: str = ""
+    tensor: int = Field(default=1, ge=1)
     failures_at_seconds: tuple[Seconds, ...] = ()
 
 
@@ -92,6 +93,7 @@ def _row(where: str, line: TraceLine) -> Row:
         line.topology,
         line.placement_policy,
         line.placement_level,
+        line.tensor,
     )
     return Row(
         where,

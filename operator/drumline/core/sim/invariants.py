@@ -67,6 +67,25 @@ def _partly(simulation: Simulation) -> Iterator[str]:
             yield f"{gang.request.name} runs on a node that failed"
         if gang.request.atomic_pool:
             yield from _pools_partly(simulation, gang)
+        elif gang.request.group_workers > 1:
+            yield from _groups_torn(simulation, gang)
+
+
+def _groups_torn(simulation: Simulation, gang: Gang) -> Iterator[str]:
+    hierarchy = hierarchy_for(gang.request, simulation.capacity)
+    size = gang.request.group_workers
+    if hierarchy is None:
+        return
+    depth = hierarchy.group_depth(gang.request.group_level)
+    paths = [hierarchy.path(simulation.capacity.nodes[node]) for node in gang.nodes]
+    for first in range(0, gang.request.workers, size):
+        if len({_unit(path, depth) for path in paths[first : first + size]}) != 1:
+            yield f"a group of {gang.request.name} is in several scale-up domains"
+
+
+def _unit(path: Path, depth: int) -> Path:
+    """The scale-up domain of a node: what its labels say, else the node."""
+    return path[:depth] if path[depth - 1] else path
 
 
 def _pools_partly(simulation: Simulation, gang: Gang) -> Iterator[str]:
@@ -112,10 +131,14 @@ def _fits(simulation: Simulation, request: GangRequest, kept: frozenset[str]) ->
     if request.atomic_pool:
         return _whole_pools(request, free, hierarchy.depth_of(POOL_LEVEL) or 0) >= request.slices
     depth = hierarchy.depth_of(request.level) if request.policy is PlacementPolicy.REQUIRED else 0
-    domains: Counter[Path] = Counter()
+    units: Counter[Path] = Counter()
+    group_depth = hierarchy.group_depth(request.group_level)
     for path, copies in free.items():
         if not depth or path[depth - 1]:
-            domains[path[: depth or 0]] += copies
+            units[_unit(path, max(depth or 0, group_depth))] += copies
+    domains: Counter[Path] = Counter()
+    for unit, copies in units.items():
+        domains[unit[: depth or 0]] += copies - copies % request.group_workers
     return max(domains.values(), default=0) >= request.workers
 
 

@@ -33,6 +33,7 @@ class Size:
     topology: str = ""
     policy: str = ""  # of placement: Required, Preferred, Unconstrained
     level: str = ""
+    tensor: int = 1  # chips of a tensor-parallel group, which stays in one scale-up domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ def _spec(size: Size) -> dict[str, Any]:
     placement = {"policy": size.policy, "level": size.level}
     if size.policy or size.level:
         spec["scheduling"] = {"placement": {key: value for key, value in placement.items() if value}}
+    if size.tensor > 1:
+        spec["parallelism"] = {"tensor": size.tensor}
     return spec
 
 

@@ -20,9 +20,11 @@ from drumline.core.sim.model import End
 from drumline.core.sim.trace import Row, Size, jobs_of
 from tests.unit.core.sim.scenes import CATALOG, H100, V5P, cluster, simulated
 
+GB200 = "nvidia-gb200"
 BLOCKS = {"count": 6, "accelerator": H100, "block": 4, "subblock": 2}
 SLICES = {"pools": 3, "accelerator": V5P, "topology": "2x2x2"}
-NODES = cluster(BLOCKS, SLICES)
+RACKS = {"count": 5, "accelerator": GB200, "block": 5, "subblock": 3}
+NODES = cluster(BLOCKS, SLICES, RACKS)
 TRACES = 100  # a run of a property; with each of them a whole trace is played
 
 PLACES = st.sampled_from([("", ""), ("Required", "block"), ("Required", "subblock"), ("Preferred", "block")])
@@ -33,8 +35,18 @@ GPU_SIZES = st.builds(
     st.sampled_from([1, 2, 4, 8, 8]),
     PLACES,
 )
+# groups of two or four workers on a host, and of two or three hosts in a subblock
+GROUPED = st.sampled_from(
+    [
+        Size(H100, 1, 4, 2, tensor=8),
+        Size(H100, 1, 4, 2, tensor=4),
+        Size(GB200, 1, 2, 4, tensor=8),
+        Size(GB200, 1, 4, 4, tensor=8),
+        Size(GB200, 1, 3, 4, tensor=12),
+    ]
+)
 SIZES = st.one_of(
-    GPU_SIZES, GPU_SIZES, st.builds(lambda n: Size(V5P, n, topology="2x2x2"), st.integers(1, 3))
+    GPU_SIZES, GPU_SIZES, GROUPED, st.builds(lambda n: Size(V5P, n, topology="2x2x2"), st.integers(1, 3))
 )
 ROWS = st.builds(
     lambda submit, duration, size, queue, priority, failures: Row(
@@ -58,6 +70,7 @@ BUDGETS = st.lists(
     ),
     min_size=1,
     max_size=3,
+    unique_by=lambda budget: (budget.level, budget.domain),  # a second one is refused
 )
 QUOTAS = st.builds(
     QueueQuota,

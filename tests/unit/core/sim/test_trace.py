@@ -33,6 +33,7 @@ def test_time_begins_with_the_first_job_and_equals_share_their_kind() -> None:
         (Size("h100"), "accelerator.type"),
         (Size(V5P, topology="3x3x3"), "accelerator.topology"),
         (Size(H100, chips_per_worker=64), "accelerator.chipsPerWorker"),
+        (Size(H100, workers_per_slice=2, tensor=16), "parallelism"),
         (Size(H100, policy="Sometimes"), "scheduling.placement.policy"),
     ],
 )
