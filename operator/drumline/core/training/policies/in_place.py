@@ -7,7 +7,8 @@ cause; the others fell because of it. What follows is `recovery`'s to say: anoth
 
 A gang of which a launcher does not come to the barrier in time, or does not start its process, is recreated: pods
 that don't answer are no better than pods that failed. That is no failure of its own: the cause stays that of the
-epoch before, it is not counted again, and there is no further delay.
+epoch before, unless it says something of another node than the late launcher's, it is not counted again, and there is no
+further delay.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Final
 from drumline.api.failure import FailureAction
 from drumline.api.goodput import Source
 from drumline.api.orders import ProcessState
-from drumline.api.reasons import ConditionType, Reason
+from drumline.api.reasons import Cause, ConditionType, Reason
+from drumline.api.status import AttemptStatus
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.crew import Process
 from drumline.core.gang.detection import Moment
@@ -28,6 +30,7 @@ from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod, Termination
 from drumline.core.training.attempts import SKEW_SECONDS, backoff_left, finished
 from drumline.core.training.epochs import AT_BARRIER, BARRIER_SECONDS, grace_seconds, not_in, restarting
+from drumline.core.training.exclusions import NODE_CAUSES
 from drumline.core.training.recovery import MAX_TEXT, Ended, end_attempt
 from drumline.core.training.view import View
 
@@ -111,6 +114,11 @@ def _latest(view: View, *times: float) -> float:
     return max((t for t in times if t - view.now <= SKEW_SECONDS), default=0.0)
 
 
+def _of_another_node(before: AttemptStatus, late: Pod | None) -> bool:
+    """Whether what ended the epoch before speaks of a node that is not the late launcher's."""
+    return before.cause in NODE_CAUSES and late is not None and late.node != before.node
+
+
 def _recreated(view: View, why: str, late: int | None = None) -> View:
     """New pods for the gang. `late`: the rank that was."""
     *_, before, last = view.status.attempts
@@ -119,7 +127,7 @@ def _recreated(view: View, why: str, late: int | None = None) -> View:
     status = finished(
         view.status,
         view.now,
-        cause=before.cause,
+        cause=Cause.UNKNOWN.value if _of_another_node(before, pod) else before.cause,
         pod=view.roster.name_of(late, view.status.attempt) if late is not None else None,
         rank=late,
         node=(pod.node or None) if pod is not None else None,

@@ -6,6 +6,7 @@ import pytest
 
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import Cause, ConditionType
+from drumline.core.gang.bad_nodes import Failure, verdicts
 from drumline.core.gang.departures import Departure
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.types import Node, NodeCondition, Placement, Termination
@@ -307,6 +308,21 @@ def test_a_rank_that_ended_well_meanwhile_costs_the_pods_and_is_not_counted():
     assert [e.reason for e in plan.events] == ["GangRestarting"]
     plan, world = after(replace(world, pods={}), NOW + 63)
     assert (world.status.attempt, world.status.succeeded) == (2, None)
+
+
+@pytest.mark.parametrize(("rank", "cause", "bad"), [(2, "Unknown", []), (1, "DeviceFault", ["node-1"])])
+def test_what_was_wrong_with_one_node_is_not_said_of_another_whose_launcher_is_late(rank, cause, bad):
+    codes = {"operator": "In", "values": [3]}
+    rule = {"name": "xid", "action": "RestartInPlace", "cause": "DeviceFault", "onExitCodes": codes}
+    _, world = _failed(crews.running(failurePolicy={"rules": [rule]}))
+    first = _over(world)
+    assert (first.cause, first.node, first.action) == ("DeviceFault", "node-1", "RestartInPlace")
+    waits = saying(at_epoch(world, HELD), **{f"r{rank}": crews.process(RUNNING, 0)})
+    _, world = after(waits, NOW + 200)
+    last = _over(world)
+    assert (last.cause, last.node) == (cause, f"node-{rank}")
+    failure = Failure("gang", last.node, last.cause, NOW)
+    assert list(verdicts([failure], NOW, 3600)) == bad
 
 
 def test_a_gang_that_is_recreated_waits_for_no_clock_that_was_put_back():
