@@ -330,7 +330,7 @@ def test_a_gang_that_is_recreated_waits_for_no_clock_that_was_put_back():
     world = jobs.with_pod(at_epoch(world, HELD), 0, jobs.succeeded)
     _, world = after(world, NOW - 3600)
     assert "has succeeded meanwhile" in _over(world).message
-    plan, world = after(replace(world, pods={}), NOW - 3599)
+    _, world = after(replace(world, pods={}), NOW - 3599)
     assert world.status.attempt == 2
 
 
