@@ -20,6 +20,8 @@ from drumline.api.shape import resolve_shape, spare_size
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import MAX_PODS, parse_spec, validate_job
+from drumline.core.gang.backends.base import BUILTIN
+from drumline.core.gang.backends.registry import label_of, presumed
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.lazy import rendered
@@ -27,13 +29,16 @@ from drumline.core.gang.placement import place
 from drumline.core.gang.placement_refusal import unmodelled
 from drumline.core.gang.plan import Apply, Create, Plan
 from drumline.core.gang.projection import project_node
+from drumline.core.gang.topology import Topology
 from drumline.core.gang.types import Placement, Refusal
+from drumline.core.training.backing import backed, refusal
 from drumline.core.training.decide import decide
 from drumline.core.training.members import roster
 from drumline.core.training.observation import Granted, JobMeta, Observation, Settings
 from drumline.core.training.render import PreparedGang, prepare_gang
 from drumline.core.training.rendering import render_settings
 from drumline.core.training.request import gang_request
+from drumline.core.training.view import View
 
 Manifest = Mapping[str, Any]
 
@@ -99,10 +104,17 @@ def plan_offline(
     """
     obs = _observation(job, catalog, attempt)
     gang = prepare_gang(job.meta, job.spec, catalog, attempt, render_settings(obs))
-    placement = Placement(("",) * _places(obs)) if nodes is None else _place(obs, job, nodes)
+    view = View(obs, _NOW, obs.status)
+    if (refused := refusal(view)) is not None:
+        raise RefusedError(refused)
+    behind, ours = backed(view, gang), nodes is not None and not obs.backend.foreign
+    placement = _place(obs, job, nodes or ()) if ours else Placement(("",) * _places(obs))
     plan = decide(replace(obs, admission=Granted(placement)), _NOW)
     objects = tuple(("", manifest) for manifest in _created(plan))
     waiting = tuple(_waiting(job.spec, gang, placement, objects)) if objects else ()
+    if behind is not None:
+        indexes = {gang.name_of(i): i for i in range(gang.roster.size)}
+        waiting = tuple((why, behind.pod(pod, indexes[pod["metadata"]["name"]])) for why, pod in waiting)
     return Planned((*objects, *waiting), nodes is not None, _why_nothing(job.spec))
 
 
@@ -138,7 +150,10 @@ def _observation(job: Job, catalog: Catalog, attempt: int) -> Observation:
     members = roster(job.meta.name, job.spec, shape.workers_per_slice)
     # spares have pods where the operator has an image for them, as the chart's has; its name is the chart's default
     settings = Settings(creates_per_plan=MAX_PODS, launcher_image=_IMAGE)
+    backend, level = job.spec.scheduling.backend, job.spec.scheduling.placement.level
     return Observation(
+        backend=presumed(backend or BUILTIN),
+        topology_key=label_of(Topology().hierarchy(level, ()), level) if level else "",
         job=job.meta,
         spec=job.spec,
         errors=(),

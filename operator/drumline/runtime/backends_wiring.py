@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from drumline.core.gang.backends.base import Found
-from drumline.core.gang.backends.registry import BackendSettings
-from drumline.core.gang.topology import NODE_LEVEL
+from drumline.core.gang.backends.registry import BackendSettings, label_of
 from drumline.runtime.backends import Backends
 from drumline.runtime.config import Config
 from drumline.runtime.controller import Controller
 from drumline.runtime.http import Client
-
-HOSTNAME = "kubernetes.io/hostname"
 
 
 def add_backends(client: Client, controller: Controller, config: Config) -> Backends:
@@ -23,12 +20,8 @@ def add_backends(client: Client, controller: Controller, config: Config) -> Back
         kai_topology=config.kai_topology,
     )
 
-    def label_of(level: str) -> str:
-        """The node label of a topology level; "" = it has none."""
-        hierarchy = controller.world.capacity.hierarchy(level)
-        levels = hierarchy.levels if hierarchy is not None else ()
-        found = next((known.label for known in levels if known.name == level), "")
-        return found or (HOSTNAME if level == NODE_LEVEL else "")
+    def label(level: str) -> str:
+        return label_of(controller.world.capacity.hierarchy(level), level)
 
     def backend_of(queue: str) -> str:
         """The backend that an AcceleratorQueue names; "" = none."""
@@ -49,7 +42,7 @@ def add_backends(client: Client, controller: Controller, config: Config) -> Back
         for key in list(controller.world.jobs.store):
             controller.job_changed(key, urgent=False)
 
-    made = Backends(client, config.backend, settings, backend_of, label_of, config.namespace)
+    made = Backends(client, config.backend, settings, backend_of, label, config.namespace)
     made.changed, made.appeared = changed, appeared
     controller.backends = made
     controller.companions.append(made.run)

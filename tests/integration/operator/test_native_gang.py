@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -168,6 +168,37 @@ async def _until_dropped(lab: Lab, *, dry: bool) -> None:
             return
         assert time.monotonic() < deadline, "the policy takes no effect"
         await asyncio.sleep(0.1)
+
+
+async def test_what_a_scheduler_that_knows_no_gangs_binds_in_part_is_given_back(
+    gangs: Lab, native: Cluster
+) -> None:
+    await gangs.nodes("3 hosts of h100")
+    with _scheduler_without_gangs(native):
+        scheduling = {**NATIVE, "gangTimeoutSeconds": 10}
+        await gangs.apply(gangs.job("blind", **{**GANG, "scheduling": scheduling}))
+        job = await gangs.until("blind", lambda j: reason(j, "QuotaReserved")[1] == "GangTimeout")
+        message = condition(job, "QuotaReserved")["message"]
+        assert "3 of 4 pods were bound and none followed for 10 s" in message
+        assert "feature gate GangScheduling on?" in message
+        await gangs.until_pods(lambda pods: not pods)
+
+
+@contextmanager
+def _scheduler_without_gangs(cluster: Cluster) -> Iterator[None]:
+    assert cluster.embedded is not None
+    scheduler = cluster.embedded.processes["kube-scheduler"]
+    usual = scheduler.argv
+    try:
+        scheduler.kill()
+        scheduler.argv = [a.replace("GangScheduling=true", "GangScheduling=false") for a in usual]
+        assert scheduler.argv != usual
+        scheduler.start()
+        yield
+    finally:
+        scheduler.kill()
+        scheduler.argv = usual
+        scheduler.start()
 
 
 async def test_a_queue_says_who_admits_its_jobs(gangs: Lab) -> None:

@@ -218,3 +218,29 @@ def test_crds_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["crds"]) == 0
     [crd] = yaml.safe_load_all(capsys.readouterr().out)
     assert crd["metadata"]["name"] == "trainingjobs.drumline.dev"
+
+
+def test_a_gang_that_another_scheduler_lets_in_is_shown_as_it_is_handed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    helpers = [{"name": "eval", "dependsOn": [{"name": "workers"}], "template": TEMPLATE}]
+    job = job_file(tmp_path, scheduling={"backend": "native"}, helpers=helpers)
+    objects = planned(capsys, "-f", job, "--nodes", nodes_file(tmp_path, "1 host of cpu"))
+    (group,) = [o for o in objects if o["kind"] == "PodGroup"]
+    assert group["apiVersion"] == "scheduling.k8s.io/v1alpha2"
+    pods = {o["metadata"]["name"]: o["spec"] for o in objects if o["kind"] == "Pod"}
+    assert {n: p.get("schedulingGroup") for n, p in pods.items()} == {
+        "tiny-1-0-0": {"podGroupName": "tiny-1"},
+        "tiny-1-0-1": {"podGroupName": "tiny-1"},
+        "tiny-1-eval-0": None,
+    }
+    assert not any("affinity" in p for p in pods.values())
+
+
+def test_what_a_backend_cannot_do_is_refused_offline_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    placement = {"policy": "Required", "level": "block"}
+    job = job_file(tmp_path, scheduling={"backend": "coscheduling", "placement": placement})
+    assert main(["plan", "-f", job]) != 0
+    assert "coscheduling does not keep a gang to a topology domain" in capsys.readouterr().err

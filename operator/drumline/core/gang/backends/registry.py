@@ -12,6 +12,8 @@ from typing import Final
 
 from drumline.core.gang.backends import coscheduling, kai, kueue, native, volcano
 from drumline.core.gang.backends.base import BUILTIN, GangBackend, Need
+from drumline.core.gang.repulsion import HOSTNAME
+from drumline.core.gang.topology import NODE_LEVEL, Hierarchy
 from drumline.core.gang.types import EMPTY
 
 
@@ -66,6 +68,19 @@ def choose(name: str, known: Adapters, served: Collection[Need]) -> Choice:
     wanted = " or ".join(" with ".join(_spelt(need) for need in a.needs) for a in candidates)
     text = f"the cluster does not serve {wanted}" if wanted else "there is no such backend"
     return Choice(name, None, text)
+
+
+def presumed(name: str) -> Choice:
+    """The backend where no cluster says what it serves: the oldest version of its API that there is an adapter to."""
+    known = adapters(BackendSettings())
+    return choose(name, known, known[name][-1].needs) if name in known else OURS
+
+
+def label_of(hierarchy: Hierarchy | None, level: str) -> str:
+    """The node label of a topology level; "" = it has none."""
+    levels = hierarchy.levels if hierarchy is not None else ()
+    found = next((known.label for known in levels if known.name == level), "")
+    return found or (HOSTNAME if level == NODE_LEVEL else "")
 
 
 def _spelt(need: Need) -> str:

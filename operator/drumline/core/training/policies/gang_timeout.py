@@ -6,13 +6,14 @@ because an older attempt's pod does not leave its node. That pod has its own tim
 termination grace lasts. A scheduler that is merely slow never runs the clock out.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
 it goes at once. A gang that another scheduler or queue is to let in waits there as long as that takes: its clock runs
-only while a part of it is bound.
+only while a part of it is bound, as may be where that scheduler turns out to know nothing of gangs.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from drumline.api.backend import Backend
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import Avoidance
 from drumline.core.gang.clock import rfc3339_millis, unix
@@ -91,7 +92,9 @@ def _text(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> str:
     node, why = next(iter(stuck.items()))
     seconds = view.spec.scheduling.gang_timeout_seconds
     where = f" (node {node})" if node else ""
-    return f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s{where}: {why}"
+    text = f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s{where}: {why}"
+    native = view.obs.backend.name == Backend.NATIVE
+    return f"{text}; is the scheduler's feature gate GangScheduling on?" if native else text
 
 
 def _requeue(view: View, stuck: dict[str, str], reason: Reason, message: str) -> View:
