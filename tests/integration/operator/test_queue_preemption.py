@@ -172,8 +172,8 @@ async def _waits_and_is_told_of(desk: Desk) -> None:
     assert [h["name"] for h in borrows["holds"]] == [f"{lab.namespace}/older"]
     assert [h["name"] for h in lends["holds"]] == [f"{lab.namespace}/taker"]
     assert [g["name"] for g in borrows["line"]] == [f"{lab.namespace}/younger"]
-    text = (await lab.plugin("queue", desk.name("borrows"))).stdout
-    assert f"{lab.namespace}/younger" in text
+    shown = await lab.plugin("queue", desk.name("borrows"))
+    assert f"{lab.namespace}/younger" in shown.stdout, shown.stderr
 
 
 async def test_a_higher_priority_goes_first_in_its_queue(desk: Desk, high: str) -> None:
@@ -211,6 +211,24 @@ async def test_who_is_needed_no_more_stays(desk: Desk, site: Site, high: str) ->
     assert (job["status"]["attempt"], job["status"]["phase"]) == (1, "Running")
     (told,) = await events(lab, "PreemptionWithdrawn")
     assert f"{lab.namespace}/high" in told
+
+
+async def test_nobody_passes_the_first_of_a_strict_queue(desk: Desk) -> None:
+    lab = desk.lab
+    await lab.nodes("2 hosts of h100 in blocks of 2")
+    await desk.queue("strict", 8, queueingStrategy="StrictFIFO")
+    one = {"type": "nvidia-h100-80gb", "chipsPerWorker": 1}
+    await lab.apply(desk.job("runs", "strict", 4, accelerator=one))
+    await lab.phase("runs", "Running")
+    await lab.apply(desk.job("first", "strict"))
+    await lab.until("first", lambda j: reason(j, "QuotaReserved") == ("False", "QueueQuotaExceeded"))
+    await asyncio.sleep(1.1)  # the queue's order is by creation, of which only the second is known
+    await lab.apply(desk.job("small", "strict", 1, accelerator=one))
+    job = await lab.until("small", lambda j: reason(j, "QuotaReserved") == ("False", "HeadOfQueueReserved"))
+    assert f"StrictFIFO; {lab.namespace}/first is ahead" in condition(job, "QuotaReserved")["message"]
+    await lab.delete("trainingjobs", "runs")
+    await lab.phase("first", "Running")
+    assert (await lab.get("small"))["status"].get("attempt", 0) == 0
 
 
 async def test_a_queue_bounds_the_time_of_its_jobs(desk: Desk) -> None:
