@@ -32,6 +32,7 @@ _RECOVERY = (
     "in_place",
     "in_place_launchers",
     "nodes",
+    "queue_preemption",
     "recovery",
     "signals",
     "spares",
