@@ -116,6 +116,10 @@ class Admitter:
         """The gang asks no more: it began, ended or was suspended."""
         self._forget(uid)
         self._capacity.forget(uid)
+        self._keep_nothing(uid)
+
+    def _keep_nothing(self, uid: str) -> None:
+        """Nothing is kept for a gang any more, and nobody has to leave for it."""
         if uid in self._targets:
             self._targets = {other: kept for other, kept in self._targets.items() if other != uid}
         self.book.evictions.forget_for(uid)
@@ -179,7 +183,9 @@ class Admitter:
         result = admit(asking, self._capacity, now, self._head_wait, self._allowed, self._targets, queues)
         self._keep(asking, result)
         for uid, placement in result.granted:
-            self._settle(self._waiting[uid], Granted(placement, result.sizes.get(uid, 0)))
+            waiting = self._waiting[uid]
+            granted = Granted(placement, result.sizes.get(uid, 0), waiting.request.queue)
+            self._settle(waiting, granted)
         for uid, refusal in result.refused.items():
             self._settle(self._waiting[uid], refusal)
         if result.undecided:
@@ -294,6 +300,8 @@ class Admitter:
             pause = min(pause, ERROR_RETRY_SECONDS * 2 ** min(waiting.errors, 8))
         waiting.errors = 0 if error is None else waiting.errors + 1
         if isinstance(answer, Refusal):
+            if error is None:
+                self._keep_nothing(waiting.request.uid)
             pause = self._quota_pause() if answer.reason == Reason.NAMESPACE_QUOTA else pause
             waiting.refused, waiting.retry_at = answer, self._clock() + pause
             self._settle(waiting, answer)

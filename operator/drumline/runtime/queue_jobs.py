@@ -32,9 +32,6 @@ class JobQueues:
             return replace(obs, queue=held, queue_max_run_seconds=most, evicted=eviction)
         if obs.status.placement is not None or obs.spec is None:
             return obs  # it was admitted without, or waits for nothing
-        granted = book.gang(obs.job.uid)
-        if granted is not None and not granted.leaving:
-            return replace(obs, queue=granted.queue)
         chosen = book.choose(obs.spec.queue, obs.job.labels.get(LABEL_QUEUE), obs.job.namespace)
         if isinstance(chosen, Refusal):
             return replace(obs, queue_refused=chosen)

@@ -48,7 +48,7 @@ class QueueDesk:
         return f"{self.lab.namespace}-{short}"
 
     async def make(self, short: str, **spec: Any) -> str:
-        """Create a queue; its name."""
+        """Create a queue; its name, once the operator has seen it."""
         name = self.name(short)
         labels = {"kubernetes.io/metadata.name": self.lab.namespace}
         body = {
@@ -59,6 +59,7 @@ class QueueDesk:
         }
         await self.lab.client.request("POST", resource_path("acceleratorqueues"), body=body)
         self.made.append(name)
+        await self.until(name, lambda queue: active(queue) != ("", ""))
         return name
 
     async def change(self, name: str, **spec: Any) -> None:

@@ -11,7 +11,7 @@ from drumline.api.queue import Reclaim, WithinQueue
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.queue_choice import QueueEntry
 from drumline.core.gang.queues import NO_QUEUES, Queue, QueueQuota, RunningGang
-from drumline.core.gang.types import Placement, Refusal
+from drumline.core.gang.types import Granted, Placement, Refusal
 from drumline.core.training.observation import Observation
 from drumline.runtime.queue_book import QueueBook
 from drumline.runtime.queue_jobs import JobQueues
@@ -149,12 +149,12 @@ def test_a_job_that_holds_nothing_is_told_its_queue_or_why_it_has_none(desk: Des
     assert queues.told(job) is job
 
 
-def test_a_grant_is_taken_up_in_the_queue_that_it_was_given_in(desk: Desk) -> None:
-    job = jobs.job(jobs.spec(queue="q"))
-    desk.book.hold(UID, RunningGang(UID, "q", H100, 4))
-    del desk.book.entries["q"]
-    desk.add("other")
-    assert JobQueues(desk.book).told(job).queue == "q"
+def test_a_grant_is_taken_up_in_the_queue_that_it_was_given_from() -> None:
+    job = replace(jobs.job(), queue="new", admission=Granted(jobs.placement(jobs.job()), queue="q"))
+    for granted, queue in ((job.admission, "q"), (Granted(jobs.placement(job)), None)):
+        plan = jobs.decide(replace(job, admission=granted), NOW)
+        assert plan.intent is not None
+        assert plan.intent.get("queue") == queue
 
 
 def test_an_elastic_gang_has_room_for_what_its_queue_may_take(desk: Desk) -> None:

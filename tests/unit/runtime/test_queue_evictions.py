@@ -16,7 +16,8 @@ from drumline.core.gang.queues import Eviction, Queue, QueueQuota, RunningGang
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training.observation import Granted
 from drumline.runtime.admitter import Admitter
-from drumline.runtime.preflight import Preflight, Sample
+from drumline.runtime.errors import Forbidden
+from drumline.runtime.preflight import KEPT_SECONDS, Preflight, Sample
 from drumline.runtime.queue_book import QueueBook
 from drumline.runtime.queue_evictions import relieved
 from tests.builders import H100, capacity, gang, gpu_block
@@ -25,9 +26,13 @@ pytestmark = pytest.mark.looptime(start=1000)
 
 
 class Api:
-    """Dry runs that are taken, and no quotas of namespaces."""
+    """Dry runs that are taken unless `refuses`, and no quotas of namespaces."""
+
+    refuses = False
 
     async def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
+        if self.refuses and method == "POST":
+            raise Forbidden("a policy says no", status=403, reason="Forbidden")
         return body if method == "POST" else {"items": []}
 
 
@@ -46,7 +51,8 @@ class Hall:
             min_run_seconds=0,
         )
         self.book.queues["q"], self.book.entries["q"] = queue, QueueEntry("q", None)
-        preflight = Preflight(Api(), self.samples, clock)  # type: ignore[arg-type]
+        self.api = Api()
+        preflight = Preflight(self.api, self.samples, clock)  # type: ignore[arg-type]
         self.admitter = Admitter(room, preflight, lambda _: None, clock, 300.0, self.book)
         self.loop = asyncio.create_task(self.admitter.run())
         self.begin("low")
@@ -125,6 +131,19 @@ async def test_a_preemptor_that_asks_in_other_words_is_still_waited_for(hall: Ha
     await asyncio.sleep(1)
     assert hall.book.evictions.of("low") is not None
     assert hall.heard == ["low"]
+
+
+async def test_it_stays_when_who_was_to_go_first_is_refused_by_now(hall: Hall) -> None:
+    hall.admitter.want(hall.request("high", priority=10))
+    await asyncio.sleep(1)
+    assert hall.book.evictions.of("low") is not None
+    hall.api.refuses = True
+    await asyncio.sleep(KEPT_SECONDS)  # that a dry run's answer counts
+    hall.admitter.want(hall.request("high", priority=11))
+    await asyncio.sleep(1)
+    assert isinstance(hall.admitter.answer("high"), Refusal)
+    assert hall.book.evictions.of("low") is None
+    assert hall.heard == ["low", "low"]
 
 
 async def test_who_gave_its_nodes_back_is_told_no_more_and_waited_for(hall: Hall) -> None:

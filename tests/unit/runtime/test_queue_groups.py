@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from drumline.core.gang.queues import Eviction, RunningGang
-from drumline.core.gang.types import Placement
+from drumline.core.gang.types import Granted, Placement
 from drumline.core.inference.observation import Observation
-from drumline.core.inference.policies.admission import request_of
+from drumline.core.inference.policies.admission import admission, request_of
 from drumline.runtime.queue_evictions import _Told
 from drumline.runtime.queue_groups import told
 from drumline.runtime.queue_records import read_queue
@@ -103,3 +103,12 @@ def test_a_group_asks_the_queue_that_it_counts_in_while_it_holds_nodes() -> None
     view = services.view(observation)
     assert request_of(view, "serve", services.group(queue="q")).queue == "q"
     assert request_of(view, "serve", services.waiting(queue="q")).queue == "new"
+
+
+def test_a_group_counts_in_the_queue_that_its_place_was_granted_from() -> None:
+    observation = services.with_groups(services.service(RAW), "serve", services.waiting())
+    placement = Placement(("node-0-0", "node-0-1"))
+    for granted in (Granted(placement, queue="q"), Granted(placement)):
+        seen = replace(observation, queue="new", admission={GANG: granted})
+        found = admission(services.view(seen))
+        assert services.group_of(found.status).queue == (granted.queue or None)

@@ -310,3 +310,4 @@ class Granted:
 
     placement: Placement
     slices: int = 0  # of an elastic gang; 0 = as many as it asked for
+    queue: str = ""  # whose quota it was given from; "" = none, since there was none when it asked

@@ -166,7 +166,7 @@ def _asked(view: View, role: str, found: InferenceRoleSpec, group: GroupStatus) 
     if view.obs.queue_refused is not None and not group.nodes:
         return _refused(view, role, group, view.obs.queue_refused)
     if isinstance(answer, Granted):
-        group = group.model_copy(update={"queue": queue_of(view, group) or None})
+        group = group.model_copy(update={"queue": answer.queue or None})
         return _begin(view, role, group, answer.placement.nodes)
     whose = _turn(view, found, group)
     if whose != group.variant:

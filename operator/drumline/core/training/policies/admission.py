@@ -89,6 +89,7 @@ def _answered(view: View, kept: Placement | None) -> View:
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
     answer = view.obs.queue_refused or refusal(view) or answer
     if isinstance(answer, Granted):
+        view = replace(view, obs=replace(view.obs, queue=answer.queue))
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None and not passes(view, answer):
         return _begin(view, kept)
