@@ -37,12 +37,17 @@ _TOPOLOGY: Final = {
     PlacementPolicy.REQUIRED: f"{_PREFIX}/podset-required-topology",
     PlacementPolicy.PREFERRED: f"{_PREFIX}/podset-preferred-topology",
 }
-_REASONS: Final = {  # of its condition QuotaReserved, since 0.17
+_REASONS: Final = {  # of its condition QuotaReserved, where Kueue's gate for explicit ones is on
     "WaitingForQuota": Reason.QUEUE_QUOTA,
     "ExceedsMaxQuota": Reason.QUEUE_QUOTA,
     "TopologyPlacementFailed": Reason.TOPOLOGY_UNSATISFIABLE,
     "NoMatchingFlavor": Reason.NO_FEASIBLE_NODE,
 }
+_WORDS: Final = (  # of its message, where that gate is off
+    ("insufficient", Reason.QUEUE_QUOTA),
+    ("maximum capacity", Reason.QUEUE_QUOTA),
+    ("topology", Reason.TOPOLOGY_UNSATISFIABLE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,12 @@ class Kueue:
         if not together(facts, index):
             return marked(pod, labels={LABEL_QUEUE: facts.queue}, priority_class=facts.priority_class)
         labels = {LABEL_QUEUE: facts.queue, LABEL_GROUP: facts.group}
+        annotations = {ANNOTATION_COUNT: str(facts.pods), ANNOTATION_RETRIABLE: "false"}
         workers = facts.roles[0]
         if workers.first <= index < workers.first + workers.count:  # ranks follow the topology
             labels[LABEL_INDEX] = str(index - workers.first)
-        annotations = {ANNOTATION_COUNT: str(facts.pods), ANNOTATION_RETRIABLE: "false"}
-        if facts.topology_key and facts.policy in _TOPOLOGY:
-            annotations[_TOPOLOGY[facts.policy]] = facts.topology_key
+            if facts.topology_key and facts.policy in _TOPOLOGY:
+                annotations[_TOPOLOGY[facts.policy]] = facts.topology_key
         return marked(pod, labels=labels, annotations=annotations, priority_class=facts.priority_class)
 
     def kept(self, sent: Manifest, answer: Manifest) -> str:
@@ -112,5 +117,7 @@ def _waiting(workload: Manifest, where: str) -> Refusal:
         return Refusal(
             Reason.QUEUED, f"{where}: quota is reserved, checks are not done: {', '.join(pending)}"
         )
-    reason = _REASONS.get(str(quota.get("reason")), Reason.QUEUED)
-    return Refusal(reason, f"{where}: {words(quota.get('message')) or 'Kueue has not looked at it yet'}")
+    text = words(quota.get("message"))
+    guess = next((reason for word, reason in _WORDS if word in text), Reason.QUEUED)
+    reason = _REASONS.get(str(quota.get("reason")), guess)
+    return Refusal(reason, f"{where}: {text or 'Kueue has not looked at it yet'}")

@@ -55,6 +55,8 @@ def test_a_helper_that_comes_later_is_in_the_queue_alone():
 def test_topology(policy, key):
     made = _BACKEND.prepare_pod(pod(), facts(policy=policy, topology_key="example.com/rack"), 0)
     assert made["metadata"]["annotations"][key] == "example.com/rack"
+    helper = _BACKEND.prepare_pod(pod(), facts(policy=policy, topology_key="example.com/rack"), 2)
+    assert key not in helper["metadata"]["annotations"]
 
 
 def test_it_makes_the_workload_itself():
@@ -93,6 +95,7 @@ def _pending(reason, message="couldn't assign flavors.\n insufficient quota"):
     return {"type": "QuotaReserved", "status": "False", "reason": reason, "message": message}
 
 
+_TOPOLOGY = 'topology "fabric" allows to fit only 2 out of 3 pod(s)'
 _RESERVED = {"type": "QuotaReserved", "status": "True"}
 _CHECKS = {"admissionChecks": [{"name": "fits", "state": "Ready"}, {"name": "capacity", "state": "Pending"}]}
 
@@ -102,7 +105,9 @@ _CHECKS = {"admissionChecks": [{"name": "fits", "state": "Ready"}, {"name": "cap
     [
         ([], Reason.QUEUED, "has not made a Workload"),
         ([_workload()], Reason.QUEUED, "has not looked at it yet"),
-        ([_workload(_pending("Pending"))], Reason.QUEUED, "assign flavors. insufficient quota"),
+        ([_workload(_pending("Pending"))], Reason.QUEUE_QUOTA, "assign flavors. insufficient quota"),
+        ([_workload(_pending("Pending", _TOPOLOGY))], Reason.TOPOLOGY_UNSATISFIABLE, "fit only 2"),
+        ([_workload(_pending("Inadmissible", "LocalQueue x doesn't exist"))], Reason.QUEUED, "exist"),
         ([_workload(_pending("WaitingForQuota"))], Reason.QUEUE_QUOTA, "insufficient quota"),
         ([_workload(_pending("TopologyPlacementFailed"))], Reason.TOPOLOGY_UNSATISFIABLE, "insufficient"),
         ([_workload(_RESERVED, **_CHECKS)], Reason.QUEUED, "checks are not done: capacity"),
