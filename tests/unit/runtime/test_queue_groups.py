@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from drumline.core.gang.queues import Eviction, RunningGang
-from drumline.core.gang.types import Granted, Placement
+from drumline.core.gang.types import Granted, Placement, Refusal
 from drumline.core.inference.observation import Observation
 from drumline.core.inference.policies.admission import admission, request_of
 from drumline.runtime.queue_evictions import _Told
@@ -112,3 +112,11 @@ def test_a_group_counts_in_the_queue_that_its_place_was_granted_from() -> None:
         seen = replace(observation, queue="new", admission={GANG: granted})
         found = admission(services.view(seen))
         assert services.group_of(found.status).queue == (granted.queue or None)
+
+
+def test_groups_of_a_service_without_a_queue_that_it_should_have_wait_and_ask_nobody() -> None:
+    observation = services.with_groups(services.service(RAW), "serve", services.waiting())
+    refusal = Refusal("QueueNotFound", "there is no AcceleratorQueue z")
+    found = admission(services.view(replace(observation, queue_refused=refusal)))
+    assert found.queue == ()
+    assert services.group_of(found.status).message == "QueueNotFound: there is no AcceleratorQueue z"
