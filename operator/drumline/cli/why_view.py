@@ -138,12 +138,18 @@ def _next(status: TrainingJobStatus, now: float) -> str:
         return _next_of_running(status, wait)
     attempt = f"attempt {status.attempt + 1}"
     if status.next_attempt_at is not None and wait > 0:
-        held = "on the nodes it holds" if status.placement is not None else "once it has nodes"
-        return f"{attempt} at {status.next_attempt_at}, in {wait:.0f} s, {held}"
+        return f"{attempt} at {status.next_attempt_at}, in {wait:.0f} s, {_where(status)}"
     text = f"{attempt} as soon as there are nodes for all of its pods"
     preempted = bool(status.attempts) and status.attempts[-1].cause == Cause.PREEMPTED
     place = f"; it stands in line as one that joined at {status.queued_at}"
     return f"{text}{place}" if preempted and status.queued_at is not None else text
+
+
+def _where(status: TrainingJobStatus) -> str:
+    if status.placement is None:
+        return "once it has nodes"
+    backend = status.placement.backend
+    return f"when {backend} lets it in" if backend else "on the nodes it holds"
 
 
 def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
@@ -160,6 +166,9 @@ def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
         return "nothing is due: it runs"
     if status.stalled_since is not None:
         return f"a pod waits for what is missing since {status.stalled_since}; after a grace the attempt ends"
+    backend = status.placement.backend if status.placement is not None else None
+    if backend and status.admitted_at is None:
+        return f"{backend} lets all of its pods in, or none"
     return "its pods are to be ready"
 
 

@@ -91,6 +91,8 @@ class Backends:
             return False
         self._served = served
         self._choices.clear()
+        there = [name for name in self._adapters if self.choice(name).adapter is not None]
+        logger.info("backends that the cluster has beside builtin: %s", ", ".join(there) or "none")
         return True
 
     async def run(self) -> None:

@@ -312,3 +312,13 @@ def test_a_preempted_job_says_for_whom_it_left_and_where_it_stands(
         f"Next: attempt 2 as soon as there are nodes for all of its pods; it stands in line as one that joined at {DAY}08:00:00Z"
         in lines
     )
+
+
+def test_whom_a_gang_waits_for_that_somebody_else_lets_in() -> None:
+    placement = {"revision": "r", "hash": "h", "pods": 4, "backend": "kueue"}
+    again = why_of(job(placement=placement), [], NOW)
+    assert again.next.endswith("in 20 s, when kueue lets it in")
+    running = {"attempt": 3, "startedAt": f"{DAY}10:13:55Z"}
+    ready = [condition("PodsReady", "False", "QueueQuotaExceeded", "at Kueue's gate")]
+    waits = job(ready, placement=placement, attempt=3, attempts=[running], nextAttemptAt=None)
+    assert why_of(waits, [], NOW).next == "kueue lets all of its pods in, or none"
