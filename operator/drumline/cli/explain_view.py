@@ -25,6 +25,7 @@ from drumline.cli.gangs import (
 )
 from drumline.cli.manifests import Manifest
 from drumline.cli.placements import OURS, REVISIONS, by_owner, placement_of
+from drumline.core.gang.backends.base import BUILTIN
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.clock import unix
 from drumline.core.gang.explain import Explanation, Holder, explain
@@ -35,6 +36,7 @@ from drumline.core.gang.topology import Topology
 from drumline.core.gang.types import GangRequest, Placement, Pod, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import admitted_for
+from drumline.core.training.backing import backend_of
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.view import View
 from drumline.runtime.records import JobReader, JobRecord
@@ -84,8 +86,9 @@ def explained(
     site = _Site(found, catalog, now, Capacity(topology))
     view = site.views[key]
     said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
-    if not waits(view):
-        raise NotWaitingError(_standing(view))
+    backend = site.left_to.get(key, "") if waits(view) or view.live else ""
+    if backend or not waits(view):
+        raise NotWaitingError(_standing(view, backend))
     held = [h for h in site.holders if h.uid != view.obs.job.uid]
     text = f"{said.reason}: {said.message}" if said is not None and said.status != "True" else ""
     told = explain(job_request(view), site.capacity, site.asking, held, now, site.queues)
@@ -93,10 +96,15 @@ def explained(
     return ExplainView(*key, text, told, now, undated, view.obs.queue, site.lost.get(key, ""))
 
 
-def _standing(view: View) -> str:
+def _standing(view: View, backend: str) -> str:
     name = f"{view.obs.job.namespace}/{view.obs.job.name}"
     if view.obs.spec is None:
         return f"{name} is not valid: {'; '.join(map(str, view.obs.errors))}"
+    if backend:
+        kinds = (ConditionType.PODS_READY, ConditionType.QUOTA_RESERVED)
+        known = (conditions.find(view.status, kind) for kind in kinds)
+        said = next((f", which says: {c.message}" for c in known if c is not None and c.status != "True"), "")
+        return f"{name} is left to {backend}{said}"
     return f"{name} does not wait for admission: it is {view.status.phase or 'new'}"
 
 
@@ -111,6 +119,7 @@ class _Site:
         self.views: dict[tuple[str, str], View] = {}
         self.asking: list[GangRequest] = []
         self.lost: dict[tuple[str, str], str] = {}  # jobs whose queue can't be told, and why
+        self.left_to: dict[tuple[str, str], str] = {}  # jobs that another backend admits, and which
         self._running: dict[str, RunningGang] = {}
         self._desk = desk_of(found[ACCELERATOR_QUEUES], found[NAMESPACES])
         self._priorities = priorities_of(found[CLASSES])
@@ -139,8 +148,11 @@ class _Site:
         name = queue if isinstance(queue, str) else ""
         view = job_view(record, self._priorities, now, placement, name)
         self.views[record.key] = view
+        self.left_to[record.key] = backend = _backend(self._desk, view, name)
         if view.obs.spec is not None and placement is not None:
             self._hold(view, placement)
+        elif backend:
+            return
         elif waits(view) and isinstance(queue, Refusal):
             self.lost[record.key] = f"{queue.reason}: {queue.message}"
         elif waits(view):
@@ -187,6 +199,15 @@ def _queue_of(desk: QueueDesk, record: JobRecord) -> str | Refusal:
     if record.status.placement is not None:
         return record.status.queue or ""
     return desk.chosen(record.meta, record.spec.queue if record.spec is not None else None)
+
+
+def _backend(desk: QueueDesk, view: View, queue: str) -> str:
+    """Who admits the job, or did, as the job and its queue say; "" = this operator's own admission."""
+    record = desk.records.get(queue)
+    asked = view.obs.spec.scheduling.backend if view.obs.spec is not None else None
+    of_queue = record.entry.spec.backend if record is not None and record.entry.spec is not None else None
+    found = backend_of(view.status) if view.status.placement is not None else asked or of_queue or BUILTIN
+    return "" if found == BUILTIN else str(found)
 
 
 def _unsaved(view: View, chips: int) -> float:

@@ -107,6 +107,21 @@ def test_a_job_that_waits_for_no_admission(spec: dict[str, Any], text: str) -> N
         explained(cluster(job(**spec)), ("team", "mine"), Catalog.default(), NOW)
 
 
+def test_a_job_that_somebody_else_admits_asks_for_nothing_here() -> None:
+    ready = {"type": "PodsReady", "status": "False", "reason": "QueueQuotaExceeded", "message": "at the gate"}
+    ready["lastTransitionTime"] = "2026-11-20T10:00:00Z"
+    placement = {"revision": "mine-1", "hash": "h", "pods": 1, "backend": "kueue"}
+    attempts = [{"attempt": 1, "startedAt": "2026-11-20T10:00:00Z"}]
+    status = {"attempt": 1, "attempts": attempts, "placement": placement, "conditions": [ready]}
+    asked = ("team", "mine"), Catalog.default(), NOW
+    with pytest.raises(NotWaitingError, match="is left to kueue, which says: at the gate"):
+        explained(cluster({**job(), "status": status}), *asked)
+    with pytest.raises(NotWaitingError, match="is left to volcano"):
+        explained(cluster(job(scheduling={"backend": "volcano"})), *asked)
+    with pytest.raises(NotWaitingError, match="does not wait for admission"):
+        explained(cluster(job(scheduling={"backend": "volcano"}, suspend=True)), *asked)
+
+
 def test_a_job_that_no_operator_has_looked_at() -> None:
     found = explained(cluster(job()), ("team", "mine"), Catalog.default(), NOW)
     assert (found.said, found.found.ever is not None) == ("", True)
