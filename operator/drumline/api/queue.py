@@ -194,6 +194,10 @@ class QueueUsage(StatusModel):
     used: int = Field(default=0, description="Held by its gangs.")
     borrowed: int = Field(default=0, description="Of these beyond its own.")
     lent: int = Field(default=0, description="Of its own that others of the cohort use.")
+    watts: int | None = Field(
+        default=None,
+        description="What those that are used draw at full load, by the catalogue; absent where it has no figure.",
+    )
 
 
 class QueueHead(StatusModel):

@@ -105,7 +105,8 @@ class QueueController:
 
     def look(self) -> None:
         """Have the statuses written that differ from what they should be."""
-        facts, faults = Facts.of(self._book.now()), self._faults()
+        watts = {key: entry.watts for key, entry in self._shared.catalogue.current.items() if entry.watts}
+        facts, faults = Facts.of(self._book.now(), watts), self._faults()
         pending, first = heads(self._shared.admitter.waiting())
         self._wanted.clear()
         for record in self.records.store.values():

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 from drumline.api.errors import FieldError
@@ -44,13 +45,14 @@ class Facts:
     quotas: QueueQuotas
     admitted: Mapping[str, int]  # gangs by queue
     lent: Lent
+    watts: Mapping[str, float] = field(default_factory=dict)  # of one chip, by accelerator type
 
     @classmethod
-    def of(cls, queues: Queues) -> Facts:
+    def of(cls, queues: Queues, watts: Mapping[str, float] = MappingProxyType({})) -> Facts:
         """From what runs now."""
         quotas = QueueQuotas(queues)
         admitted = Counter(gang.queue for gang in queues.running.values())
-        return cls(quotas, admitted, lent(queues.queues.values(), quotas))
+        return cls(quotas, admitted, lent(queues.queues.values(), quotas), watts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +139,12 @@ def _shared_out(chips: int, rests: Mapping[str, int]) -> Iterator[tuple[str, int
 def _usage(entry: QueueEntry, facts: Facts) -> Iterator[QueueUsage]:
     for quota in entry.spec.quotas if entry.spec is not None else ():
         kind = quota.accelerator
+        used = facts.quotas.used(entry.name, kind)
         yield QueueUsage(
             accelerator=kind,
             nominal=quota.nominal_quota,
-            used=facts.quotas.used(entry.name, kind),
+            used=used,
+            watts=round(used * facts.watts[kind]) if kind in facts.watts else None,
             borrowed=facts.quotas.borrowed(entry.name, kind),
             lent=facts.lent.get((entry.name, kind), 0),
         )

@@ -29,7 +29,8 @@ def entry(name: str = "a", **raw: Any) -> QueueEntry:
 
 def facts(*made: QueueEntry, **used: int) -> Facts:
     queues = {e.name: queue_of(e.name, e.spec) if e.spec is not None else Queue(e.name) for e in made}
-    return Facts.of(Queues(queues, {n: RunningGang(n, n, H100, chips) for n, chips in used.items()}))
+    running = {n: RunningGang(n, n, H100, chips) for n, chips in used.items()}
+    return Facts.of(Queues(queues, running), {H100: 700.0})
 
 
 def quota(chips: int, **limits: int) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def test_a_status_tells_usage_share_and_why_the_head_waits() -> None:
     found = report(a, 7, facts(a, b, a=6), lines, Faults(), EMPTY, NOW)
     assert (found.pending, found.admitted, found.observed_generation, found.share) == (3, 1, 7, "0.125")
     (usage,) = found.usage
-    assert (usage.nominal, usage.used, usage.borrowed, usage.lent) == (4, 6, 2, 0)
+    assert (usage.nominal, usage.used, usage.borrowed, usage.lent, usage.watts) == (4, 6, 2, 0, 4200)
     assert found.head is not None
     assert (found.head.job, found.head.reason, found.head.message) == (
         "team/g",
