@@ -95,6 +95,7 @@ class Reason(StrEnum):
     BACKEND_UNAVAILABLE = "BackendUnavailable"
     BACKEND_FIELD_DROPPED = "BackendFieldDropped"
     BACKOFF = "BackoffPending"
+    FALLBACK = "AcceleratorFallback"
     # admitted and starting
     PLACED = "Placed"
     PODS_CREATED = "PodsCreated"

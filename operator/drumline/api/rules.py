@@ -114,7 +114,7 @@ def spec_rules() -> list[Rule]:
 
 
 def accelerator_rules() -> list[Rule]:
-    """Rules of `spec.accelerator`, which is immutable as a whole."""
+    """Rules of `spec.accelerator`, which is immutable as a whole, and of each of its candidates."""
     return [
         rule(
             "!self.type.startsWith('tpu') || has(self.topology)",
@@ -130,6 +130,23 @@ def accelerator_rules() -> list[Rule]:
             "self.type != 'cpu' || !has(self.chipsPerWorker) || self.chipsPerWorker == 0",
             "accelerator.chipsPerWorker is 0 or absent on cpu",
             ".chipsPerWorker",
+        ),
+    ]
+
+
+def candidates_rules() -> list[Rule]:
+    """Rules of `spec.accelerator` as a list to choose from."""
+    return [
+        rule(
+            "!has(self.candidates) || !has(self.resourceClaim)",
+            "accelerator.candidates and accelerator.resourceClaim exclude each other: a claim asks for devices of one "
+            "type",
+            ".candidates",
+        ),
+        rule(
+            "!has(self.fallbackSeconds) || has(self.candidates)",
+            "accelerator.fallbackSeconds needs accelerator.candidates",
+            ".fallbackSeconds",
         ),
     ]
 
@@ -259,7 +276,8 @@ def rules() -> Mapping[str, list[Rule]]:
     for name in FROZEN_OPTIONAL:
         by_path.setdefault(f"spec.{name}", []).append(rule("self == oldSelf", _IMMUTABLE))
     by_path["spec.elastic"] += [rule(*parts) for parts in ELASTIC]
-    by_path["spec.accelerator"] += accelerator_rules()
+    by_path["spec.accelerator"] += [*accelerator_rules(), *candidates_rules()]
+    by_path["spec.accelerator.candidates[]"] = accelerator_rules()
     by_path["spec.progress"] += [rule(*parts) for parts in PROGRESS]
     for pod in ("spec.template.spec", "spec.helpers[].template.spec"):
         for name in OPERATOR_FIELDS:

@@ -229,6 +229,16 @@ class TrainingJobStatus(StatusModel):
         description="AcceleratorQueue whose quota the attempt's accelerators count in; absent while it holds none, "
         "or without queues.",
     )
+    candidate: int | None = Field(
+        default=None,
+        description="Which accelerator it has or asks for: the n-th of spec.accelerator.candidates; 0 or absent: "
+        "spec.accelerator itself.",
+    )
+    refused_since: Time | None = Field(
+        default=None,
+        description="Since when it is refused nodes, quota or power for that accelerator; only of a job that "
+        "tries something else then.",
+    )
     queued_at: Time | None = Field(
         default=None,
         description="When it last joined the queue; absent = not queued. A preempted job returns to the place that it "

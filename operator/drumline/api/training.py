@@ -29,6 +29,12 @@ DNS_1123: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 MANAGER: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9/._~%!$&'()*+,;=:-]+$"
 
+LABEL_VALUE: Final = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+MAX_CANDIDATES: Final = 8
+
+NodeSelector = Annotated[
+    dict[str, Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]], Field(max_length=8)
+]
 PodTemplate = Annotated[dict[str, Any], WithJsonSchema(POD_TEMPLATE_SCHEMA)]
 
 
@@ -40,8 +46,8 @@ class Framework(StrEnum):
     NONE = "none"
 
 
-class Accelerator(ApiModel):
-    """What each worker computes on."""
+class AcceleratorShape(ApiModel):
+    """A type of accelerator, and how much of it."""
 
     type: str = Field(
         min_length=1,
@@ -65,6 +71,11 @@ class Accelerator(ApiModel):
         description="Chips of one worker. Default: all chips of the type's usual host; 0 on CPU.",
         examples=[8],
     )
+
+
+class Accelerator(AcceleratorShape):
+    """What each worker computes on."""
+
     resource_claim: str | None = Field(
         default=None,
         min_length=1,
@@ -74,6 +85,43 @@ class Accelerator(ApiModel):
         "Resource Allocation: its ResourceClaimTemplate has to ask for as many devices as a worker has chips. "
         "Default: none, an extended resource brings them.",
         examples=["gpu"],
+    )
+
+
+class Candidate(AcceleratorShape):
+    """An accelerator to try when there is no room on those before it."""
+
+    node_selector: NodeSelector = Field(
+        default_factory=dict,
+        description="Labels that the workers' nodes have to have, beside those that the template asks for: a "
+        "reservation, on-demand, spot.",
+        examples=[{"cloud.google.com/gke-spot": "true"}],
+    )
+
+
+class JobAccelerator(Accelerator):
+    """What each worker computes on, and what it may be instead."""
+
+    node_selector: NodeSelector = Field(
+        default_factory=dict,
+        description="Labels that the workers' nodes have to have while this accelerator is tried, beside those that "
+        "the template asks for. Not those of `candidates`, which have their own.",
+        examples=[{"cloud.google.com/reservation-name": "research"}],
+    )
+    candidates: tuple[Candidate, ...] = Field(
+        default=(),
+        max_length=MAX_CANDIDATES,
+        description="Other accelerators to try, in this order, and then again from the first, when the gang was "
+        "refused nodes, quota or power for `fallbackSeconds`. Each has as many chips a worker. A job that "
+        "holds nodes stays on what it has, restarts included.",
+    )
+    fallback_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=86400,
+        description="Seconds that the gang waits for an accelerator before the next of `candidates` is tried. "
+        "Default: 600.",
+        examples=[600],
     )
 
 
@@ -200,7 +248,7 @@ class TrainingJobSpec(ApiModel):
         description="Which environment is injected: `torch` (torchrun and env://), `jax` (coordinator), or "
         "`none`. TPU variables follow from the accelerator.",
     )
-    accelerator: Accelerator = Field(description="What each worker computes on.")
+    accelerator: JobAccelerator = Field(description="What each worker computes on.")
     slices: int = Field(
         default=1,
         ge=1,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -25,6 +26,7 @@ from drumline.api.templates import template_errors
 from drumline.api.training import DNS_1035, PlacementPolicyType, TrainingJobSpec
 from drumline.api.validation_accelerator import accelerator_errors
 from drumline.api.validation_backend import backend_errors
+from drumline.api.validation_candidates import candidate_errors
 from drumline.api.validation_elastic import elastic_errors
 from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
@@ -50,6 +52,12 @@ def parse_spec(raw_spec: Any) -> tuple[TrainingJobSpec | None, tuple[FieldError,
 
 def validate_job(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[FieldError, ...]:
     """Everything wrong with a parsed spec under that name; empty = valid."""
+    found = _errors(name, spec, catalog)
+    return (*found, *candidate_errors(spec, catalog, found, partial(_errors, name, catalog=catalog)))
+
+
+def _errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[FieldError, ...]:
+    """Everything wrong with a spec on the accelerator that it names first."""
     accelerator = tuple(accelerator_errors(spec, catalog))
     rules = (
         *_name_errors(name),

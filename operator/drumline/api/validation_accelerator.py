@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from drumline.api.catalog import AcceleratorType, Catalog, VendorKind
 from drumline.api.errors import FieldError
-from drumline.api.training import Accelerator, TrainingJobSpec
+from drumline.api.training import AcceleratorShape, TrainingJobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Chosen:
     """An accelerator as it stands at `path`, and how many pods the user says share a slice of it."""
 
     path: str  # "spec.accelerator"
-    accelerator: Accelerator
+    accelerator: AcceleratorShape
     workers: int | None
     workers_path: str  # "spec.workersPerSlice"
 

@@ -10,7 +10,7 @@ from drumline.api.training import TrainingJobSpec
 
 
 def backend_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
-    """Errors of `spec.spares` and `spec.elastic` beside `spec.scheduling.backend`."""
+    """Errors of `spec.spares`, `spec.elastic` and `spec.accelerator.candidates` beside `spec.scheduling.backend`."""
     backend = spec.scheduling.backend
     if backend is None or backend is Backend.BUILTIN:
         return
@@ -25,3 +25,5 @@ def unsupported(spec: TrainingJobSpec) -> Iterator[tuple[str, str]]:
         yield "spares", "no other backend holds places beside a gang"
     if spec.elastic is not None:
         yield "elastic", "no other backend says for how many slices there is room"
+    if spec.accelerator.candidates:
+        yield "accelerator.candidates", "no other backend says that there is no room"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, repeat
 from typing import Any, Final
 
+from drumline.api.candidates import with_candidate
 from drumline.api.catalog import Catalog
 from drumline.api.meta import TRAINING_JOBS
 from drumline.api.shape import resolve_shape
@@ -56,10 +57,14 @@ def _holds(jobs: Iterable[Manifest], revisions: Iterable[Manifest], catalog: Cat
 def _chips(job: Manifest, catalog: Catalog) -> Iterator[int]:
     """Accelerators by pod index: workers, helpers, which have none, then spare places without end."""
     spec, errors = parse_spec(job.get("spec"))
-    if spec is None or errors or spec.accelerator.type not in catalog:
+    status = job.get("status") or {}
+    if spec is None or errors:
+        return iter(())
+    spec = with_candidate(spec, status.get("candidate") or 0)
+    if spec.accelerator.type not in catalog:
         return iter(())
     shape = resolve_shape(spec, catalog)
-    slices = (job.get("status") or {}).get("slices") or shape.slices
+    slices = status.get("slices") or shape.slices
     helpers = sum(h.replicas for h in spec.helpers)
     chips = shape.chips_per_worker
     return chain(repeat(chips, slices * shape.workers_per_slice), repeat(0, helpers), repeat(chips))

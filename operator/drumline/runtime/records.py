@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from drumline.api.candidates import choices, with_candidate
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.meta import ANNOTATION_DIGEST, GROUP
@@ -32,7 +33,7 @@ class JobRecord:
     """A TrainingJob as it stands in the API."""
 
     meta: JobMeta
-    spec: TrainingJobSpec | None
+    spec: TrainingJobSpec | None  # the effective one: with the candidate and the slices of its status
     errors: tuple[FieldError, ...]
     shape: GangShape | None
     roster: Roster | None
@@ -111,8 +112,10 @@ class JobReader:
         parsed = self._parsed.get(record.meta.uid)
         if parsed is None or parsed.form is None or record.status.placement is not None:
             return record
-        kind = parsed.form.accelerator.type
-        if parsed.catalog is self.catalog or parsed.catalog.get(kind) == self.catalog.get(kind):
+        accelerator = parsed.form.accelerator
+        kinds = {accelerator.type, *(c.type for c in accelerator.candidates)}
+        same = all(parsed.catalog.get(kind) == self.catalog.get(kind) for kind in kinds)
+        if parsed.catalog is self.catalog or same:
             return record
         fresh = self._judge(record.meta.name, parsed.generation, parsed.form, self.catalog)
         self._parsed[record.meta.uid] = fresh
@@ -150,13 +153,19 @@ class JobReader:
             return _Parsed(generation, catalog, form, None, errors, None, None)
         shape = resolve_shape(form, catalog)
         # the template goes through the very code that will render it: what that can't read is refused now
-        gang_request(JobMeta("", name, "", generation, "", 0.0), form, catalog, queued_at=0.0)
+        for number in range(choices(form)):
+            meta = JobMeta("", name, "", generation, "", 0.0)
+            gang_request(meta, with_candidate(form, number), catalog, queued_at=0.0)
         members = roster(name, form, shape.workers_per_slice)
         return _Parsed(generation, catalog, form, form, (), shape, members)
 
 
 def _record(meta: JobMeta, parsed: _Parsed, status: TrainingJobStatus) -> JobRecord:
     spec, shape, members, wanted = parsed.spec, parsed.shape, parsed.roster, 0
+    if spec is not None and status.candidate:
+        spec = with_candidate(spec, status.candidate)
+        shape = resolve_shape(spec, parsed.catalog)
+        members = roster(meta.name, spec, shape.workers_per_slice)
     if spec is not None and shape is not None and slices_of(spec, status) != spec.slices:
         wanted = spec.slices
         spec, shape, members = resized(meta.name, spec, shape, slices_of(spec, status))

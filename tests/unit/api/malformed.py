@@ -31,7 +31,16 @@ _WRONG_TYPE: dict[str, list[Any]] = {
 # a value at every place of the schema that a test may break
 FULL: dict[str, Any] = {
     "framework": "jax",
-    "accelerator": {"type": "tpu-v5p", "topology": "4x4x4", "chipsPerWorker": 4},
+    "accelerator": {
+        "type": "tpu-v5p",
+        "topology": "4x4x4",
+        "chipsPerWorker": 4,
+        "nodeSelector": {"cloud.google.com/reservation-name": "research"},
+        "candidates": [
+            {"type": "tpu-v5p", "topology": "4x4x4", "nodeSelector": {"cloud.google.com/gke-spot": "true"}}
+        ],
+        "fallbackSeconds": 900,
+    },
     "slices": 2,
     "elastic": {"minSlices": 1, "maxSlices": 3, "waitSeconds": 30, "regrowSeconds": 300},
     "workersPerSlice": 16,

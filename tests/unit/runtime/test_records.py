@@ -99,3 +99,34 @@ def test_an_elastic_job_has_the_size_of_its_attempt() -> None:
     assert (running.shape.chips, running.wanted_chips, waiting.wanted_chips) == (32, 64, 64)
     misfit = reader.read(document({**LIVE, "slices": 3}, **bounds))
     assert "its attempt began with 4" in misfit.errors[0].message
+
+
+def test_a_job_has_the_accelerator_that_its_status_names() -> None:
+    reader = JobReader(BASE)
+    chosen = {
+        "type": "tpu-v5p",
+        "topology": "4x4x4",
+        "candidates": [{"type": "tpu-v5p", "topology": "2x2x4"}],
+    }
+    raw = document()
+    raw["spec"] = {**raw["spec"], "accelerator": chosen, "slices": 1}
+    del raw["spec"]["workersPerSlice"]
+    first, second = reader.read(raw), reader.read({**raw, "status": {"candidate": 1}})
+    assert (first.errors, second.errors) == ((), ())
+    assert first.roster is not None
+    assert second.roster is not None
+    assert (first.roster.workers, second.roster.workers) == (16, 4)
+    assert second.spec is not None
+    assert second.spec.accelerator.topology == "2x2x4"
+    assert second.shape is not None
+    assert second.wanted_chips == second.shape.chips == 16
+
+
+def test_a_change_of_a_candidate_s_type_counts() -> None:
+    reader = JobReader(BASE)
+    raw = document()
+    raw["spec"]["accelerator"] = {"type": "nvidia-h200-141gb", "candidates": [{"type": "nvidia-h100-80gb"}]}
+    record = reader.read(raw)
+    reader.catalog = BASE.merged({"nvidia-h100-80gb": None})
+    judged = reader.judged(record)
+    assert [e.path for e in judged.errors] == ["spec.accelerator.candidates[0].type"]

@@ -190,7 +190,10 @@ def _worker_role(
         labels=role_labels(owner, spec, facts.attempt, meta.ROLE_WORKER),
         env=environment.shared_env(facts, spec.framework, tpu=entry.is_tpu),
         subdomain=owner.name,
-        node_selector=entry.node_selector(spec.accelerator.topology),
+        node_selector={
+            **entry.node_selector(spec.accelerator.topology),
+            **spec.accelerator.node_selector,
+        },
         tolerations=(shape.resource,) if chips else (),
         limit=(shape.resource, shape.chips_per_worker) if chips and not by_claim else None,
     )

@@ -33,6 +33,7 @@ from drumline.core.training.elastic_admission import (
     shrunk,
     still_wanted,
 )
+from drumline.core.training.fallback import left, moved_on, refused_since, which
 from drumline.core.training.observation import Granted
 from drumline.core.training.progress_condition import silent
 from drumline.core.training.render import placement_hash
@@ -95,6 +96,9 @@ def _answered(view: View, kept: Placement | None) -> View:
         return _begin(view, kept)
     if answer is not None and answer.reason == Reason.TEMPLATE_REFUSED:
         return fail(view, Reason.TEMPLATE_REFUSED, answer.message, admission.__name__)
+    view = refused_since(view, answer)
+    if (moved := moved_on(view)) is not None:
+        return moved.done(admission.__name__)
     return _wait(view, answer, stays=kept is not None and bool(view.spec.spares))
 
 
@@ -188,12 +192,13 @@ def _begin(view: View, placement: Placement) -> View:
     written = PlacementStatus(
         revision=revisions[0]["metadata"]["name"], hash=digest, pods=view.roster.size, chunks=len(revisions)
     )
-    held = {"placement": with_spares(view, placement, written), "queue": view.obs.queue or None}
+    given = with_spares(view, placement, written)
+    held = {"placement": given, "queue": view.obs.queue or None, "refused_since": None}
     status = handed_over(view, status.model_copy(update=held))
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
     text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods {_where(view, placement)}"
-    text += spares_in_words(view, placement) + _for_want_of_others(view, placement)
+    text += spares_in_words(view, placement) + _for_want_of_others(view, placement) + which(view)
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
@@ -254,7 +259,7 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 
 def _wait(view: View, answer: Refusal | None, *, stays: bool) -> View:
     """Ask admission, and say what it says. `stays`: whether the gang asks for nothing but spares."""
-    view = _give_up_nodes(view).again_in(_next_expiry(view))
+    view = _give_up_nodes(view).again_in(_next_expiry(view)).again_in(left(view))
     mute = view.obs.priority is None or view.obs.queue_refused is not None or refusal(view) is not None
     asked = replace(asked_of(view), stays=stays) if not mute else None
     view = replace(view, waiting=asked)
@@ -275,7 +280,7 @@ def _refused(view: View, answer: Refusal) -> View:
     """Say why the gang waits; an event says so when the reason is another, not when only numbers are."""
     held = view.status.placement is not None
     kind = ConditionType.RESTARTING if held else ConditionType.QUOTA_RESERVED
-    known, text = conditions.find(view.status, kind), f"{answer.message}{_kept_away(view)}"
+    known, text = conditions.find(view.status, kind), f"{answer.message}{_kept_away(view)}{which(view)}"
     if known is None or known.reason != answer.reason:
         view = view.event("Normal", answer.reason, text)
     view = view.condition(kind, held, answer.reason, text)

@@ -29,7 +29,7 @@ def suspension(view: View) -> View:
         view = view.event("Normal", Reason.SUSPENDED, text)
     status = released(finished(view.status, view.now, message="suspended"), view.now)
     view = replace(view, status=status, status_first=True).with_status(
-        queued_at=None, next_attempt_at=None, requeues=0
+        queued_at=None, next_attempt_at=None, requeues=0, refused_since=None
     )
     view = view.condition(ConditionType.SUSPENDED, True, Reason.SUSPENDED, text)
     for kind in _OFF:
