@@ -36,6 +36,7 @@ from drumline.core.training.elastic_admission import (
 from drumline.core.training.fallback import left, moved_on, refused_since, which
 from drumline.core.training.observation import Granted
 from drumline.core.training.progress_condition import silent
+from drumline.core.training.provisioning import begins_unpinned, until_asking
 from drumline.core.training.render import placement_hash
 from drumline.core.training.rendering import prepared, render_settings, reporting
 from drumline.core.training.request import gang_request
@@ -90,7 +91,8 @@ def _answered(view: View, kept: Placement | None) -> View:
         answer = Refusal(Reason.NO_PRIORITY_CLASS, text)
     answer = view.obs.queue_refused or refusal(view) or answer
     if isinstance(answer, Granted):
-        view = replace(view, obs=replace(view.obs, queue=answer.queue))
+        if not view.obs.backend.foreign:  # those wait in no queue of ours, but in the backend's of that name
+            view = replace(view, obs=replace(view.obs, queue=answer.queue))
         return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
     if answer is not None and kept is not None and not passes(view, answer):
         return _begin(view, kept)
@@ -124,7 +126,9 @@ def request_of(view: View) -> GangRequest:
         settings=render_settings(view.obs),
         queue=view.obs.queue,
     )
-    return replace(asked, unpinned=True, queue="") if view.obs.backend.foreign else asked
+    if view.obs.backend.foreign:
+        return replace(asked, unpinned=True, queue="")
+    return replace(asked, unpinned=True) if begins_unpinned(view) else asked
 
 
 def _forget_expired(view: View) -> View:
@@ -158,6 +162,8 @@ def _kept_placement(view: View) -> Placement | None:
     if view.obs.backend.name != backend_of(
         view.status
     ):  # whom the job, its queue or the operator named since
+        return None
+    if placement.unpinned and not view.obs.backend.foreign:  # its nodes are known by now: it asks for those
         return None
     if len(placement.nodes) != view.roster.size + spare_places(view):
         return None
@@ -193,7 +199,8 @@ def _begin(view: View, placement: Placement) -> View:
         revision=revisions[0]["metadata"]["name"], hash=digest, pods=view.roster.size, chunks=len(revisions)
     )
     given = with_spares(view, placement, written)
-    held = {"placement": given, "queue": view.obs.queue or None, "refused_since": None}
+    refused = view.status.refused_since if placement.unpinned else None
+    held = {"placement": given, "queue": view.obs.queue or None, "refused_since": refused}
     status = handed_over(view, status.model_copy(update=held))
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
@@ -215,7 +222,7 @@ def _where(view: View, placement: Placement) -> str:
     if view.obs.backend.foreign:
         return f"left to {view.obs.backend.name}, which finds their nodes"
     if placement.unpinned:
-        return "pinned to no node"
+        return "pinned to no node, so that an autoscaler sees them"
     return f"placed on {len(set(placement.nodes[: view.roster.size]))} nodes"
 
 
@@ -259,7 +266,7 @@ def _old_revisions(view: View, keep: set[str]) -> tuple[Delete, ...]:
 
 def _wait(view: View, answer: Refusal | None, *, stays: bool) -> View:
     """Ask admission, and say what it says. `stays`: whether the gang asks for nothing but spares."""
-    view = _give_up_nodes(view).again_in(_next_expiry(view)).again_in(left(view))
+    view = _give_up_nodes(view).again_in(_next_expiry(view)).again_in(left(view)).again_in(until_asking(view))
     mute = view.obs.priority is None or view.obs.queue_refused is not None or refusal(view) is not None
     asked = replace(asked_of(view), stays=stays) if not mute else None
     view = replace(view, waiting=asked)
