@@ -135,7 +135,7 @@ class QueueController:
 
     async def _run(self) -> None:
         while True:
-            if (seen := self._version()) != self._seen:
+            if self._book.entries and (seen := self._version()) != self._seen:
                 self._seen = seen
                 self.look()
             gangs = len(self._shared.admitter) + len(self._book)
