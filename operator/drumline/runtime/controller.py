@@ -43,6 +43,7 @@ from drumline.runtime.outcomes import (
     conflict_pause,
     created_pod,
     creates_pods,
+    in_a_row,
     is_final,
 )
 from drumline.runtime.preflight import Preflight, Sample
@@ -249,7 +250,7 @@ class Controller:
         error = outcome.error
         if outcome.resource_version:
             self._status_written(record, plan, outcome)
-        memory.conflicts = memory.conflicts + 1 if isinstance(error, Conflict) else 0
+        memory.conflicts = in_a_row(error, memory.conflicts)
         if isinstance(error, NameConflict):
             memory.foreign |= {error.object_name}
         elif error is not None and is_final(error, memory.conflicts):
@@ -267,7 +268,8 @@ class Controller:
             memory.placement = (plan.prepare[0].manifest["metadata"]["name"], placement)
             answer = self.admitter.answer(uid)
             if isinstance(answer, Granted) and answer.placement == placement:
-                memory.held = memory.placement[0]
+                # of what it had before it lets go when the mirror shows that it began
+                memory.held = "" if memory.held else memory.placement[0]
             self.admitter.drop(uid)
             memory.counted_at = self._now()
             memory.ended.clear()
@@ -323,8 +325,7 @@ class Controller:
         request = request_of(View(observation, self._now(), observation.status))
         self.world.capacity.reserve(request, Placement(nodes))
         self.world.remember(request.uid).held = held
-        if lost:
-            self.capacity_changed()
+        self.capacity_changed()
 
     def _hold_at_start(self, record: JobRecord) -> None:
         """After a restart of the operator memory starts empty; one odd job keeps no other from its nodes."""

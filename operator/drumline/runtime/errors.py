@@ -22,10 +22,14 @@ DrumlineError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
+
+# what every authorizer's no looks like; quotas, policies and webhooks say 403 in words of their own
+_DENIED: Final = re.compile(r'\bUser "[^"]*" cannot \w+ (?:resource|path) ')
 
 
 class DrumlineError(Exception):
@@ -59,6 +63,11 @@ class ApiError(DrumlineError):
         """Field paths that the server named as causes, e.g. ``spec.containers[0].image``."""
         causes = self.details.get("causes") or ()
         return tuple(str(cause.get("field")) for cause in causes if cause.get("field"))
+
+    @property
+    def denied(self) -> bool:
+        """Whether an authorizer said no to us. That of an API server which has only begun says so to everybody."""
+        return self.status == 403 and _DENIED.search(self.message) is not None
 
     @property
     def namespace_ends(self) -> bool:

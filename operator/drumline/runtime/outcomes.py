@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from drumline.core.gang.plan import Action, Apply, Create, Delete, Plan
-from drumline.runtime.errors import ApiError, TerminalError
+from drumline.runtime.errors import ApiError, Conflict, TerminalError
 
 CONFLICT_SECONDS: Final = 0.05
 NAMESPACE_ENDS_SECONDS: Final = 30.0  # its objects go meanwhile, ours too
@@ -16,7 +16,13 @@ MAX_CONFLICTS: Final = 10  # in a row: about 50 s
 
 def is_final(error: ApiError, conflicts: int) -> bool:
     """A final no, or a name that somebody's dead pod does not give back: the attempt can't be whole."""
-    return (isinstance(error, TerminalError) and not error.namespace_ends) or conflicts > MAX_CONFLICTS
+    final = isinstance(error, TerminalError) and not error.namespace_ends and not error.denied
+    return final or conflicts > MAX_CONFLICTS
+
+
+def in_a_row(error: ApiError | None, conflicts: int) -> int:
+    """How many conflicts there were in a row with this outcome; a right that is denied may come as they may pass."""
+    return conflicts + 1 if error is not None and (isinstance(error, Conflict) or error.denied) else 0
 
 
 def conflict_pause(conflicts: int) -> float:

@@ -157,6 +157,8 @@ class Preflight:
                 repeatable=True,
             )
         except Forbidden as error:
+            if error.denied:
+                raise
             quota = "exceeded quota" in error.message
             reason = Reason.NAMESPACE_QUOTA if quota else Reason.POD_FORBIDDEN
             return Refusal(reason, _text(error, prefix))

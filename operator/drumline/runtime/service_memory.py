@@ -16,11 +16,11 @@ from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.plan import Plan
 from drumline.core.inference import names
 from drumline.runtime.controller import Clocks
-from drumline.runtime.errors import ApiError, Conflict, NameConflict, NotFound, TerminalError
+from drumline.runtime.errors import ApiError, NameConflict, NotFound, TerminalError
 from drumline.runtime.executor import Outcome
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
-from drumline.runtime.outcomes import applied, created_pod, deleted_uid, is_final
+from drumline.runtime.outcomes import applied, created_pod, deleted_uid, in_a_row, is_final
 from drumline.runtime.records import OwnedRecord, read_slice
 from drumline.runtime.service_records import ServiceRecord
 from drumline.runtime.service_world import CHILDREN, GATEWAY, Awaited, Refused, ServiceMemory, ServiceWorld
@@ -68,7 +68,7 @@ async def recheck(client: Client, record: ServiceRecord, memory: ServiceMemory, 
 def learn(record: ServiceRecord, memory: ServiceMemory, plan: Plan, outcome: Outcome, clocks: Clocks) -> bool:
     """Remember what came of a plan; true if its failure changes what is decided next."""
     error, until = outcome.error, clocks.monotonic() + AWAIT_SECONDS
-    memory.conflicts = memory.conflicts + 1 if isinstance(error, Conflict) else 0
+    memory.conflicts = in_a_row(error, memory.conflicts)
     for what in outcome.created:
         _await(memory, what, Awaited(until))
     for what in outcome.deleted:

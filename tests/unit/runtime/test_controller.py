@@ -149,6 +149,20 @@ async def test_conflicts_are_tried_again_ever_later_and_end_in_another_attempt(c
     assert controller.world.remember(UID).blocked
 
 
+async def test_a_right_that_is_denied_for_a_moment_costs_no_attempt(controller):
+    """An API server that has only begun denies everybody everything."""
+    record, plan = _beginning(controller)
+    text = 'pods is forbidden: User "drumline" cannot create resource "pods" in API group ""'
+    outcome = Outcome(failed="pods/job-1-0-1", error=Forbidden(text, status=403))
+    for _ in range(10):
+        controller._learn(record, plan, outcome)
+        with pytest.raises(Forbidden):
+            controller._again(record, plan, outcome)
+    assert controller.world.remember(UID).blocked == ""
+    controller._learn(record, plan, outcome)
+    assert controller.world.remember(UID).blocked == f"pods/job-1-0-1: {text}"
+
+
 async def test_what_a_new_leader_finds_placed_it_holds(controller):
     observation = jobs.running()
     record = _seen(controller, observation)

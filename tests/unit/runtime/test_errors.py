@@ -35,6 +35,24 @@ def test_error_carries_what_the_server_said() -> None:
     assert str(error) == "no (422 Invalid)"
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "denied"),
+    [
+        (
+            403,
+            'pods is forbidden: User "system:serviceaccount:a:b" cannot create resource "pods" in API group ""',
+            True,
+        ),
+        (403, 'forbidden: User "x" cannot get path "/readyz"', True),
+        (403, 'pods "job-1-0-0" is forbidden: exceeded quota: pods, requested: pods=1', False),
+        (403, 'pods "a" is forbidden: violates PodSecurity "restricted:latest"', False),
+        (422, 'User "x" cannot create resource "pods"', False),
+    ],
+)
+def test_an_authorizers_no_is_known_from_others(status: int, message: str, denied: bool) -> None:
+    assert errors.error_of_status({"message": message}, status).denied is denied
+
+
 def test_answer_that_is_no_status_becomes_the_message() -> None:
     error = errors.error_of(502, b"<html>bad gateway</html>")
     assert isinstance(error, errors.Unavailable)

@@ -107,6 +107,13 @@ async def test_a_refusal_names_the_pod_that_would_be_created_and_stays_the_same(
     assert texts == ['pod a-1-0-0: pods "a-1-0-0" is forbidden: no'] * 2
 
 
+async def test_a_right_of_ours_that_is_denied_is_no_refusal_of_the_pod(jobs: Jobs) -> None:
+    text = 'pods is forbidden: User "drumline" cannot create resource "pods" in API group ""'
+    jobs.api.error = Forbidden(text, status=403)
+    with pytest.raises(Forbidden):
+        await jobs.check("a")
+
+
 async def test_jobs_that_share_a_refusal_are_each_told_of_their_own_pod(jobs: Jobs) -> None:
     jobs.api.error = Invalid('Pod "a-1-0-0-abcde" is invalid', status=422)
     answers = await asyncio.gather(jobs.check("a"), jobs.check("b"))

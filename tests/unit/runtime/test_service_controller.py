@@ -209,6 +209,16 @@ async def test_a_create_that_was_refused_for_good_blocks_its_group_for_that_atte
     assert lab.controller._observe(lab.sees(later)).blocked == {}
 
 
+async def test_a_right_that_is_denied_for_a_moment_costs_no_attempt(lab):
+    record = lab.sees(services.service())
+    plan = _creating(services.service())
+    text = 'pods is forbidden: User "drumline" cannot create resource "pods" in API group ""'
+    outcome = Outcome(failed="pods/chat-serve-1-0-0", error=Forbidden(text, status=403))
+    for _ in range(10):
+        assert not learn(record, lab.memory, plan, outcome, lab.controller._clocks)
+    assert learn(record, lab.memory, plan, outcome, lab.controller._clocks)
+
+
 async def test_conflicts_are_tried_again_ever_later_and_end_in_another_attempt(lab):
     record = lab.sees(services.service())
     plan = _creating(services.service())
