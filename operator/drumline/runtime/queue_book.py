@@ -64,12 +64,16 @@ class QueueBook:
         """A gang counts for that, by its owner's status; None: it has given all back, or never had any."""
         if gang is None or gang.leaving:
             self.evictions.left(uid)
+        known = self._running.get(uid)
         if gang is not None:
             self._running[uid] = gang
             self._going.discard(uid)
-        elif uid in self._running and uid not in self._going:
+            if known is not None and gang.chips < known.chips:
+                self._freed()
+        elif known is not None and uid not in self._going:
             self._going.add(uid)
-            self._running[uid] = replace(self._running[uid], leaving=True)
+            self._running[uid] = replace(known, leaving=True)
+            self._freed()  # its last pod may be gone already
         else:
             return
         self.changes += 1
