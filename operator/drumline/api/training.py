@@ -20,6 +20,7 @@ from drumline.api.meta import MANAGED_BY
 from drumline.api.parallelism import Parallelism
 from drumline.api.podtemplate import POD_TEMPLATE_SCHEMA
 from drumline.api.progress import CheckpointSpec, ModelSpec, Progress
+from drumline.api.provisioning import Provisioning
 from drumline.api.topology import MAX_LENGTH, PATTERN
 
 MAX_SECONDS: Final = 2**31 - 1
@@ -196,6 +197,11 @@ class Scheduling(ApiModel):
     )
     placement: PlacementSpec = Field(
         default=PlacementSpec(), description="Topology wishes of the whole gang."
+    )
+    provisioning: Provisioning | None = Field(
+        default=None,
+        description="How the gang asks an autoscaler for nodes when those that there are can't hold it. Default: it "
+        "does not.",
     )
 
 

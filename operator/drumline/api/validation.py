@@ -32,6 +32,7 @@ from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
 from drumline.api.validation_parallelism import parallelism_errors
 from drumline.api.validation_progress import progress_errors
+from drumline.api.validation_provisioning import provisioning_errors
 from drumline.api.wire import field_errors
 
 MAX_PODS: Final = 50_000
@@ -72,7 +73,8 @@ def _errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[FieldEr
     )
     if accelerator:  # sizes are known only for a sound one
         return rules
-    return (*rules, *_size_errors(name, spec, catalog), *parallelism_errors(spec, catalog))
+    sizes = (*_size_errors(name, spec, catalog), *parallelism_errors(spec, catalog))
+    return (*rules, *sizes, *provisioning_errors(spec, catalog))
 
 
 def _name_errors(name: str) -> Iterator[FieldError]:

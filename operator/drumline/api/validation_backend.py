@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from drumline.api.backend import Backend
 from drumline.api.errors import FieldError
+from drumline.api.provisioning import ProvisioningMode
 from drumline.api.training import TrainingJobSpec
 
 
 def backend_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
-    """Errors of `spec.spares`, `spec.elastic` and `spec.accelerator.candidates` beside `spec.scheduling.backend`."""
+    """Errors of `spec.spares`, `spec.elastic` and others beside `spec.scheduling.backend`."""
     backend = spec.scheduling.backend
     if backend is None or backend is Backend.BUILTIN:
         return
@@ -27,3 +28,6 @@ def unsupported(spec: TrainingJobSpec) -> Iterator[tuple[str, str]]:
         yield "elastic", "no other backend says for how many slices there is room"
     if spec.accelerator.candidates:
         yield "accelerator.candidates", "no other backend says that there is no room"
+    wish = spec.scheduling.provisioning
+    if wish is not None and wish.mode is not ProvisioningMode.NEVER:
+        yield "scheduling.provisioning", "another backend shows its pods to autoscalers itself"

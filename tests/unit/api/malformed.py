@@ -72,6 +72,7 @@ FULL: dict[str, Any] = {
         "backendQueue": "team-a",
         "gangTimeoutSeconds": 120,
         "placement": {"policy": "Required", "level": "block"},
+        "provisioning": {"mode": "Never", "afterSeconds": 60, "timeoutSeconds": 600},
     },
     "suspend": False,
     "activeDeadlineSeconds": 3600,

@@ -101,7 +101,7 @@ def test_endless_nesting_is_refused() -> None:
         ),
         (
             {"scheduling": {"placment": {}}},
-            "spec.scheduling.placment: unknown field; allowed: backend, backendQueue, gangTimeoutSeconds, placement",
+            "spec.scheduling.placment: unknown field; allowed: backend, backendQueue, gangTimeoutSeconds, placement, provisioning",
         ),
         ({"queue": "x" * 64}, f"spec.queue: given '{'x' * 64}'; allowed: at most 63 characters"),
     ],

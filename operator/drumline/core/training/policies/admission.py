@@ -36,7 +36,7 @@ from drumline.core.training.elastic_admission import (
 from drumline.core.training.fallback import left, moved_on, refused_since, which
 from drumline.core.training.observation import Granted
 from drumline.core.training.progress_condition import silent
-from drumline.core.training.provisioning import begins_unpinned, until_asking
+from drumline.core.training.provisioning import begins_unpinned, patience, until_asking
 from drumline.core.training.render import placement_hash
 from drumline.core.training.rendering import prepared, render_settings, reporting
 from drumline.core.training.request import gang_request
@@ -163,7 +163,7 @@ def _kept_placement(view: View) -> Placement | None:
         view.status
     ):  # whom the job, its queue or the operator named since
         return None
-    if placement.unpinned and not view.obs.backend.foreign:  # its nodes are known by now: it asks for those
+    if patience(view) is not None:  # its nodes were not known: it asks for those that it got
         return None
     if len(placement.nodes) != view.roster.size + spare_places(view):
         return None

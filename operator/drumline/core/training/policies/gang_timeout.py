@@ -4,6 +4,7 @@ The clock counts since the last pod of the attempt was created or bound, and onl
 the way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a pod that can't be created
 because an older attempt's pod does not leave its node. That pod has its own time to end first, as long as its
 termination grace lasts. A scheduler that is merely slow never runs the clock out.
+A gang that began without nodes, for an autoscaler to see, has `provisioning.timeoutSeconds` from its begin instead.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
 it goes at once. A gang that another scheduler or queue is to let in waits there as long as that takes: its clock runs
 only while a part of it is bound, as may be where that scheduler turns out to know nothing of gangs.
@@ -20,6 +21,7 @@ from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished, released
 from drumline.core.training.exclusions import avoid
+from drumline.core.training.provisioning import patience
 from drumline.core.training.view import View
 
 BASE_SECONDS = 60.0
@@ -39,7 +41,7 @@ def gang_timeout(view: View) -> View:
     stuck = _stuck_nodes(view, current)
     if not stuck:
         return view
-    latest = view.now - view.spec.scheduling.gang_timeout_seconds
+    latest = view.now - _seconds(view)
     over = {node: why for node, (since, why) in stuck.items() if since <= latest}
     if not over:
         return view.again_in(min(since for since, _ in stuck.values()) - latest)
@@ -82,7 +84,15 @@ def _blocks(view: View, pod: Pod) -> bool:
     return old and not pod.terminal and bool(pod.node)
 
 
+def _seconds(view: View) -> float:
+    """How long something may stand in the way."""
+    waits = patience(view)
+    return waits[1] if waits is not None else float(view.spec.scheduling.gang_timeout_seconds)
+
+
 def _last_progress(view: View, current: dict[int, Pod]) -> float:
+    if (waits := patience(view)) is not None:
+        return waits[0]
     started = unix(view.status.attempts[-1].started_at)
     return max([started, *(max(p.created_at, p.bound_at) for p in current.values())])
 
@@ -90,6 +100,8 @@ def _last_progress(view: View, current: dict[int, Pod]) -> float:
 def _text(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> str:
     bound = sum(1 for p in current.values() if p.bound)
     node, why = next(iter(stuck.items()))
+    if patience(view) is not None:
+        return f"{bound} of {view.roster.size} pods were bound within {_seconds(view):.0f} s: {why}"
     seconds = view.spec.scheduling.gang_timeout_seconds
     where = f" (node {node})" if node else ""
     text = f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s{where}: {why}"
