@@ -269,7 +269,7 @@ class Controller:
             answer = self.admitter.answer(uid)
             if isinstance(answer, Granted) and answer.placement == placement:
                 # of what it had before it lets go when the mirror shows that it began
-                memory.held = "" if memory.held else memory.placement[0]
+                memory.held = f"{memory.held} {memory.placement[0]}".strip()
             self.admitter.drop(uid)
             memory.counted_at = self._now()
             memory.ended.clear()

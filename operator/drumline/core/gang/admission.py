@@ -220,7 +220,7 @@ class _Turn:
             text = "there is no placement with spares in which the gang stays where it is"
             self.refused[request.uid] = Refusal(Reason.NO_FEASIBLE_NODE, text)
             return
-        self.capacity.reserve(request, placement)
+        self.capacity.reserve_too(request, placement)
         self.quotas.grant(request, chips_placed(request, placement))
         self.granted.append((request.uid, placement))
         if request.min_slices:

@@ -244,6 +244,20 @@ class Capacity:
         if before != charges:
             self._change_reservation(request.uid, before, charges)
 
+    def reserve_too(self, request: GangRequest, placement: Placement) -> None:
+        """Hold a placement beside what the gang has, which is its own until it begins there and `reserve` says so.
+
+        Should that never be, as when the leader ends before the gang's status names the new places, the gang is where
+        it was, and nobody else may have been let in.
+        """
+        before = self._reserved.get(request.uid, {})
+        after = dict(gang_charges(request, placement.nodes))
+        for node, charge in before.items():
+            other = after.get(node, EMPTY)
+            after[node] = {n: max(charge.get(n, 0), other.get(n, 0)) for n in {**charge, **other}}
+        if before != after:
+            self._change_reservation(request.uid, before, after)
+
     def release(self, uid: str) -> None:
         """Give a gang's reservation back; its pods still count until they are gone."""
         self._change_reservation(uid, self._reserved.get(uid, {}), {})

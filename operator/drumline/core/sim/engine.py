@@ -283,6 +283,7 @@ class Simulation:
             request = front[uid]
             head = heads.get(request.accelerator)
             self.backfills += head is not None and head < order_of(request)
+            self.capacity.reserve(request, placement)
             self._begin(self.gangs[uid], placement.nodes)
 
     def _begin(self, gang: Gang, nodes: tuple[str, ...]) -> None:

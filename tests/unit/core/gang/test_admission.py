@@ -178,6 +178,20 @@ def test_a_gang_that_asks_for_spares_only_keeps_what_it_has_until_it_begins() ->
     assert names(decide(state, stays)) == ["a"]
 
 
+def test_what_a_gang_has_is_nobody_elses_before_it_begins_elsewhere() -> None:
+    """Its status still names its old places: a leader that has to begin anew would give them back to it."""
+    state = capacity(gpu_block("b", 2))
+    (first, second) = sorted(state.nodes)
+    moves = replace(gang("a", workers=1), excluded=frozenset({first}))
+    state.reserve(moves, Placement((first,)))
+    other = gang("z", workers=1)
+    result = decide(state, moves, other)
+    assert result.granted == (("a", Placement((second,))),)
+    assert names(decide(state, other)) == []
+    state.reserve(moves, Placement((second,)))
+    assert decide(state, other).granted == (("z", Placement((first,))),)
+
+
 def test_a_gang_pinned_to_no_node_needs_no_room_and_holds_none() -> None:
     state = capacity(gpu_block("a", 1))
     pinned, free = gang("first", workers=2), gang("second", workers=2, unpinned=True)
