@@ -214,11 +214,21 @@ class Admitter:
         """What waits, is cleared, and has claims that can be counted, if any."""
         for waiting in list(self._waiting.values()):
             if waiting.cleared is not None and not self.granted(waiting.request.uid):
-                request = resolved(waiting.cleared.request, self._capacity)
+                request = self._resolved(waiting.cleared.request)
                 if isinstance(request, Refusal):
+                    self._keep_nothing(waiting.request.uid)
                     self._settle(waiting, request)
                 else:
                     yield request
+
+    def _resolved(self, request: GangRequest) -> GangRequest | Refusal:
+        """The request with its claims counted; an error in that is this gang's refusal and no other's."""
+        try:
+            return resolved(request, self._capacity)
+        except Exception as error:  # noqa: BLE001 - one gang's claims keep no other waiting
+            text = f"its claims can't be counted ({type(error).__name__}: {error}); please report it"
+            self._say(f"{request.namespace}/{request.name}: {text}")
+            return Refusal(Reason.INTERNAL_ERROR, text[:1024])
 
     def _again(self, result: AdmissionRound, now: float) -> float | None:
         """Seconds until a round is due though nothing wakes the loop."""

@@ -63,6 +63,7 @@ def test_a_selector_says_what_kubernetes_says(expression: str, holds: bool) -> N
         (f"{DOMAIN}.driverVersion.compareTo(quantity('1')) > 0", "no such overload"),
         ("device.capacity['gpu.example.com'].memory.isLessThan(quantity('much'))", "much"),
         (f"{DOMAIN}.index == 'three'", "overload"),
+        ("int(1.0 / 0.0) == 1", "infinity"),
     ],
 )
 def test_what_cannot_be_evaluated_is_an_error_that_names_selector_and_device(

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from drumline.api.queue import Reclaim, WithinQueue
+from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.preemption import Claim
 from drumline.core.gang.queue_choice import QueueEntry
 from drumline.core.gang.queues import Eviction, Queue, QueueQuota, RunningGang
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training.observation import Granted
+from drumline.runtime import admitter
 from drumline.runtime.admitter import Admitter
 from drumline.runtime.errors import Forbidden
 from drumline.runtime.preflight import KEPT_SECONDS, Preflight, Sample
@@ -177,3 +179,36 @@ def test_a_claim_waits_no_more_for_who_was_admitted_again() -> None:
     assert isinstance(claim, Claim)
     assert (set(claim), claim.victims, claim.chips) == ({"n"}, {"w"}, 8)
     assert found["head"] == {"m"}
+
+
+async def test_nobody_leaves_for_a_gang_whose_claims_can_not_be_counted_any_more(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hall.admitter.want(hall.request("high", priority=10))
+    await asyncio.sleep(1)
+    assert hall.book.evictions.of("low") is not None
+    refusal = Refusal(Reason.NO_FEASIBLE_NODE, "resourceclaimtemplate team/t does not exist")
+    monkeypatch.setattr(admitter, "resolved", lambda *_: refusal)
+    hall.admitter.wake()
+    await asyncio.sleep(1)
+    assert hall.book.evictions.of("low") is None
+
+
+async def test_an_error_over_the_claims_of_one_gang_keeps_no_other_waiting(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolved(request: GangRequest, _: Capacity) -> GangRequest:
+        if request.uid == "odd":
+            raise OverflowError("a selector of its own")
+        return request
+
+    monkeypatch.setattr(admitter, "resolved", resolved)
+    hall.end("low")
+    for uid in ("odd", "even"):
+        hall.admitter.want(hall.request(uid))
+    await asyncio.sleep(1)
+    assert isinstance(hall.admitter.answer("even"), Granted)
+    answer = hall.admitter.answer("odd")
+    assert isinstance(answer, Refusal)
+    assert answer.reason is Reason.INTERNAL_ERROR
+    assert "OverflowError: a selector of its own" in answer.message
