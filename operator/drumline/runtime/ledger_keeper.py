@@ -39,6 +39,7 @@ from drumline.core.training.observation import Observation
 from drumline.core.training.progress_condition import ProgressReported, from_reports
 from drumline.core.training.rendering import reporting
 from drumline.core.training.silence import Silence
+from drumline.core.training.status_size import within_limit
 from drumline.runtime.ingest.binding import judge_binding
 from drumline.runtime.ingest.verdicts import Accepted, Forbidden, Reporter, Stale, Unavailable, Verdict
 from drumline.runtime.ledger_entry import Draft, Entry, Speaker
@@ -141,15 +142,18 @@ class LedgerKeeper:
         if entry is None or ledger is None:
             return draft
         figures = summary(ledger, ledger.at)
-        resume = to_resume(ledger) if figures.ended_at is None else ""
-        goodput = status_of(figures, _facts(obs), figures.at, resume)
+        goodput = status_of(figures, _facts(obs), figures.at)
+
+        def resume(room: int) -> str:
+            return to_resume(ledger, room) if figures.ended_at is None else ""
 
         def told(status: Mapping[str, Any] | None) -> TrainingJobStatus | None:
             if status is None:
                 return None
             model = TrainingJobStatus.model_validate(status)
             reported = self._reported(obs, model, entry)
-            return accounts.told(model, goodput, figures.attempts, reported, entry.exits, now)
+            whole = accounts.told(model, goodput, figures.attempts, reported, entry.exits, now)
+            return within_limit(whole, resume)
 
         intent, status = told(plan.intent), told(plan.status)
         plan = replace(plan, intent=_json(intent), status=_json(status))

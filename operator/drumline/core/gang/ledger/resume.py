@@ -43,11 +43,11 @@ FLAGS: Final = (
 REPORTER: Final = tuple(Reporter.__slots__)
 
 
-def to_resume(ledger: Ledger) -> str:
-    """All of `ledger` but its settings: base64 of zlib of JSON, at most `MAX_RESUME` characters."""
+def to_resume(ledger: Ledger, most: int = MAX_RESUME) -> str:
+    """All of `ledger` but its settings: base64 of zlib of JSON, at most `most` characters, of 8 KiB or more."""
     text = _text(ledger)
     for lighter in (_coarser, _alike):
-        if len(text) <= MAX_RESUME:
+        if len(text) <= most:
             break
         ledger = lighter(ledger)
         text = _text(ledger)
