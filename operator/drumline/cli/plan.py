@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from typing import Final
 
+from drumline.api.candidates import choices, with_candidate
 from drumline.api.catalog import Catalog
 from drumline.api.meta import INFERENCE_SERVICE
 from drumline.cli import manifests
@@ -43,6 +45,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--attempt", type=_positive, default=1, metavar="N", help="which attempt of a job (default 1)"
     )
+    parser.add_argument(
+        "--candidate",
+        type=int,
+        default=0,
+        metavar="N",
+        help="which of a job's spec.accelerator.candidates to plan for, the first being 1 (default 0: spec.accelerator)",
+    )
     parser.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
     parser.set_defaults(action=run)
 
@@ -69,7 +78,12 @@ def _planned(
 ) -> Planned:
     if manifest["kind"] == INFERENCE_SERVICE:
         return plan_service(service_of(manifest, args.namespace, catalog), catalog, nodes)
-    return plan_offline(job_of(manifest, args.namespace, catalog), catalog, nodes, args.attempt)
+    job = job_of(manifest, args.namespace, catalog)
+    others = choices(job.spec) - 1
+    if not 0 <= args.candidate <= others:
+        raise manifests.InputError(f"--candidate: given {args.candidate}; allowed: 0 to {others}")
+    job = replace(job, spec=with_candidate(job.spec, args.candidate))
+    return plan_offline(job, catalog, nodes, args.attempt)
 
 
 def _print(planned: Planned, output: str) -> None:

@@ -244,3 +244,14 @@ def test_what_a_backend_cannot_do_is_refused_offline_too(
     job = job_file(tmp_path, scheduling={"backend": "coscheduling", "placement": placement})
     assert main(["plan", "-f", job]) != 0
     assert "coscheduling does not keep a gang to a topology domain" in capsys.readouterr().err
+
+
+def test_a_candidate_is_planned_by_its_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    h100 = {"type": "nvidia-h100-80gb"}
+    job = job_file(tmp_path, accelerator={**h100, "candidates": [{**h100, "nodeSelector": {"spot": "yes"}}]})
+    pods = [o for o in planned(capsys, "-f", job, "--candidate", "1") if o["kind"] == "Pod"]
+    assert [p["spec"]["nodeSelector"]["spot"] for p in pods] == ["yes", "yes"]
+    pods = [o for o in planned(capsys, "-f", job) if o["kind"] == "Pod"]
+    assert not any("spot" in p["spec"]["nodeSelector"] for p in pods)
+    assert main(["plan", "-f", job, "--candidate", "2"]) == 2
+    assert "--candidate: given 2; allowed: 0 to 1" in capsys.readouterr().err
