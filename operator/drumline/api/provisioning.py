@@ -49,8 +49,8 @@ class Provisioning(ApiModel):
         default=900,
         ge=10,
         le=86400,
-        description="Seconds from the begin of such an attempt within which all of its pods have to be bound. Else it "
-        "ends, whatever part of it has nodes, and the next of `accelerator.candidates` is tried, or the same "
+        description="Seconds from when the pods of such an attempt were created, within which all of them have to be "
+        "bound. Else it ends, whatever part of it has nodes, and the next of `accelerator.candidates` is tried, or the same "
         "again; both after a delay that doubles from a minute to an hour.",
         examples=[900],
     )

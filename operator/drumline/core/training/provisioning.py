@@ -2,9 +2,10 @@
 
 It asks once it was refused nodes for `afterSeconds`; a refusal for quota or power asks for none, as more nodes would not
 help. Its queue's quota is taken when it begins, so that no queue grows beyond its share. From then on one clock runs,
-from the begin of the attempt: while any pod is still without a node at its end, the whole attempt ends, so that a
-scale-up that comes late, or in part, leaves no part of a gang behind. A restart asks for nodes as any gang does, those
-that it had first; it is pinned to what it gets.
+which no pod that is bound puts back: while any is still without a node at its end, the whole attempt ends, so that a
+scale-up that comes late, or in part, leaves no part of a gang behind. Only pods that are created later, of helpers that
+wait for others, put it back. A restart asks for nodes as any gang does, those that it had first; it is pinned to what it
+gets.
 """
 
 from __future__ import annotations
@@ -57,9 +58,9 @@ def until_asking(view: View) -> float | None:
     return wait if wait > 0 else None
 
 
-def patience(view: View) -> tuple[float, float] | None:
-    """(from when, seconds) that the running attempt may wait for nodes; None for one that began with nodes."""
+def patience(view: View) -> float | None:
+    """Seconds that pods of the running attempt may wait for nodes; None for one that began with nodes."""
     placement, wish = view.obs.placement, asked_for(view)
     if wish is None or placement is None or not placement.unpinned:
         return None
-    return unix(view.status.attempts[-1].started_at), float(wish.timeout_seconds)
+    return float(wish.timeout_seconds)

@@ -4,7 +4,8 @@ The clock counts since the last pod of the attempt was created or bound, and onl
 the way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a pod that can't be created
 because an older attempt's pod does not leave its node. That pod has its own time to end first, as long as its
 termination grace lasts. A scheduler that is merely slow never runs the clock out.
-A gang that began without nodes, for an autoscaler to see, has `provisioning.timeoutSeconds` from its begin instead.
+A gang that began without nodes, for an autoscaler to see, has `provisioning.timeoutSeconds` instead, from when its
+pods were created.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
 it goes at once. A gang that another scheduler or queue is to let in waits there as long as that takes: its clock runs
 only while a part of it is bound, as may be where that scheduler turns out to know nothing of gangs.
@@ -86,14 +87,13 @@ def _blocks(view: View, pod: Pod) -> bool:
 
 def _seconds(view: View) -> float:
     """How long something may stand in the way."""
-    waits = patience(view)
-    return waits[1] if waits is not None else float(view.spec.scheduling.gang_timeout_seconds)
+    return patience(view) or float(view.spec.scheduling.gang_timeout_seconds)
 
 
 def _last_progress(view: View, current: dict[int, Pod]) -> float:
-    if (waits := patience(view)) is not None:
-        return waits[0]
     started = unix(view.status.attempts[-1].started_at)
+    if patience(view) is not None:
+        return max([started, *(p.created_at for p in current.values())])
     return max([started, *(max(p.created_at, p.bound_at) for p in current.values())])
 
 

@@ -109,6 +109,14 @@ def test_a_scale_up_in_part_leaves_nothing() -> None:
     assert status["refusedSince"] == rfc3339_millis(NOW)
 
 
+def test_a_pod_that_is_created_later_has_its_own_time() -> None:
+    obs = unpinned(3)
+    late = NOW + AFTER + 5 * TIMEOUT
+    obs = jobs.with_pod(obs, 3, lambda p: replace(p, created_at=late))
+    assert deleted(decide(obs, late + TIMEOUT - 1)) == set()
+    assert deleted(decide(obs, late + TIMEOUT)) == set(obs.pods)
+
+
 def timed_out(**more: Any) -> Observation:
     obs = jobs.settled(unpinned(**more), NOW + AFTER + TIMEOUT)
     return replace(obs, pods={}, placement=None, bound={}, admission=NO)
