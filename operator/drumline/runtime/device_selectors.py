@@ -7,6 +7,9 @@ over a map, or puts names together) devices have to agree in everything.
 Beside the standard library the functions of Kubernetes' for quantities, versions and letter case are known. What is
 not known (macros of extensions, such as ``cel.bind`` and optional syntax) is an error by name, never a guess: as
 strict as the library is about types, where it is stricter than Kubernetes the selector is refused, not misread.
+
+Whoever may write a claim template may write a selector, and they are evaluated where everything else is decided. So
+what one may cost is bounded (`MAX_LENGTH`, `MAX_MACROS`, `MAX_ANSWERS`, `MAX_SECONDS`), and a selector that costs more is refused by name.
 """
 
 from __future__ import annotations
@@ -15,13 +18,20 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache, total_ordering
+from time import thread_time
 from typing import Any, Final
 
 from drumline.core.gang.device_asks import SelectorError
 from drumline.core.gang.devices import Device, Version
 from drumline.core.gang.quantity import canonical
 
-MAX_ANSWERS: Final = 65536
+MAX_EXPRESSIONS: Final = 1024  # that are remembered
+MAX_SHOWN: Final = 200  # characters of an expression in an error
+MAX_LENGTH: Final = 1024  # characters of an expression; Kubernetes allows ten times as many
+MAX_MACROS: Final = 1  # walks over lists and maps in one expression: a walk within a walk has no end in sight
+MAX_ANSWERS: Final = 256  # kinds of devices that one expression may tell apart
+MAX_SECONDS: Final = 2.0  # of processor time for one expression, on all devices
+_MACROS: Final = re.compile(r"\.\s*(?:all|exists|exists_one|filter|map)\s*\(")
 _WALKS: Final = re.compile(
     r"\+|\b(all|exists|exists_one|filter|map|size)\b|\bdevice\.(attributes|capacity)\s*(?![\[.\s])"
 )
@@ -34,22 +44,82 @@ Looks = tuple[Any, ...]
 
 
 class Selectors:
-    """Evaluates selectors, and remembers the answers."""
+    """Evaluates selectors, and remembers the answers. `clock` tells the processor time used, in seconds."""
 
-    def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[str, Looks], bool | str] = OrderedDict()
+    def __init__(self, clock: Callable[[], float] = thread_time) -> None:
+        self._clock = clock
+        self._known: OrderedDict[str, _Selector] = OrderedDict()
 
     def __call__(self, expression: str, device: Device) -> bool:
         """Whether the expression holds for a device. SelectorError."""
-        key = expression, _looks(expression, device)
-        answer = self._answers.get(key)
-        if answer is None:
-            answer = self._answers[key] = _answer(expression, device)
-            if len(self._answers) > MAX_ANSWERS:
-                self._answers.popitem(last=False)
+        known = self._known.get(expression)
+        if known is None:
+            known = self._known[expression] = _Selector(expression)
+            if len(self._known) > MAX_EXPRESSIONS:
+                self._known.popitem(last=False)
+        answer = known.answer(device, self._clock)
         if isinstance(answer, str):
-            raise SelectorError(f"selector {expression!r} on device {'/'.join(device.id)}: {answer}")
+            shown = expression if len(expression) <= MAX_SHOWN else f"{expression[: MAX_SHOWN - 1]}…"
+            raise SelectorError(f"selector {shown!r} on device {'/'.join(device.id)}: {answer}")
         return answer
+
+
+class _Selector:
+    """One expression, and what it says of devices that look alike to it."""
+
+    def __init__(self, expression: str) -> None:
+        self.answers: dict[Looks, bool | str] = {}
+        self._expression = expression
+        self._walks = _WALKS.search(expression) is not None
+        self._seen: dict[tuple[str, ...], tuple[str, ...]] = {}  # names that a device has → those that matter
+        self._spent = 0.0  # seconds
+        self._refused = _too_much(expression)
+
+    def answer(self, device: Device, clock: Callable[[], float]) -> bool | str:
+        """What it says of a device, or why it says nothing."""
+        if self._refused:
+            return self._refused
+        looks = self._looks(device)
+        found = self.answers.get(looks)
+        if found is None:
+            if len(self.answers) >= MAX_ANSWERS:
+                self._refused = f"it tells more than {MAX_ANSWERS} kinds of devices apart"
+                return self._refused
+            began = clock()
+            found = self.answers[looks] = _answer(self._expression, device)
+            if len(self.answers) > 1:  # the first one has the library loaded and the expression compiled
+                self._spent += clock() - began
+            if self._spent > MAX_SECONDS:
+                self._refused = f"it takes more than {MAX_SECONDS:g} s to evaluate on all devices"
+                return self._refused
+        return found
+
+    def _looks(self, device: Device) -> Looks:
+        """What of a device the expression can see."""
+        attributes, capacity = device.attributes, device.capacity
+        return (
+            device.id[0],
+            *[(n, repr(attributes[n])) for n in self._matter(tuple(attributes))],
+            None,
+            *[(n, capacity[n]) for n in self._matter(tuple(capacity))],
+        )
+
+    def _matter(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        found = self._seen.get(names)
+        if found is None:
+            read = (n for n in names if self._walks or n.rpartition("/")[2] in self._expression)
+            found = self._seen[names] = tuple(sorted(read))
+        return found
+
+
+def _too_much(expression: str) -> str:
+    """Why an expression isn't even compiled; "" if it is."""
+    if len(expression) > MAX_LENGTH:
+        return f"it has {len(expression)} characters; gang placement evaluates {MAX_LENGTH} at most"
+    macros = len(_MACROS.findall(expression))
+    if macros > MAX_MACROS:
+        return f"it walks over {macros} lists or maps; gang placement evaluates {MAX_MACROS} at most"
+    return ""
 
 
 @total_ordering
@@ -90,22 +160,6 @@ def version(text: str) -> Ordered:
         else ((2, 0, _LAST),)
     )
     return Ordered(("version", numbers, tuple(parts)))
-
-
-def _looks(expression: str, device: Device) -> Looks:
-    """What of a device the expression can see."""
-    walks = _walks(expression)
-    kinds = (device.attributes, device.capacity)
-    seen = [
-        tuple(sorted((n, repr(v)) for n, v in kind.items() if walks or n.rpartition("/")[2] in expression))
-        for kind in kinds
-    ]
-    return (device.id[0], *seen)
-
-
-@lru_cache(maxsize=1024)
-def _walks(expression: str) -> bool:
-    return _WALKS.search(expression) is not None
 
 
 def _answer(expression: str, device: Device) -> bool | str:

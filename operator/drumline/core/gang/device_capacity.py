@@ -16,7 +16,7 @@ nothing of this is computed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -229,13 +229,15 @@ class Devices:
             # a cluster sees few kinds of asks; those that nobody has any more go when a new one comes
             self._asks = {n: known for n, known in self._asks.items() if known.users}
             self._asks[name] = KnownAsk(ask)
-            self._renew({*self._pools.nodes(), *self._on_node})
+            self._renew({*self._pools.nodes(), *self._on_node}, (self._asks[name],))
         return self._asks[name]
 
-    def _renew(self, nodes: Iterable[str]) -> None:
+    def _renew(self, nodes: Iterable[str], asks: Collection[KnownAsk] | None = None) -> None:
+        """Look at what nodes have, for these asks; None = for all."""
+        looking = self._asks.values() if asks is None else asks
         for node in nodes:
             devices = self._pools.on(node)
-            for known in self._asks.values():
+            for known in looking:
                 device_class = self._classes.get(known.ask.device_class)
                 known.look(node, devices, device_class, self._matches)
             if node:

@@ -4,7 +4,7 @@ Objects of ``resource.k8s.io/v1`` are reduced to what counting needs. What is no
 (`odd`), so that a gang that would depend on it is refused by name:
 
 - of a request: `firstAvailable`, `allocationMode` other than ExactCount, `adminAccess`, `capacity`, selectors
-  other than CEL; of a template: constraints;
+  other than CEL; of a template: constraints, more than 16 selectors;
 - of a device: more than one claim at a time, shared counters, binding conditions, attributes that are lists,
   and not being of one named node.
 """
@@ -26,6 +26,7 @@ Attribute = bool | int | str
 
 PREFIX: Final = "devices of class "  # no resource of a node is called so: names have no spaces
 MAX_DEVICES: Final = 32  # of one claim, says the API
+MAX_SELECTORS: Final = 16  # of one template: each is evaluated on every device
 _EFFECTS: Final = frozenset({"NoSchedule", "NoExecute"})
 _ODD_DEVICE: Final = {
     "allowMultipleAllocations": "which may be shared between claims (allowMultipleAllocations)",
@@ -148,6 +149,8 @@ def read_template(raw: Raw) -> ClaimTemplate:
         ask, count, strange = _request(request)
         odd += strange
         asks[ask] = asks.get(ask, 0) + count
+    if len({s for ask in asks for s in ask.selectors}) > MAX_SELECTORS:
+        odd.append(f"more than {MAX_SELECTORS} selectors")
     key = raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
     return ClaimTemplate(key, tuple(asks.items()), tuple(odd))
 

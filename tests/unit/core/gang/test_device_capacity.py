@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from drumline.api.reasons import Reason
 from drumline.core.gang.device_capacity import resolved
+from drumline.core.gang.devices import Device
 from drumline.core.gang.placement import place
 from drumline.core.gang.types import GangRequest, Member, Placement, Refusal
 from tests.builders import capacity, node, placed, shape
@@ -17,6 +18,7 @@ from tests.unit.core.gang.device_world import (
     Site,
     claiming,
     gpus,
+    matches,
     raw_claim,
     raw_class,
     raw_request,
@@ -199,6 +201,11 @@ def test_requests_of_one_pod_for_the_same_devices_are_refused() -> None:
             (),
             "resourceclaimtemplate ml/two: gang placement does not model requests[r].allocationMode All",
         ),
+        (
+            raw_template("two", raw_request(1, "gpu", *(f"n={n}" for n in range(17)))),
+            (),
+            "resourceclaimtemplate ml/two: gang placement does not model more than 16 selectors",
+        ),
         (raw_template("two", raw_request(33)), (), "asks for 33 devices; a claim has at most 32"),
         (
             raw_template("two", raw_request(1, "gpu", "broken")),
@@ -233,6 +240,25 @@ def test_what_is_put_right_is_counted_from_then_on() -> None:
     assert "insufficient devices" in refused(at, claiming("g", 1)).message
     at.put(raw_slice("a", *gpus(2, model="h100"), generation=2))
     assert admitted(at, claiming("g", 1)) == ["a"]
+
+
+def test_an_ask_that_is_new_has_only_its_own_selectors_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = Site("n0", "n1").put(raw_class(), raw_slice("n0", *gpus(2, model="a")))
+    at.put(
+        raw_slice("n1", *gpus(2, model="b")),
+        raw_template("a", raw_request(1, "gpu", "model=a")),
+        raw_template("b", raw_request(1, "gpu", "model=b")),
+    )
+    at.devices.resolve(claiming("u1", 1, "a"))
+    evaluated: list[str] = []
+
+    def noted(expression: str, device: Device) -> bool:
+        evaluated.append(expression)
+        return matches(expression, device)
+
+    monkeypatch.setattr(at.devices, "_matches", noted)
+    assert not isinstance(at.devices.resolve(claiming("u2", 1, "b")), Refusal)
+    assert evaluated == ["model=b"] * 4
 
 
 def test_the_claim_that_brings_the_accelerators_brings_as_many_as_a_worker_has() -> None:
