@@ -24,8 +24,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 
-from drumline.core.gang.capacity import Capacity, View, gang_charges
+from drumline.core.gang.capacity import Capacity, gang_charges
 from drumline.core.gang.capacity_index import ROOT, SINGLE, Grouping, ShapeIndex
+from drumline.core.gang.capacity_view import View
 from drumline.core.gang.feasibility import charge_of
 from drumline.core.gang.placement_domains import Draft, climb, common_domain, find_domain, smallest_within
 from drumline.core.gang.placement_near import near_domain

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from drumline.api.reasons import Reason
-from drumline.core.gang.capacity import View
 from drumline.core.gang.capacity_index import ShapeIndex
+from drumline.core.gang.capacity_view import View
 from drumline.core.gang.placement_domains import Draft
 from drumline.core.gang.power_meter import Key, PowerMeter
 from drumline.core.gang.types import GangRequest, Refusal

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from drumline.core.gang.capacity import View, gang_charges
+from drumline.core.gang.capacity import gang_charges
 from drumline.core.gang.capacity_index import ShapeIndex
+from drumline.core.gang.capacity_view import View
 from drumline.core.gang.placement_domains import Draft, climb, common_domain
 from drumline.core.gang.placement_pools import shared_depth, whole_pools
 from drumline.core.gang.placement_power import limit

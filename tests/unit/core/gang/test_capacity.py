@@ -7,8 +7,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drumline.core.gang.capacity import MAX_INDEXES, Capacity
+from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.capacity_index import ROOT, SINGLE, Grouping, Ranked, ShapeIndex
+from drumline.core.gang.capacity_view import MAX_INDEXES
 from drumline.core.gang.feasibility import fits
 from drumline.core.gang.topology import PRESETS, order_of
 from drumline.core.gang.types import Placement, PodPhase
