@@ -110,7 +110,8 @@ def test_selectors_match_the_pod(default: list[Manifest]) -> None:
 def test_the_operator_reads_the_settings_of_the_chart(default: list[Manifest], tmp_path: Any) -> None:
     loaded = load(default, tmp_path)
     ours = {"namespace", "lease_namespace", "lease_name", "metrics_port", "kubeconfig", "catalog_config_map"}
-    ours |= {"report_socket", "report_url", "launcher_image"}
+    ours |= {"report_socket", "report_url", "launcher_image", "topology"}
+    assert loaded.hierarchies == config.Config().hierarchies
     for field in fields(config.Config):
         if field.name not in ours:
             assert getattr(loaded, field.name) == field.default, field.name
