@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +46,9 @@ PAUSE_SECONDS = 0.02  # between rounds: what arrives together is decided togethe
 RETELL_SECONDS = 5.0  # between two refusals that differ only in their numbers, at least …
 RETELLS_PER_SECOND = 20  # … and of all jobs together no more than this
 PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (a policy) is looked at again after this
+SEARCH_SECONDS = (
+    5.0  # between rounds while more want others to leave for them than one round looks at, at most
+)
 ERROR_RETRY_SECONDS = 1.0  # of the first error; each further one of a gang doubles it, up to a refusal's
 CHECKS = 16  # preflights under way
 CHECKS_IN_NAMESPACE = 4
@@ -91,6 +94,7 @@ class Admitter:
         self._clock = clock
         self._head_wait = head_wait_seconds
         self._targets: Mapping[str, frozenset[str]] = {}  # of the last round
+        self._tried: frozenset[Hashable] = frozenset()  # by the last round
         self._waiting: dict[str, _Waiting] = {}
         self._answers: dict[str, Answer] = {}
         self._wake = asyncio.Event()
@@ -180,8 +184,10 @@ class Admitter:
         self._look_ahead(now)
         asking = list(self._asking())
         queues = self.book.now()
-        result = admit(asking, self._capacity, now, self._head_wait, self._allowed, self._targets, queues)
+        room, kept, tried = self._capacity, self._targets, self._tried
+        result = admit(asking, room, now, self._head_wait, self._allowed, kept, queues, tried)
         self._keep(asking, result)
+        self._tried = result.tried
         for uid, placement in result.granted:
             waiting = self._waiting[uid]
             granted = Granted(placement, result.sizes.get(uid, 0), waiting.request.queue)
@@ -191,7 +197,9 @@ class Admitter:
         if result.undecided:
             await self._refresh(result)
             return 0.0
-        return self._again(result, now)
+        again = self._again(result, now)
+        in_turn = tried or result.tried  # some were not reached, or were passed over for these
+        return min(again or SEARCH_SECONDS, SEARCH_SECONDS) if in_turn else again
 
     def _keep(self, asking: list[GangRequest], result: AdmissionRound) -> None:
         """Remember what is kept for whom, what is used of queues, and who has to leave."""

@@ -11,13 +11,13 @@ import pytest
 from drumline.api.queue import Reclaim, WithinQueue
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.preemption import Claim
+from drumline.core.gang.preemption import MAX_SEARCHES, Claim
 from drumline.core.gang.queue_choice import QueueEntry
 from drumline.core.gang.queues import Eviction, Queue, QueueQuota, RunningGang
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training.observation import Granted
 from drumline.runtime import admitter
-from drumline.runtime.admitter import Admitter
+from drumline.runtime.admitter import SEARCH_SECONDS, Admitter
 from drumline.runtime.errors import Forbidden
 from drumline.runtime.preflight import KEPT_SECONDS, Preflight, Sample
 from drumline.runtime.queue_book import QueueBook
@@ -104,6 +104,17 @@ async def test_a_victim_is_told_who_goes_first_and_leaves(hall: Hall) -> None:
     assert isinstance(hall.admitter.answer("high"), Granted)
     assert hall.book.evictions.of("low") is None
     assert set(hall.book.now().running) == {"high"}
+
+
+async def test_gangs_for_whom_nobody_can_leave_keep_no_other_from_its_turn(hall: Hall) -> None:
+    for number in range(MAX_SEARCHES + 1):
+        large = gang(f"large{number}", 2 + number, chips_per_worker=8, queue="q", priority=20)
+        hall.admitter.want(large)
+    hall.admitter.want(hall.request("high", priority=10))
+    await asyncio.sleep(SEARCH_SECONDS / 2)
+    assert hall.heard == []
+    await asyncio.sleep(SEARCH_SECONDS)
+    assert hall.heard == ["low"]
 
 
 async def test_it_stays_when_nobody_asks_for_its_place_any_more(hall: Hall) -> None:

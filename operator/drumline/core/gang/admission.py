@@ -28,7 +28,7 @@ ahead of it in the order, a finite number, can be served first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import MappingProxyType
@@ -62,6 +62,7 @@ class AdmissionRound:
     undecided: tuple[GangRequest, ...] = ()  # in order, when the round ended early
     sizes: Mapping[str, int] = field(default_factory=dict)  # by uid, of elastic gangs granted: their slices
     victims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # who has to leave, by for whom
+    tried: frozenset[Hashable] = frozenset()  # for the next round; see `preemption`
 
 
 NO_TARGETS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
@@ -84,14 +85,15 @@ def admit(
     allowed: Allowed = _always,
     kept: Mapping[str, frozenset[str]] = NO_TARGETS,
     queues: Queues = NO_QUEUES,
+    tried: frozenset[Hashable] = frozenset(),
 ) -> AdmissionRound:
     """Decide about every gang that waits; `now` and `queued_at` are seconds of one clock.
 
     `allowed` has the last word on a gang that can be placed, or for which others would leave; when it returns None
-    the gang is granted, or they are named. `kept` are the targets of the round before, as they were.
+    the gang is granted, or they are named. `kept` are the targets of the round before, as they were; `tried` is its own.
     """
     asking = [_told_apart(request, capacity) for request in pending]
-    turn = _Turn(capacity, now, head_wait_seconds, kept, queues)
+    turn = _Turn(capacity, now, head_wait_seconds, kept, queues, tried)
     claimed = {r.uid for r in asking if isinstance(kept.get(r.uid), Claim)}
     waiting = [r.uid for r in asking if r.uid in kept] if claimed else []
     line = Line(asking, queues.queues, turn.quotas.share, claimed)
@@ -104,6 +106,7 @@ def admit(
                 turn.decide(line, asked, allowed)
             except Undecided:
                 undecided = (asked, *line)
+                turn.preemption.unreached = True
                 break
     finally:
         capacity.now.withhold(())
@@ -119,6 +122,7 @@ def admit(
         undecided,
         turn.sizes,
         turn.victims,
+        turn.preemption.tried,
     )
 
 
@@ -132,6 +136,7 @@ class _Turn:
         head_wait: float,
         kept: Mapping[str, frozenset[str]],
         queues: Queues,
+        tried: frozenset[Hashable],
     ) -> None:
         self.capacity = capacity
         self.now = now
@@ -139,7 +144,7 @@ class _Turn:
         self.kept = kept
         self.queues = queues
         self.quotas = QueueQuotas(queues)
-        self.preemption = Preemption(queues, self.quotas, capacity, now, kept)
+        self.preemption = Preemption(queues, self.quotas, capacity, now, kept, tried)
         self.memo = RefusalMemo(capacity, now)
         self.most: dict[tuple[str, str], int] = {}  # that a queue could ever have of a kind
         self.over: dict[tuple[str, str, int, int], Refusal] = {}  # quota's answers, by what was asked when

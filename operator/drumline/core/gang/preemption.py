@@ -12,7 +12,8 @@
 
 What is found for a gang is kept for it: nodes as a `Claim`, and the quota. Who has a claim is first in line in the
 next rounds, so that a victim that is queued again can't take back what it left. A bounded number of searches is made
-in a round; of gangs that ask for the same, one.
+in a round; of gangs that ask for the same, one. Where that does not reach everybody, those that were searched for in
+vain are passed over in the next rounds (`tried`) until all others have had their turn.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Preemption:
         capacity: Capacity,
         now: float,
         kept: Mapping[str, frozenset[str]],
+        tried: frozenset[Hashable] = frozenset(),
     ) -> None:
+        self.unreached = False  # whether somebody had no turn
         self.soonest = inf  # seconds until another gang will have run long enough to be preempted
         self._queues = queues
         self._quotas = quotas
@@ -90,6 +93,13 @@ class Preemption:
         self._running: dict[tuple[str, str], list[RunningGang]] | None = None
         self._searches = MAX_SEARCHES
         self._in_vain: set[Hashable] = set()
+        self._tried = tried
+        self._failed: set[Hashable] = set()
+
+    @property
+    def tried(self) -> frozenset[Hashable]:
+        """Whom to pass over in the next round, since there are others that no round has reached."""
+        return self._tried | self._failed if self.unreached else frozenset()
 
     def find(self, request: GangRequest) -> Way | None:
         """A way for a gang that can't begin now; None if there is none, or it may not preempt."""
@@ -112,7 +122,13 @@ class Preemption:
     def _search(self, request: GangRequest, queue: Queue) -> Way | None:
         key = (queue.name, request.priority, needs(request, self._now))
         fresh = not request.preferred_nodes
-        if self._searches <= 0 or (fresh and key in self._in_vain):
+        turn = key if fresh else request.uid
+        if fresh and key in self._in_vain:
+            return None
+        if turn in self._tried:
+            return None
+        if self._searches <= 0:
+            self.unreached = True
             return None
         candidates = self._candidates(request, queue)
         leaving = request.accelerator in self._leaving.values()
@@ -122,6 +138,7 @@ class Preemption:
             way = self._after(request, victims)
         if way is None:
             self._in_vain.add(key)
+            self._failed.add(turn)
         return way
 
     def _after(self, request: GangRequest, victims: Sequence[RunningGang], most: float = inf) -> Way | None:

@@ -18,7 +18,7 @@ The same trace, rules and draws give the same result. Not simulated: pods, and h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from heapq import heappop, heappush
@@ -92,6 +92,7 @@ class Simulation:
     gangs: dict[str, Gang] = field(default_factory=dict)  # that have arrived and are not over
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     targets: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kept for heads, by their uid
+    tried: frozenset[Hashable] = frozenset()  # by the last round; see `preemption`
     account: Account = field(init=False)
     _jobs: dict[str, SimJob] = field(init=False)
     _heap: list[Event] = field(default_factory=list)
@@ -260,9 +261,15 @@ class Simulation:
             holding = (self.gangs[uid] for uid, _ in self.account.holdings())
             queues = queues_now(self.rules.queues, holding, self.now, self.rules)
             result = admit(
-                front, self.capacity, self.now, self.rules.head_wait, kept=self.targets, queues=queues
+                front,
+                self.capacity,
+                self.now,
+                self.rules.head_wait,
+                kept=self.targets,
+                queues=queues,
+                tried=self.tried,
             )
-            self.targets = result.targets
+            self.targets, self.tried = result.targets, result.tried
             again = any(self.account.holds(uid) for uid, _ in result.granted) or bool(result.victims)
             self._grant({request.uid: request for request in front}, result.granted)
             for uid in chain.from_iterable(result.victims.values()):

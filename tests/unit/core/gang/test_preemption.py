@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from drumline.api.queue import QueueingStrategy, Reclaim, WithinQueue
 from drumline.core.gang.admission import AdmissionRound, Undecided
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.preemption import Claim
+from drumline.core.gang.preemption import MAX_SEARCHES, Claim
 from drumline.core.gang.queues import Queue, Queues, RunningGang
 from drumline.core.gang.types import GangRequest, Refusal
 from tests.builders import capacity, gang, gpu_block
@@ -258,3 +259,19 @@ def test_a_strict_queue_keeps_everybody_behind_the_preemptor() -> None:
     result = decide(state, queues(strict, running=running), high("p", 3), gang("s", queue="a", priority=1))
     assert result.victims == {"p": ("v",)}
     assert names(result) == []
+
+
+def test_those_for_whom_nobody_can_leave_keep_no_other_from_its_turn() -> None:
+    running = [runs("low", "a")]
+    state, known = full(*running), queues(queue("a", 800, within_queue=LOWER), running=running)
+    vain = [high(f"large{n}", 2 + n, priority=20) for n in range(2 * MAX_SEARCHES)]
+    alike = [replace(gang, uid=f"{gang.uid}-too") for gang in vain]
+    pending, tried = (*vain, *alike, high()), frozenset[Hashable]()
+    for _ in range(2):
+        result = decide(state, known, *pending, tried=tried)
+        assert not result.victims
+        tried = result.tried
+    assert len(tried) == len(vain)
+    result = decide(state, known, *pending, tried=tried)
+    assert result.victims == {"p": ("low",)}
+    assert result.tried == frozenset(), "those that were passed over have their turn again"
