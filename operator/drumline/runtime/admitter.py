@@ -188,6 +188,8 @@ class Admitter:
         result = admit(asking, room, now, self._head_wait, self._allowed, kept, queues, tried)
         self._keep(asking, result)
         self._tried = result.tried
+        for uid, error in result.errors.items():
+            self._say(f"{self._waiting[uid].request.name}: {result.refused[uid].message}", error)
         for uid, placement in result.granted:
             waiting = self._waiting[uid]
             granted = Granted(placement, result.sizes.get(uid, 0), waiting.request.queue)
@@ -333,14 +335,14 @@ class Admitter:
         self._say(f"preflight in namespace {request.namespace}: {text}")
         return Refusal(Reason.PREFLIGHT, text)
 
-    def _say(self, text: str) -> None:
-        """Log a text that was not logged lately."""
+    def _say(self, text: str, error: Exception | None = None) -> None:
+        """Log a text that was not logged lately, with where the error came up."""
         if text in self._said:
             return
         if len(self._said) >= SAID:
             self._said.clear()
         self._said.add(text)
-        logger.warning("%s", text)
+        logger.warning("%s", text, exc_info=error)
 
     def _settle(self, waiting: _Waiting, answer: Answer) -> None:
         """Keep the answer and tell the job, but not of every number that changes in a refusal's text."""

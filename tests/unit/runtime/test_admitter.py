@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from drumline.api.reasons import Reason
+from drumline.core.gang import admission
 from drumline.core.gang.capacity import Capacity
+from drumline.core.gang.placement_elastic import place_most
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training.observation import Granted
 from drumline.runtime.admitter import CHECKS, Admitter
@@ -281,3 +283,22 @@ async def test_an_elastic_gang_claims_only_what_it_was_granted(hall: Hall) -> No
     assert isinstance(answer, Granted)
     assert answer.slices == 3
     assert hall.reason("h") == "granted"
+
+
+async def test_an_error_over_one_gang_keeps_no_other_waiting(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def placed(request: GangRequest, *rest: Any) -> Any:
+        if request.uid == "odd":
+            raise ZeroDivisionError("no such number")
+        return place_most(request, *rest)
+
+    monkeypatch.setattr(admission, "place_most", placed)
+    hall.want("odd", priority=10)
+    hall.want("even")
+    await asyncio.sleep(1)
+    assert (hall.reason("even"), hall.reason("odd")) == ("granted", Reason.INTERNAL_ERROR)
+    hall.admitter.wake()
+    await asyncio.sleep(1)
+    (record,) = [r for r in caplog.records if "ZeroDivisionError: no such number" in r.getMessage()]
+    assert record.exc_info is not None

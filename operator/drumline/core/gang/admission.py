@@ -63,9 +63,11 @@ class AdmissionRound:
     sizes: Mapping[str, int] = field(default_factory=dict)  # by uid, of elastic gangs granted: their slices
     victims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # who has to leave, by for whom
     tried: frozenset[Hashable] = frozenset()  # for the next round; see `preemption`
+    errors: Mapping[str, Exception] = field(default_factory=dict)  # of ours, by the uid of whom they refuse
 
 
 NO_TARGETS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
+MAX_ERROR: Final = 1024  # characters
 NEVER: Final = ", even if every other gang ended"
 
 
@@ -108,6 +110,8 @@ def admit(
                 undecided = (asked, *line)
                 turn.preemption.unreached = True
                 break
+            except Exception as error:  # noqa: BLE001 - one odd gang keeps no other waiting
+                turn.failed(asked, error)
     finally:
         capacity.now.withhold(())
         capacity.now.unclaim()
@@ -123,6 +127,7 @@ def admit(
         turn.sizes,
         turn.victims,
         turn.preemption.tried,
+        turn.errors,
     )
 
 
@@ -156,7 +161,14 @@ class _Turn:
         self.sizes: dict[str, int] = {}
         self.victims: dict[str, tuple[str, ...]] = {}
         self.demoted: set[str] = set()  # had a claim that is of no use any more
+        self.errors: dict[str, Exception] = {}
         self._guarded: frozenset[str] = frozenset()
+
+    def failed(self, asked: GangRequest, error: Exception) -> None:
+        """Refuse a gang over which an error of ours came up."""
+        text = f"admission can't decide about it ({type(error).__name__}: {error}); please report it"
+        self.errors[asked.uid] = error
+        self.refused[asked.uid] = Refusal(Reason.INTERNAL_ERROR, text[:MAX_ERROR])
 
     def guard(self, targets: Iterable[frozenset[str]]) -> None:
         """Keep these too, other targets of before, while a gang is served for which others left."""

@@ -269,6 +269,8 @@ class Simulation:
                 queues=queues,
                 tried=self.tried,
             )
+            for error in result.errors.values():
+                raise error
             self.targets, self.tried = result.targets, result.tried
             again = any(self.account.holds(uid) for uid, _ in result.granted) or bool(result.victims)
             self._grant({request.uid: request for request in front}, result.granted)
