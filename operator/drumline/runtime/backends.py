@@ -84,7 +84,7 @@ class Backends:
         """Ask what is served; whether it is other than before. An API server that does not answer changes nothing."""
         try:
             served = frozenset(await self._discover())
-        except ApiError as error:
+        except (ApiError, KeyError, TypeError) as error:  # an odd answer may not end what follows them
             logger.warning("cannot discover what other schedulers serve: %s", error)
             return False
         if served == self._served:
@@ -161,7 +161,7 @@ class Backends:
         for group, version in {(n.group, n.version) for n in wanted} & versions:
             with suppress(NotFound):
                 listed = await self._client.request("GET", f"/apis/{group}/{version}")
-                names = {r["name"] for r in listed["resources"]}
+                names = {r["name"] for r in listed.get("resources") or ()}
                 found += [n for n in wanted if (n.group, n.version) == (group, version) and n.plural in names]
         return found
 

@@ -6,6 +6,8 @@ served there are no devices, nothing is watched, and jobs with claims are refuse
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -14,7 +16,7 @@ from drumline.core.gang.device_capacity import Devices
 from drumline.core.gang.devices import Key, read_claim, read_class, read_slice, read_template
 from drumline.core.gang.types import Member, Pod
 from drumline.runtime.device_selectors import Selectors
-from drumline.runtime.errors import NotFound
+from drumline.runtime.errors import ApiError, NotFound
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import PREFIXES, resource_path
 from drumline.runtime.records import Document
@@ -24,6 +26,9 @@ from drumline.runtime.store import Store
 T = TypeVar("T")
 
 GROUP_VERSION: Final = PREFIXES["resourceslices"]
+AGAIN_SECONDS: Final = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class DeviceWatch:
@@ -40,10 +45,8 @@ class DeviceWatch:
         self._devices: Devices | None = None
 
     async def discover(self) -> None:
-        """Set the reflectors up if the API is served. Raises ApiError when the API server can't be asked."""
-        try:
-            await self._client.request("GET", GROUP_VERSION)
-        except NotFound:
+        """Set the reflectors up if the API is served, as soon as the API server says whether it is."""
+        if not await self._is_served():
             return
         devices = self._devices = Devices(self._capacity, Selectors(), self._member_of)
 
@@ -67,6 +70,18 @@ class DeviceWatch:
         """A pod of a gang came or changed."""
         if self._devices is not None and pod.member is not None:
             self._devices.pod_seen(pod.uid, pod.member)
+
+    async def _is_served(self) -> bool:
+        while True:
+            try:
+                await self._client.request("GET", GROUP_VERSION)
+            except NotFound:
+                return False
+            except ApiError as error:  # one that has only begun says no to everybody
+                logger.warning("cannot ask whether %s is served: %s", GROUP_VERSION, error)
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return True
 
     def _member_of(self, key: Key, uid: str) -> Member | None:
         pod = self._pods.get(*key)

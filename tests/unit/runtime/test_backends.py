@@ -128,6 +128,21 @@ async def test_an_api_server_that_does_not_answer_changes_nothing() -> None:
     assert known.choice("native").adapter is not None
 
 
+@pytest.mark.parametrize("answer", [{"resources": None}, {"groups": None}, None])
+async def test_an_answer_without_what_it_should_have_ends_nothing(answer: Any) -> None:
+    api = Api("v1alpha2")
+    known = beside(api)
+    asked = api.request
+
+    async def odd(method: str, path: str, **more: Any) -> Any:
+        found = await asked(method, path, **more)
+        return answer if path == V1ALPHA2 or answer != {"resources": None} else found
+
+    api.request = odd  # type: ignore[method-assign]
+    assert not await known.refresh()
+    assert known.choice("native").adapter is None
+
+
 async def test_a_backend_that_appears_wakes_the_jobs_and_is_mirrored() -> None:
     api = Api()
     owner = {"kind": "TrainingJob", "name": "job", "uid": UID}

@@ -12,7 +12,7 @@ from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.placement import place
 from drumline.core.gang.types import Member, Placement, Pod, Refusal
 from drumline.runtime.device_watch import DeviceWatch
-from drumline.runtime.errors import NotFound
+from drumline.runtime.errors import ApiError, Forbidden, NotFound, Unavailable
 from drumline.runtime.store import Store
 from tests.builders import capacity, node
 from tests.unit.core.gang.device_world import (
@@ -97,3 +97,18 @@ async def test_a_claim_is_the_gangs_whose_pod_it_was_made_for() -> None:
     watch, _ = await mirrored(api, room, pods)
     assert watch._member_of(("ml", "p0"), "p0-uid") == member
     assert watch._member_of(("ml", "p0"), "another") is None
+
+
+@pytest.mark.parametrize("error", [Unavailable("away", status=503), Forbidden("not yet", status=403)])
+async def test_an_api_server_that_has_only_begun_is_asked_until_it_knows(error: ApiError) -> None:
+    api = Api(deviceclasses=raw_class())
+    errors, asked = [error, error], api.request
+
+    async def late(method: str, path: str, **more: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return await asked(method, path, **more)
+
+    api.request = late  # type: ignore[method-assign]
+    watch, _ = await mirrored(api, capacity([]), Store[Pod]())
+    assert len(watch.reflectors) == 4
