@@ -11,6 +11,7 @@ that has another condition, or speaks of another spec, at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -22,7 +23,7 @@ from drumline.api.queue import AcceleratorQueueStatus
 from drumline.api.reasons import QueueCondition
 from drumline.api.validation_queue import unknown_accelerators
 from drumline.core.gang.conditions import find
-from drumline.core.gang.queue_choice import rivals
+from drumline.core.gang.queue_choice import Defaults, rivals
 from drumline.core.gang.queue_report import Facts, Faults, Lines, heads, report
 from drumline.core.gang.types import Refusal
 from drumline.runtime.controller import Clocks, Controller
@@ -37,6 +38,8 @@ from drumline.runtime.shell_life import Lane, Queue
 from drumline.runtime.workqueue import WorkQueue
 
 Key = tuple[str, str]
+
+logger = logging.getLogger(__name__)
 
 SETTLE_SECONDS: Final = 0.05  # after a change of queues: what arrives together is taken in together
 PASS_SECONDS: Final = 1.0
@@ -64,6 +67,7 @@ class QueueController:
         self._wanted: dict[str, AcceleratorQueueStatus] = {}
         self._written: dict[str, tuple[AcceleratorQueueStatus, float]] = {}  # and when, monotonic
         self._seen: tuple[object, ...] = ()  # of what the last pass told
+        self._defaults: Defaults = {}
 
     async def mirror(self) -> None:
         """Mirror the queues, and the namespaces where there is one. Every replica does this."""
@@ -137,9 +141,15 @@ class QueueController:
         while True:
             if self._book.entries and (seen := self._version()) != self._seen:
                 self._seen = seen
-                self.look()
+                self._look_safely()
             gangs = len(self._shared.admitter) + len(self._book)
             await asyncio.sleep(max(PASS_SECONDS, gangs / GANGS_PER_SECOND))
+
+    def _look_safely(self) -> None:
+        try:
+            self.look()
+        except Exception:
+            logger.exception("cannot say what becomes of queues; looking again at the next change")
 
     def _version(self) -> tuple[object, ...]:
         """Of all that a status tells."""
@@ -147,7 +157,7 @@ class QueueController:
         return self._book.changes, self._shared.admitter.changes, self._shared.catalogue.current
 
     def _faults(self) -> dict[str, Faults]:
-        found = rivals(self._book.entries, self._book.namespaces)
+        found = rivals(self._book.entries, self._book.namespaces, self._defaults)
         catalog = self._shared.catalogue.current
         return {
             record.name: Faults(_unknown(record, catalog), found.get(record.name))
@@ -191,6 +201,7 @@ class QueueController:
         records = list(self.records.store.values()) if served else []
         self._book.entries = {record.name: record.entry for record in records}
         self._book.queues = {record.name: record.queue for record in records}
+        self._defaults.clear()
         self._book.changes += 1
         if records and not self._follows:
             self._follows = True
@@ -209,6 +220,8 @@ class QueueController:
             self._book.namespaces[new.name] = new.labels
         elif old is not None:
             self._book.namespaces.pop(old.name, None)
+        if (record := new or old) is not None:
+            self._defaults.pop(record.name, None)
         self._book.changes += 1
         if self.namespaces.synced.is_set() and new is not None:
             self._shared.world.queues_changed(new.name)

@@ -53,8 +53,8 @@ def _count(book: QueueBook, view: View, gang: str, group: GroupStatus) -> None:
     known, admitted_at = book.gang(gang), unix(group.started_at)
     if known is None or admitted_at not in (0.0, known.admitted_at):
         known = _looked_up(view, gang, group.queue or "")
-    if known is not None:
-        book.hold(gang, replace(known, leaving=leaving))
+    if known is not None and (counts := replace(known, leaving=leaving)) != book.gang(gang):
+        book.hold(gang, counts)
 
 
 def _looked_up(view: View, gang: str, queue: str) -> RunningGang | None:

@@ -65,8 +65,9 @@ class Rooms:
         before = capacity.now.withheld
         capacity.now.withhold(before | self._admitter.kept())
         try:
-            more = has_room_for_more(request, capacity)
-            most = most_slices(request, capacity) if more else request.min_slices
+            if not has_room_for_more(request, capacity):
+                return request.min_slices
+            most = most_slices(request, capacity)
             return min(most, max(self._admitter.book.slices(request), request.min_slices))
         finally:
             capacity.now.withhold(before)

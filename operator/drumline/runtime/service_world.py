@@ -198,6 +198,12 @@ class ServiceWorld(Neighbour):
         """Wake the service whose group holds the node."""
         self._wake(names.service_uid(gang), urgent=True)
 
+    def queues_changed(self, namespace: str) -> None:
+        """Look again at every service of this namespace, of all if it is ""."""
+        for key in self.keys.values():
+            if namespace in ("", key[0]):
+                self._listener.service_changed(key, urgent=False)
+
     def cluster_changed(self, catalog: Catalog | None = None) -> None:
         """Look at every service again."""
         if catalog is not None:

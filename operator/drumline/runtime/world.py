@@ -114,6 +114,9 @@ class Neighbour:
     def node_changed(self, gang: str) -> None:
         """A node that this gang holds came to be fit or unfit for use, or went."""
 
+    def queues_changed(self, namespace: str) -> None:
+        """Which queues this namespace ("" = any) may use has changed."""
+
     def cluster_changed(self, catalog: Catalog | None = None) -> None:
         """Something that all of its objects depend on changed: kube-dns, or the catalogue."""
 
@@ -156,7 +159,7 @@ class World:
             resource_path("pods"),
             self._pod,
             self._on_pod,
-            store=Store[Pod]({"job": _job_of}),
+            store=Store[Pod]({"job": _job_of, "gang": _gang_of}),
             on_listed=self._pods_listed,
         )
         self._leaving = Leaving(self.pods.store, self.capacity, expectations, listener.capacity_changed)
@@ -201,8 +204,7 @@ class World:
 
     def is_gone(self, gang: str) -> bool:
         """Whether a gang has no pod that holds a node or may come to hold one."""
-        pods = self.pods.store.by("job", gang.partition("/")[0]).values()
-        return all(pod.terminal or pod.member is None or pod.member.gang != gang for pod in pods)
+        return all(pod.terminal for pod in self.pods.store.by("gang", gang).values())
 
     @property
     def kube_dns(self) -> bool:
@@ -221,7 +223,7 @@ class World:
         for key in self.keys.values():
             if namespace in ("", key[0]):
                 self._listener.job_changed(key, urgent=False)
-        self.neighbour.cluster_changed()
+        self.neighbour.queues_changed(namespace)
         self._listener.capacity_changed()
 
     def _on_catalogue(self, catalog: Catalog) -> None:
@@ -376,6 +378,10 @@ def ours(
 
 def _job_of(pod: Pod) -> str | None:
     return pod.member.job_uid if pod.member is not None else None
+
+
+def _gang_of(pod: Pod) -> str | None:
+    return pod.member.gang if pod.member is not None else None
 
 
 def is_urgent(old: Pod | None, new: Pod | None) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from drumline.core.gang.queue_choice import QueueEntry
 from drumline.core.gang.queues import NO_QUEUES, RunningGang
 from drumline.core.training.observation import Settings
+from drumline.runtime import queue_controller
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import NotFound
@@ -142,3 +145,43 @@ async def test_metrics_tell_the_same(desk: Desk) -> None:
     desk.put(2, quotas=[{"accelerator": "abacus", "nominalQuota": 1}])
     desk.controller.look()
     assert desk.controller.sight().faulty == {"q"}
+
+
+async def test_only_namespaces_that_have_changed_are_asked_again_whose_default_they_have(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def selects(_: QueueEntry, labels: Mapping[str, str]) -> bool:
+        asked.append(labels["team"])
+        return True
+
+    monkeypatch.setattr(QueueEntry, "selects", selects)
+    for name in ("q", "r"):
+        metadata = {"name": name, "uid": name}
+        record = read_queue({"metadata": metadata, "spec": {"default": True, "namespaceSelector": {}}})
+        desk.controller.records.store.put(("", name), record)
+    desk.controller._taken_in()
+    for name in ("x", "y"):
+        desk.controller._on_namespace(None, NamespaceRecord(name, {"team": name}))
+    desk.controller.look()
+    assert sorted(asked) == ["x", "x", "y", "y"]
+    desk.controller.look()
+    assert len(asked) == 4
+    desk.controller._on_namespace(NamespaceRecord("y", {"team": "y"}), NamespaceRecord("y", {"team": "z"}))
+    desk.controller.look()
+    assert sorted(asked[4:]) == ["z", "z"]
+    desk.controller._taken_in()
+    desk.controller.look()
+    assert len(asked) == 10
+
+
+async def test_a_pass_that_fails_is_not_the_last(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def report(*_: Any) -> Any:
+        raise ValueError("an odd queue")
+
+    monkeypatch.setattr(queue_controller, "report", report)
+    desk.controller._look_safely()
+    assert "an odd queue" in caplog.text

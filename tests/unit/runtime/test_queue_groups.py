@@ -40,6 +40,9 @@ async def test_a_group_counts_with_the_chips_of_its_pods(lab: Lab) -> None:
     found = lab.jobs.book.now().running[GANG]
     assert (found.queue, found.accelerator, found.chips, found.leaving) == ("q", H100, 8, False)
     assert found.admitted_at == NOW - 600
+    before = lab.jobs.book.changes
+    lab.hold(with_group())
+    assert lab.jobs.book.changes == before
 
 
 async def test_a_group_that_drains_is_leaving(lab: Lab) -> None:

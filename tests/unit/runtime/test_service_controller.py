@@ -285,6 +285,17 @@ async def test_what_was_granted_by_another_catalogue_is_given_back(lab):
     assert lab.jobs.admitter.answer(GANG) is None
 
 
+async def test_services_of_other_namespaces_do_not_hear_which_queues_one_may_use(lab, monkeypatch):
+    record = lab.sees(waiting())
+    heard = []
+    monkeypatch.setattr(lab.controller, "service_changed", lambda key, urgent: heard.append(key))
+    lab.world.queues_changed("elsewhere")
+    assert heard == []
+    lab.world.queues_changed(record.meta.namespace)
+    lab.world.queues_changed("")
+    assert heard == [record.key] * 2
+
+
 async def test_a_name_that_is_taken_is_remembered(lab):
     error = NameConflict("services/chat", "belongs to somebody else")
     outcome = Outcome(failed="services/chat", error=error)

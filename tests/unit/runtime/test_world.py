@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from drumline.core.gang.departures import Signals
-from drumline.core.gang.types import Node, PodPhase
+from drumline.core.gang.types import Member, Node, Pod, PodPhase
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.view import View
 from drumline.runtime.catalogue import Catalogue
@@ -146,3 +146,18 @@ def test_a_job_that_is_gone_and_has_no_such_pod_holds_nothing(world: World) -> N
     world.capacity.reserve(request_of(View(observation, jobs.NOW, observation.status)), placement)
     world.forget(UID)
     assert not world.capacity.reserved(UID)
+
+
+def test_a_gang_is_gone_with_the_last_of_its_own_pods(world: World) -> None:
+    groups = [Member("chat", UID, 1, "decode", number, 0, group=True) for number in (0, 1)]
+    pods = [
+        Pod("ns", f"p{n}", uid=f"p{n}", requests=(), node="n", bound=True, member=member)
+        for n, member in enumerate(groups)
+    ]
+    for pod in pods:
+        world.pods.store.put((pod.namespace, pod.name), pod)
+    assert not any(world.is_gone(member.gang) for member in groups)
+    world.pods.store.put(("ns", "p0"), replace(pods[0], phase=PodPhase.FAILED))
+    assert [world.is_gone(member.gang) for member in groups] == [True, False]
+    world.pods.store.remove(("ns", "p1"))
+    assert world.is_gone(groups[1].gang)

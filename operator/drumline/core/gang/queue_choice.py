@@ -23,6 +23,7 @@ from drumline.core.gang.types import Refusal, Requirement
 MAX_NAMED: Final = 8  # queues in a message
 
 Labels = Mapping[str, str]
+Defaults = dict[str, tuple[str, ...]]  # names of the default queues that select a namespace, by its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,20 @@ def choose(
     return _named(name, namespace, labels, queues) if name else _default(namespace, labels, queues)
 
 
-def rivals(queues: Entries, namespaces: Mapping[str, Labels]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Default queues that are not the only one of a namespace: (such a namespace, the others there), by name."""
+def rivals(
+    queues: Entries, namespaces: Mapping[str, Labels], known: Defaults
+) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Default queues that are not the only one of a namespace: (such a namespace, the others there), by name.
+
+    `known` is kept up here. The caller takes a namespace out of it that has changed, and all when queues have.
+    """
     defaults = [entry for entry in queues.values() if entry.spec is not None and entry.spec.default]
     found: dict[str, tuple[str, tuple[str, ...]]] = {}
     for namespace in sorted(namespaces) if len(defaults) > 1 else ():
-        names = sorted(entry.name for entry in defaults if entry.selects(namespaces[namespace]))
+        names = known.get(namespace)
+        if names is None:
+            labels = namespaces[namespace]
+            names = known[namespace] = tuple(sorted(e.name for e in defaults if e.selects(labels)))
         for name in names if len(names) > 1 else ():
             found.setdefault(name, (namespace, tuple(n for n in names if n != name)))
     return found

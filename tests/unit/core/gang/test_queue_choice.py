@@ -85,7 +85,7 @@ def test_two_defaults_are_a_fault_that_names_both() -> None:
     assert answer.reason == Reason.QUEUE_AMBIGUOUS
     assert "queues a, b are each the default of namespace team" in answer.message
     assert choose("a", None, "team", {}, queues) == "a"
-    assert rivals(queues, {"team": {}}) == {"a": ("team", ("b",)), "b": ("team", ("a",))}
+    assert rivals(queues, {"team": {}}, {}) == {"a": ("team", ("b",)), "b": ("team", ("a",))}
 
 
 def test_defaults_that_share_no_namespace_are_no_rivals() -> None:
@@ -93,8 +93,8 @@ def test_defaults_that_share_no_namespace_are_no_rivals() -> None:
         entry("a", default=True, namespaceSelector={"matchLabels": {"team": "a"}}),
         entry("b", default=True),
     )
-    assert rivals(queues, {"x": {"team": "b"}}) == {}
-    assert rivals(queues, {"x": {"team": "b"}, "y": {"team": "a"}}) == {
+    assert rivals(queues, {"x": {"team": "b"}}, {}) == {}
+    assert rivals(queues, {"x": {"team": "b"}, "y": {"team": "a"}}, {}) == {
         "a": ("y", ("b",)),
         "b": ("y", ("a",)),
     }
