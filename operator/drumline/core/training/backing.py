@@ -10,11 +10,12 @@ from drumline.api.reasons import Reason
 from drumline.api.status import TrainingJobStatus
 from drumline.api.validation_backend import unsupported
 from drumline.core.gang.backends.base import BUILTIN, Found, GangBackend, GangFacts, Need, RoleFacts
-from drumline.core.gang.clock import rfc3339_millis
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.names import revision_name
 from drumline.core.gang.plan import Create, Delete, GroupResource, Manifest
 from drumline.core.gang.projection import shape_of
 from drumline.core.gang.types import PlacementPolicy, Pod, Refusal
+from drumline.core.training.attempts import admitted_for
 from drumline.core.training.render import PreparedGang
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View, owner_of
@@ -115,13 +116,16 @@ def backend_of(status: TrainingJobStatus) -> str:
 def handed_over(view: View, status: TrainingJobStatus) -> TrainingJobStatus:
     """The status of an attempt that begins, with who finds its nodes; until it has some its admitted time stands still.
 
-    It holds nothing of an AcceleratorQueue: that is our own admission's.
+    It holds nothing of an AcceleratorQueue: that is our own admission's. Nor has a gang that starts again kept nodes.
     """
     if not view.obs.backend.foreign or status.placement is None:
         return status
     told = {"backend": view.obs.backend.name, "backend_queue": _queue(view) or None}
     placement = status.placement.model_copy(update=told)
-    held = {"placement": placement, "queue": None, "admitted_at": view.status.admitted_at}
+    last = view.status.attempts[-1] if view.status.attempts else None
+    until = unix(last.finished_at, view.now) if last is not None else view.now
+    spent = round(admitted_for(view.status, until))
+    held = {"placement": placement, "queue": None, "admitted_at": None, "admitted_seconds": spent}
     return status.model_copy(update=held)
 
 

@@ -11,6 +11,7 @@ from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.backends.base import Found
 from drumline.core.gang.backends.native import VERSIONS
 from drumline.core.gang.backends.registry import Choice
+from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.lazy import rendered
 from drumline.core.gang.plan import Create, Delete, Plan
 from drumline.core.gang.types import Placement, Refusal
@@ -154,6 +155,17 @@ def test_a_part_that_is_bound_is_given_back_after_the_timeout():
 
 def test_admitted_time_begins_with_the_first_node():
     assert jobs.written(decide(bound(begun(), 0), NOW + 50))["admittedAt"] is not None
+
+
+def test_admitted_time_stands_still_while_a_restarted_gang_waits_for_nodes_again():
+    seen = begun()
+    held = seen.status.model_copy(update={"admitted_at": rfc3339_millis(NOW - 100), "admitted_seconds": 20})
+    seen = jobs.with_pod(bound(replace(seen, status=held), 0, 1, 2, 3), 2, jobs.failed)
+    ended = TrainingJobStatus.model_validate(jobs.written(decide(seen, NOW + 60)))
+    again = decide(replace(seen, status=ended, pods={}, groups=()), NOW + 600)
+    status = TrainingJobStatus.model_validate(jobs.written(again))
+    assert (again.begins, status.attempt) == (True, 2)
+    assert (status.admitted_at, status.admitted_seconds) == (None, 180)
 
 
 def test_a_refused_pod_ends_the_attempt_with_its_group():
