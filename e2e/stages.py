@@ -32,10 +32,21 @@ _RECOVERY = (
     "in_place",
     "in_place_launchers",
     "nodes",
-    "queue_preemption",
     "recovery",
     "signals",
     "spares",
+)
+# who shares a cluster, and with whom: queues, quotas, power, other schedulers, pools that grow
+_SHARING = (
+    "backfill",
+    "candidates",
+    "foreign_backends",
+    "native_gang",
+    "power",
+    "provisioning",
+    "queue_preemption",
+    "queues",
+    "quota",
 )
 _REAL_RECOVERY = ("causes", "in_place", "refusals", "signals", "spares")
 _SERVING = tuple(sorted(str(path) for path in (Path(__file__).parent / "suites").glob("test_inference*.py")))
@@ -103,7 +114,8 @@ def tests() -> list[Stage]:
             1200,
             needs="build",
         ),
-        Stage("jobs on it", (*_PYTEST, *_others(_JOBS, _RECOVERY), *_TWO), 1200, needs="build"),
+        Stage("jobs on it", (*_PYTEST, *_others(_JOBS, (*_RECOVERY, *_SHARING)), *_TWO), 1200, needs="build"),
+        Stage("sharing on it", (*_PYTEST, *_named(_JOBS, _SHARING), *_TWO), 1200, needs="build"),
         Stage("recovery on it", (*_PYTEST, *_named(_JOBS, _RECOVERY), *_TWO), 1200, needs="build"),
         Stage(
             "services on it",
