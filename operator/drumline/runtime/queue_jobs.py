@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from drumline.api.meta import LABEL_QUEUE, ROLE_SPARE, ROLE_WORKER
 from drumline.core.gang.clock import unix
@@ -43,21 +44,21 @@ class JobQueues:
         if queue is None:
             self._book.hold(uid, None)
             return
-        leaving = obs.status.placement is None
+        leaving = obs.status.placement is None or obs.job.deleting
         chips = self._left(obs) if leaving else _held(obs)
         known = self._book.gang(uid)
         if known is not None and (leaving or not chips):
             chips = known.chips
         if obs.spec is None and known is None:
             return
-        kind = obs.spec.accelerator.type if obs.spec is not None else ""
         gang = RunningGang(
             uid,
             queue,
-            kind or (known.accelerator if known is not None else ""),
+            _kind(obs, known, leaving=leaving),
             chips,
             obs.priority or 0,
-            unix(obs.status.admitted_at),
+            # a gang whose spec does not hold any more is left alone: nobody can have it leave
+            unix(obs.status.admitted_at) if obs.spec is not None else inf,
             checkpoint_of(obs) or 0.0,
             leaving=leaving,
         )
@@ -70,6 +71,13 @@ class JobQueues:
         if obs.shape is None:
             return 0
         return obs.shape.chips_per_worker * sum(map(_computes, obs.pods.values()))
+
+
+def _kind(obs: Observation, known: RunningGang | None, *, leaving: bool) -> str:
+    """The accelerators that it has: not those that it asks for while it has pods on others."""
+    if known is not None and (leaving or obs.spec is None):
+        return known.accelerator
+    return obs.spec.accelerator.type if obs.spec is not None else ""
 
 
 def _held(obs: Observation) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -128,6 +129,29 @@ def test_a_successor_counts_the_pods_of_a_job_that_gave_its_nodes_back(desk: Des
     released = obs.status.model_copy(update={"placement": None, "admitted_at": None})
     JobQueues(desk.book).hold(replace(obs, status=released, placement=None), never)
     assert desk.counted() == {UID: 4}
+
+
+def test_nobody_is_to_leave_who_can_not_be_told(desk: Desk) -> None:
+    queues, obs = JobQueues(desk.book), h100()
+    queues.hold(obs, never)
+    assert desk.book.now().running[UID].admitted_at < inf
+    queues.hold(replace(obs, spec=None, shape=None), never)
+    found = desk.book.now().running[UID]
+    assert (found.admitted_at, found.accelerator, found.chips) == (inf, H100, 4)
+    queues.hold(replace(obs, job=replace(obs.job, deleting=True)), never)
+    assert desk.book.now().running[UID].leaving
+
+
+def test_a_job_that_asks_for_others_counts_for_the_accelerators_that_its_pods_have(desk: Desk) -> None:
+    queues, obs = JobQueues(desk.book), h100()
+    queues.hold(obs, never)
+    assert obs.spec is not None
+    other = obs.spec.model_copy(
+        update={"accelerator": obs.spec.accelerator.model_copy(update={"type": "cpu"})}
+    )
+    released = obs.status.model_copy(update={"placement": None, "admitted_at": None})
+    queues.hold(replace(obs, spec=other, status=released, placement=None), never)
+    assert desk.book.now().running[UID].accelerator == H100
 
 
 def test_a_job_stays_in_the_queue_that_it_counts_in(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -93,6 +94,12 @@ def test_whom_policy_protects_stays(policy: Queue, victim: RunningGang) -> None:
 
 def test_who_runs_too_short_yet_is_looked_at_again_when_that_is_over() -> None:
     assert round_of((within(),), [runs("v", "a", admitted_at=900.0)], high()).requeue_after == 200.0
+
+
+def test_who_can_not_be_told_to_leave_stays() -> None:
+    result = round_of((within(min_run_seconds=0),), [runs("odd", "a", admitted_at=inf)], high())
+    assert result.victims == {}
+    assert result.requeue_after == pytest.approx(1e9, rel=1e-3), "for the head, and for nobody else"
 
 
 def test_a_full_pinned_node_evicts_nobody() -> None:
