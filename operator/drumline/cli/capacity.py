@@ -16,8 +16,6 @@ from drumline.cli.capacity_view import WANTED, capacity_of, raw
 from drumline.cli.terminal import terminal_of
 from drumline.cli.topology_file import add_option
 
-OK: Final = 0
-UNREACHABLE: Final = 1
 EVERY_LEVEL: Final = 64
 
 HELP: Final = "draw the tree of accelerators: used, reserved, broken, free"
@@ -29,8 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--nodes", action="store_true", help="down to each node, with who holds it")
     parser.add_argument("--depth", type=_depth, metavar="N", help="at most so many levels below a type")
     add_option(parser)
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="default: the kubeconfig's current context")
+    cluster.add_connection(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(action=run)
 
@@ -41,14 +38,14 @@ def run(args: Namespace) -> int:
         found = cluster.list_each(cluster.access_of(args), WANTED)
     except cluster.ClusterError as error:
         sys.stderr.write(f"error: {error}\n")
-        return UNREACHABLE
+        return cluster.UNREACHABLE
     trees = [t for t in capacity_of(found, Catalog.default(), args.topology) if args.type in (None, t.name)]
     depth = args.depth if args.depth is not None else EVERY_LEVEL if args.nodes else None
     if args.output == "text":
         sys.stdout.write(drawn(trees, terminal_of(sys.stdout), depth))
     else:
         sys.stdout.write(manifests.dump({"accelerators": raw(trees, depth)}, args.output))
-    return OK
+    return cluster.OK
 
 
 def _depth(text: str) -> int:

@@ -33,6 +33,10 @@ class NotFoundError(ClusterError):
     """No such object."""
 
 
+OK: Final = 0
+UNREACHABLE: Final = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Which cluster, as whom. An empty `kubeconfig` = the pod's service account."""
@@ -45,6 +49,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare kubectl's options for reaching a cluster."""
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="objects of all namespaces")
+    add_connection(parser)
+
+
+def add_connection(parser: ArgumentParser) -> None:
+    """Declare which cluster, for a command that says itself which namespaces it looks at."""
     parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
     parser.add_argument("--context", help="default: the kubeconfig's current context")
 

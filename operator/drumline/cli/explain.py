@@ -17,8 +17,6 @@ from drumline.cli.explain_text import told
 from drumline.cli.terminal import terminal_of
 from drumline.cli.topology_file import add_option
 
-OK: Final = 0
-UNREACHABLE: Final = 1
 ABSENT: Final = 3
 
 now: Callable[[], float] = time.time  # noqa: TID251 - this command's one reading of the wall clock
@@ -31,8 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="JOB", help="the job's name")
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
     add_option(parser)
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="default: the kubeconfig's current context")
+    cluster.add_connection(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(action=run)
 
@@ -49,7 +46,7 @@ def run(args: Namespace) -> int:
         found = with_devices(access, cluster.list_each(access, WANTED))
         view = explained(found, key, Catalog.default(), now(), args.topology)
     except cluster.ClusterError as error:
-        return _fail(str(error), UNREACHABLE)
+        return _fail(str(error), cluster.UNREACHABLE)
     except KeyError:
         return _fail(f"TrainingJob {key[0]}/{key[1]} not found", ABSENT)
     except NotWaitingError as error:
@@ -58,7 +55,7 @@ def run(args: Namespace) -> int:
         sys.stdout.write(told(view, terminal_of(sys.stdout)))
     else:
         sys.stdout.write(manifests.dump(raw(view), args.output))
-    return OK
+    return cluster.OK
 
 
 def _fail(message: str, code: int) -> int:

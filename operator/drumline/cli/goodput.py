@@ -22,8 +22,6 @@ from drumline.cli.goodput_text import breakdown, overview
 from drumline.cli.goodput_view import JobView, NoGoodputError, named, view_of
 from drumline.cli.terminal import terminal_of
 
-OK: Final = 0
-UNREACHABLE: Final = 1
 INVALID: Final = 2
 ABSENT: Final = 3
 
@@ -59,7 +57,7 @@ def run(args: Namespace) -> int:
     except (cluster.NotFoundError, NoGoodputError) as error:
         return _fail(str(error), ABSENT)
     except cluster.ClusterError as error:
-        return _fail(str(error), UNREACHABLE)
+        return _fail(str(error), cluster.UNREACHABLE)
     except OSError as error:
         return _fail(f"{args.html}: {error}", INVALID)
 
@@ -79,7 +77,7 @@ def _show_one(args: Namespace, found: list[manifests.Manifest]) -> int:
         sys.stdout.write(breakdown(view, terminal_of(sys.stdout)))
     else:
         _dump(raw(view), args.output)
-    return OK
+    return cluster.OK
 
 
 def _show_service(args: Namespace, view: ServiceView) -> int:
@@ -89,7 +87,7 @@ def _show_service(args: Namespace, view: ServiceView) -> int:
         sys.stdout.write(service_breakdown(view, terminal_of(sys.stdout)))
     else:
         _dump(service_raw(view), args.output)
-    return OK
+    return cluster.OK
 
 
 def _show_all(args: Namespace, found: list[manifests.Manifest]) -> int:
@@ -99,7 +97,7 @@ def _show_all(args: Namespace, found: list[manifests.Manifest]) -> int:
         items = [raw(view) for _, view in jobs if view]
         items += [service_raw(view) for _, view in services if view]
         _dump({"items": items}, args.output)
-        return OK
+        return cluster.OK
     if not found:
         sys.stderr.write("No TrainingJobs or InferenceServices found.\n")
     namespaces = bool(args.all_namespaces or args.filename)
@@ -110,7 +108,7 @@ def _show_all(args: Namespace, found: list[manifests.Manifest]) -> int:
         rows = [(*_head(o), view) for o, view in services]
         tables.append(service_overview(rows, namespaces=namespaces))
     sys.stdout.write("\n".join(tables))
-    return OK
+    return cluster.OK
 
 
 def _is_service(manifest: manifests.Manifest) -> bool:

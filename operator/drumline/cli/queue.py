@@ -16,8 +16,6 @@ from drumline.cli import cluster, manifests
 from drumline.cli.queue_text import detail, overview
 from drumline.cli.terminal import terminal_of
 
-OK: Final = 0
-UNREACHABLE: Final = 1
 ABSENT: Final = 3
 
 now: Callable[[], float] = time.time  # noqa: TID251 - this command's one reading of the wall clock
@@ -28,8 +26,7 @@ HELP: Final = "show queues: quotas, shares, who holds and who waits"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="one queue, at length")
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="default: the kubeconfig's current context")
+    cluster.add_connection(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(action=run)
 
@@ -42,7 +39,7 @@ def run(args: Namespace) -> int:
     try:
         found = cluster.list_each(cluster.access_of(args), WANTED)
     except cluster.ClusterError as error:
-        return _fail(str(error), UNREACHABLE)
+        return _fail(str(error), cluster.UNREACHABLE)
     view = queues_of(found, Catalog.default(), now())
     chosen = next((queue for queue in view.queues if queue.name == args.name), None)
     if args.name and chosen is None:
@@ -54,7 +51,7 @@ def run(args: Namespace) -> int:
         sys.stdout.write(detail(chosen, view.now, terminal_of(sys.stdout)))
     else:
         sys.stdout.write(overview(view, terminal_of(sys.stdout)))
-    return OK
+    return cluster.OK
 
 
 def _fail(message: str, code: int) -> int:

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from drumline.api.meta import ANNOTATION_PROMOTE
 from drumline.cli import cluster, rollout_cluster
-from drumline.cli.goodput import ABSENT, OK, UNREACHABLE
+from drumline.cli.cluster import OK, UNREACHABLE
+from drumline.cli.goodput import ABSENT
 from drumline.cli.rollout_cluster import Address, ChangedError, Found
 from drumline.cli.rollout_view import RolloutError, changes, history, spec_of, way_back
 from drumline.core.inference.observation import Revision

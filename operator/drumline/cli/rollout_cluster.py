@@ -18,6 +18,7 @@ from drumline.cli.cluster import (
     Manifest,
     NotFoundError,
     access_of,
+    add_connection,
     namespace_of,
 )
 
@@ -47,8 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Declare the service's name and kubectl's options for reaching a cluster."""
     parser.add_argument("name", metavar="NAME", help="InferenceService")
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="default: the kubeconfig's current context")
+    add_connection(parser)
 
 
 def address_of(args: Namespace) -> Address:

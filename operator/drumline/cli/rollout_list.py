@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from drumline.cli import cluster, manifests, rollout_cluster
-from drumline.cli.goodput import ABSENT, OK, UNREACHABLE
+from drumline.cli.cluster import OK, UNREACHABLE
+from drumline.cli.goodput import ABSENT
 from drumline.cli.rollout_view import NOTHING, History, changes, history
 
 HELP: Final = "show the revisions of an InferenceService and what each changed"

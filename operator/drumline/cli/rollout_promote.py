@@ -14,7 +14,8 @@ from typing import Final
 from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.meta import ANNOTATION_PROMOTE
 from drumline.cli import cluster, rollout_cluster
-from drumline.cli.goodput import ABSENT, INVALID, OK, UNREACHABLE
+from drumline.cli.cluster import OK, UNREACHABLE
+from drumline.cli.goodput import ABSENT, INVALID
 from drumline.cli.rollout_cluster import Found
 from drumline.cli.rollout_view import RolloutError
 

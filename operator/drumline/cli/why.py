@@ -20,8 +20,6 @@ from drumline.cli.terminal import terminal_of
 from drumline.cli.why_text import raw, screen
 from drumline.cli.why_view import NoStatusError, why_of
 
-OK: Final = 0
-UNREACHABLE: Final = 1
 INVALID: Final = 2
 ABSENT: Final = 3
 
@@ -35,8 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="JOB", help="the job's name")
     parser.add_argument("-f", "--filename", metavar="FILE", help="read the job from a file, - for stdin")
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
-    parser.add_argument("--kubeconfig", help="default: $KUBECONFIG, then ~/.kube/config")
-    parser.add_argument("--context", help="default: the kubeconfig's current context")
+    cluster.add_connection(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(action=run)
 
@@ -51,12 +48,12 @@ def run(args: Namespace) -> int:
     except (cluster.NotFoundError, NoStatusError) as error:
         return _fail(str(error), ABSENT)
     except cluster.ClusterError as error:
-        return _fail(str(error), UNREACHABLE)
+        return _fail(str(error), cluster.UNREACHABLE)
     if args.output == "text":
         sys.stdout.write(screen(view, terminal_of(sys.stdout)))
     else:
         sys.stdout.write(manifests.dump(raw(view), args.output))
-    return OK
+    return cluster.OK
 
 
 def _from_file(args: Namespace) -> tuple[Manifest, list[Manifest]]:

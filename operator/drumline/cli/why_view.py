@@ -164,6 +164,10 @@ def _next_of_running(status: TrainingJobStatus, wait: float) -> str:
         return f"it restarts with {slices} slices at its next durable checkpoint (due since {since})"
     if conditions.is_true(status, ConditionType.PODS_READY):
         return "nothing is due: it runs"
+    return _next_of_starting(status)
+
+
+def _next_of_starting(status: TrainingJobStatus) -> str:
     if status.stalled_since is not None:
         return f"a pod waits for what is missing since {status.stalled_since}; after a grace the attempt ends"
     backend = status.placement.backend if status.placement is not None else None

@@ -63,7 +63,10 @@ def test_a_topology_is_a_list_in_a_file_and_text_elsewhere(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[{preset: galaxy}]", "allowed presets: gke-gpu, nvidia, gke-tpu, flat"), ("[", "--topology: while parsing")],
+    [
+        ("[{preset: galaxy}]", "allowed presets: gke-gpu, nvidia, gke-tpu, flat"),
+        ("[", "--topology: while parsing"),
+    ],
 )
 def test_a_topology_that_cannot_be_used_ends_the_start(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as error:

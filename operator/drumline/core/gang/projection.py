@@ -28,6 +28,7 @@ Raw = Mapping[str, Any]
 
 _MAX_MESSAGE: Final = 512  # characters kept of a message: decisions match on its beginning
 _MAX_HEAD: Final = 128  # of these, where the end of a message matters more
+_DISRUPTIONS: Final = ("DisruptionTarget", "TerminationTarget")  # the second is Kueue's, which has no first
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 _PHASES: Final = {str(phase): phase for phase in PodPhase}
 
@@ -147,19 +148,22 @@ def _conditions(conditions: Iterable[Raw]) -> _Facts:
             facts.able = true
         elif kind == IN_SERVICE:
             facts.in_service = true
-        elif kind == "PodScheduled" and true:
-            facts.bound_at = timestamp(condition.get("lastTransitionTime"))
-        elif kind == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            facts.rejected = _cut(condition.get("message")) or "Unschedulable"
-        elif kind == "DisruptionTarget" and true:
+        elif kind == "PodScheduled":
+            _scheduled(facts, condition, true=true)
+        elif kind in _DISRUPTIONS and true and (kind == _DISRUPTIONS[0] or not facts.disruption):
             facts.disruption = intern(condition.get("reason") or "")
-        elif kind == "TerminationTarget" and true:  # Kueue's, which writes no DisruptionTarget
-            facts.disruption = facts.disruption or intern(condition.get("reason") or "")
         elif kind == "PodReadyToStartContainers":
             facts.unprepared = not true
         elif kind in ("PodResizePending", "PodResizeInProgress"):
             facts.resizing = true
     return facts
+
+
+def _scheduled(facts: _Facts, condition: Raw, *, true: bool) -> None:
+    if true:
+        facts.bound_at = timestamp(condition.get("lastTransitionTime"))
+    elif condition.get("reason") == "Unschedulable":
+        facts.rejected = _cut(condition.get("message")) or "Unschedulable"
 
 
 def _waiting(status: Raw) -> tuple[str, str]:

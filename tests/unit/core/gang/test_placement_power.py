@@ -141,7 +141,9 @@ def test_what_an_accelerator_draws() -> None:
 
 
 def test_a_node_that_moves_takes_its_draw_along() -> None:
-    state = powered(capacity(gpu_block("a", 1), pods=[pod("p", on="a-host-0", gpus=8)]), Budget("block", 9000))
+    state = powered(
+        capacity(gpu_block("a", 1), pods=[pod("p", on="a-host-0", gpus=8)]), Budget("block", 9000)
+    )
     state.set_node(node("a-host-0", block="z", gpus=8))
     assert [(s.domain, s.drawn) for s in state.now.meter.supplies()] == [("z", HOST)]
     state.remove_node("a-host-0")
