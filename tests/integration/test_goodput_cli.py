@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from drumline.api.meta import INFERENCE_SERVICES, TRAINING_JOBS
-from drumline.cli.goodput import ABSENT, OK, UNREACHABLE
+from drumline.cli.cluster import OK, UNREACHABLE
+from drumline.cli.goodput import ABSENT
 from drumline.cli.main import main
 from e2e.cluster import build
 from e2e.cluster.provider import Cluster

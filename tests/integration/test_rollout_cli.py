@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from drumline.api.meta import INFERENCE_SERVICES
-from drumline.cli.goodput import ABSENT, INVALID, OK
+from drumline.cli.cluster import OK
+from drumline.cli.goodput import ABSENT, INVALID
 from drumline.cli.main import main
 from drumline.core.gang.names import Owner
 from drumline.core.inference.render import revision_digest, revision_manifest, revision_name

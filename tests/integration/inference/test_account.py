@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drumline.cli.goodput import OK
+from drumline.cli.cluster import OK
 from drumline.cli.main import main
 from drumline.runtime.metrics import read_series
 from e2e.cluster.provider import Cluster

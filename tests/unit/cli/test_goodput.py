@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from drumline.cli import cluster
-from drumline.cli.goodput import ABSENT, INVALID, OK, UNREACHABLE
+from drumline.cli.cluster import OK, UNREACHABLE
+from drumline.cli.goodput import ABSENT, INVALID
 from drumline.cli.main import main
 from tests.unit.cli.goodput_sample import job, without_ledger
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from drumline.api.meta import ANNOTATION_PROMOTE
-from drumline.cli.goodput import OK, UNREACHABLE
+from drumline.cli.cluster import OK, UNREACHABLE
 from drumline.cli.main import main
 from drumline.cli.rollout_back import body_of
 from drumline.cli.rollout_cluster import ChangedError, Found

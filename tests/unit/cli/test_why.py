@@ -9,9 +9,10 @@ import yaml
 
 from drumline.api.status import TrainingJobStatus
 from drumline.cli import cluster, why
+from drumline.cli.cluster import OK, UNREACHABLE
 from drumline.cli.main import main
 from drumline.cli.terminal import Terminal
-from drumline.cli.why import ABSENT, INVALID, OK, UNREACHABLE
+from drumline.cli.why import ABSENT, INVALID
 from drumline.cli.why_text import screen
 from drumline.cli.why_view import NoStatusError, why_of
 from drumline.core.gang.clock import unix
