@@ -153,6 +153,29 @@ def test_a_part_that_is_bound_is_given_back_after_the_timeout():
     assert "GangScheduling on?" in plan.events[0].message
 
 
+def test_a_part_that_is_bound_is_given_back_though_nobody_says_a_word_of_the_rest():
+    assert deleted(decide(begun(), NOW + 100_000), "pods") == set()
+    seen = bound(begun(), 0)
+    waiting = decide(seen, NOW + 60)
+    assert deleted(waiting, "pods") == set()
+    assert waiting.requeue_after is not None
+    plan = decide(seen, NOW + 121)
+    assert len(deleted(plan, "pods")) == 4
+    assert "pod job-1-0-1 has no node, and nobody says why" in plan.events[0].message
+    assert deleted(decide(bound(seen, 1, 2, 3), NOW + 121), "pods") == set()
+
+
+def test_a_helper_that_comes_later_may_wait_for_its_node_while_the_gang_runs():
+    plan = decide(replace(job(helpers=HELPERS[1:]), admission=Granted(ANYWHERE)), NOW)
+    status = TrainingJobStatus.model_validate(jobs.written(plan))
+    seen = replace(
+        job(helpers=HELPERS[1:]), status=status, placement=Placement(("",) * 5), groups=(group(1),)
+    )
+    seen = replace(seen, pods={p.name: replace(p, node="") for p in jobs.pods(seen)})
+    seen = bound(seen, 0, 1, 2, 3)
+    assert deleted(decide(seen, NOW + 100_000), "pods") == set()
+
+
 def test_admitted_time_begins_with_the_first_node():
     assert jobs.written(decide(bound(begun(), 0), NOW + 50))["admittedAt"] is not None
 

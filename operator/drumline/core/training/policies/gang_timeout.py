@@ -8,7 +8,8 @@ A gang that began without nodes, for an autoscaler to see, has `provisioning.tim
 pods were created.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
 it goes at once. A gang that another scheduler or queue is to let in waits there as long as that takes: its clock runs
-only while a part of it is bound, as may be where that scheduler turns out to know nothing of gangs.
+only while a part of it is bound, as may be where that scheduler turns out to know nothing of gangs; then also for pods
+of which nobody says what they wait for, but not for helpers that come later.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from drumline.api.status import Avoidance
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished, released
+from drumline.core.training.dependencies import dependent_indexes
 from drumline.core.training.exclusions import avoid
 from drumline.core.training.provisioning import patience
 from drumline.core.training.view import View
@@ -68,7 +70,17 @@ def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, tuple[float, 
         if index not in current and node in graces:
             why = f"a pod of an earlier attempt does not leave node {node}"
             stuck.setdefault(node, (max(progress, graces[node]), why))
+    name = _left_out(view, current) if view.obs.backend.foreign else ""
+    if name:
+        stuck.setdefault("", (max(progress, leaving), f"pod {name} has no node, and nobody says why"))
     return stuck
+
+
+def _left_out(view: View, current: dict[int, Pod]) -> str:
+    """A pod that did not come along when another scheduler bound a part of the gang; "" = none."""
+    later = dependent_indexes(view)
+    out = (p.name for i, p in current.items() if not p.bound and not p.terminal and i not in later)
+    return next(out, "")
 
 
 def _graces(view: View) -> dict[str, float]:
