@@ -40,6 +40,7 @@ _RECOVERY = (
 _SHARING = (
     "backfill",
     "candidates",
+    "dra",
     "foreign_backends",
     "native_gang",
     "power",

@@ -20,6 +20,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.cluster)
+        if item.path.parent == _HERE and "operator" in getattr(item, "fixturenames", ()):
+            text = (
+                "the shared operator takes up the jobs of every test after it: tests with it are in operator/"
+            )
+            raise pytest.UsageError(f"{item.nodeid}: {text}")
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang.admission import AdmissionRound, Undecided, admit
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.device_capacity import resolved
+from drumline.core.gang.fairness import aged
 from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.runtime.errors import ApiError
 from drumline.runtime.preflight import Cleared, Preflight
@@ -75,6 +76,14 @@ class _Waiting:
             self.task.cancel()
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long gangs wait, seconds. `aging` as in `core.gang.fairness.aged`."""
+
+    head_wait: float  # until room is kept for the first in line
+    aging: float = 0.0
+
+
 class Admitter:
     """The admission queue. `changed` is called with what a gang asked when the answer to it is new."""
 
@@ -84,7 +93,7 @@ class Admitter:
         preflight: Preflight,
         changed: Callable[[GangRequest], None],
         clock: Callable[[], float],
-        head_wait_seconds: float,
+        patience: Patience,
         book: QueueBook | None = None,
     ) -> None:
         self.book = book if book is not None else QueueBook(lambda _: True, lambda _: None, clock)
@@ -92,7 +101,7 @@ class Admitter:
         self._preflight = preflight
         self._changed = changed
         self._clock = clock
-        self._head_wait = head_wait_seconds
+        self._patience = patience
         self._targets: Mapping[str, frozenset[str]] = {}  # of the last round
         self._tried: frozenset[Hashable] = frozenset()  # by the last round
         self._waiting: dict[str, _Waiting] = {}
@@ -146,7 +155,9 @@ class Admitter:
 
     def waiting(self) -> Iterator[GangRequest]:
         """What waits, in no order; a gang that was granted does not."""
-        return (w.request for w in self._waiting.values() if not self.granted(w.request.uid))
+        now, aging = self._clock(), self._patience.aging
+        waiting = (w.request for w in self._waiting.values() if not self.granted(w.request.uid))
+        return (aged(request, now, aging) for request in waiting)
 
     def kept(self) -> frozenset[str]:
         """Nodes that are kept for gangs at the head of the queue."""
@@ -182,10 +193,10 @@ class Admitter:
     async def _round(self) -> float | None:
         now = self._clock()
         self._look_ahead(now)
-        asking = list(self._asking())
+        asking = [aged(request, now, self._patience.aging) for request in self._asking()]
         queues = self.book.now()
         room, kept, tried = self._capacity, self._targets, self._tried
-        result = admit(asking, room, now, self._head_wait, self._allowed, kept, queues, tried)
+        result = admit(asking, room, now, self._patience.head_wait, self._allowed, kept, queues, tried)
         self._keep(asking, result)
         self._tried = result.tried
         for uid, error in result.errors.items():
@@ -248,6 +259,7 @@ class Admitter:
             waits.append(result.requeue_after)
         if any(r.reason == Reason.NAMESPACE_QUOTA for r in result.refused.values()):
             waits.append(self._quota_pause())
+        waits += [wait for r in self.waiting() if (wait := r.queued_at + self._patience.aging - now) > 0]
         return max(0.05, min(waits)) if waits else None
 
     def _quota_pause(self) -> float:

@@ -61,6 +61,7 @@ class Config:
     writes_in_flight: int = 64
     discovery: str = "Auto"  # one of DISCOVERY_MODES
     head_wait: float = 300.0  # backfill until the head of the queue has waited this long
+    aging: float = 86_400.0  # a gang that has waited this long goes before every priority; 0 = none does
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
     backend: str = "builtin"  # who admits jobs that name nobody: one of BACKENDS
@@ -167,6 +168,7 @@ _COMMANDS: Final = {"run": "Run the operator.", "ingest": "Take workers' reports
 _HELP: Final[Mapping[str, str]] = {
     "kubeconfig": "development only: run outside the cluster with this kubeconfig file",
     "namespace": "look after TrainingJobs of this namespace only (default: all)",
+    "aging": "seconds after which a gang that waits goes before every priority; 0: never",
     "metrics_port": "port of /metrics, /healthz and /readyz",
     "discovery": "how workers find each other: " + " ".join(DISCOVERY_MODES),
     "progress_logs": "on or off: follow the logs of rank 0 where a job asks for it, or says nothing else",

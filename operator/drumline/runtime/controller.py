@@ -24,7 +24,7 @@ from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.spares import lost_nodes
 from drumline.core.training.view import View
-from drumline.runtime.admitter import Admitter
+from drumline.runtime.admitter import Admitter, Patience
 from drumline.runtime.backends import Backends
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller_sides import Authority, Beside, owner_of
@@ -104,7 +104,7 @@ class Controller:
             self.preflight,
             lambda request: self._look_at(request.uid),
             clocks.now,
-            settings.head_wait_seconds,
+            Patience(settings.head_wait_seconds, settings.aging_seconds),
             self.book,
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)

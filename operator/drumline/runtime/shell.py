@@ -118,6 +118,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     settings = Settings(
         discovery=config.discovery,
         head_wait_seconds=config.head_wait,
+        aging_seconds=config.aging,
         exclude_seconds=config.exclude,
         cluster_domain=config.cluster_domain,
         report_url=config.report_url,

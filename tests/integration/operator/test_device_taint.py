@@ -1,7 +1,7 @@
 """The device taint eviction controller's signal, from a claim that the real scheduler allocated.
 
 The pod here is nobody's: what is asked is what the controller writes, and which cause that is. What becomes of a gang
-is asked in `tests/integration/test_dra.py`.
+is asked in `tests/integration/operator/test_dra.py`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement_elastic import place_most
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training.observation import Granted
-from drumline.runtime.admitter import CHECKS, Admitter
+from drumline.runtime.admitter import CHECKS, Admitter, Patience
 from drumline.runtime.errors import Unavailable
 from drumline.runtime.preflight import Preflight, Sample
 from tests.builders import capacity, gang, gpu_block, pod
@@ -53,16 +53,19 @@ class Api:
         return {"items": [] if free is None else [{"metadata": {"name": "q"}, "status": status}]}
 
 
+PATIENCE = Patience(300.0)
+
+
 class Hall:
     """An admitter at work."""
 
-    def __init__(self, room: Capacity) -> None:
+    def __init__(self, room: Capacity, patience: Patience = PATIENCE) -> None:
         clock = asyncio.get_running_loop().time
         self.api = Api()
         self.changed: list[tuple[str, str]] = []
         preflight = Preflight(self.api, self.samples, clock)  # type: ignore[arg-type]
         self.room = room
-        self.admitter = Admitter(room, preflight, self.heard, clock, 300.0)
+        self.admitter = Admitter(room, preflight, self.heard, clock, patience)
         self.loop = asyncio.create_task(self.admitter.run())
 
     def heard(self, request: GangRequest) -> None:
@@ -105,6 +108,28 @@ async def test_a_webhook_that_hangs_in_one_namespace_holds_up_no_other(hall: Hal
     await asyncio.sleep(1)
     assert hall.reason("g") == "granted"
     assert hall.reason("s0") == ""
+
+
+async def test_a_gang_goes_before_every_priority_when_its_patience_ends() -> None:
+    hall = Hall(capacity(gpu_block("a", 2)), Patience(300.0, aging=50.0))
+    try:
+        hall.want("runs", 2)
+        await asyncio.sleep(1)
+        now = asyncio.get_running_loop().time()
+        hall.want("old", 2, queued_at=now)
+        await asyncio.sleep(30)
+        hall.want("high", 2, priority=9, queued_at=now + 30)
+        await asyncio.sleep(1)
+        assert [r.uid for r in hall.admitter.waiting() if r.aged] == []
+        await asyncio.sleep(30)
+        hall.room.release("runs")
+        hall.admitter.drop("runs")
+        hall.admitter.wake()
+        await asyncio.sleep(1)
+        assert (hall.reason("old"), hall.reason("high")) == ("granted", "InsufficientAccelerators")
+    finally:
+        hall.loop.cancel()
+        await asyncio.gather(hall.loop, return_exceptions=True)
 
 
 async def test_few_preflights_run_at_once(hall: Hall) -> None:

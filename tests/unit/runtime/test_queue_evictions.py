@@ -17,7 +17,7 @@ from drumline.core.gang.queues import Eviction, Queue, QueueQuota, RunningGang
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 from drumline.core.training.observation import Granted
 from drumline.runtime import admitter
-from drumline.runtime.admitter import SEARCH_SECONDS, Admitter
+from drumline.runtime.admitter import SEARCH_SECONDS, Admitter, Patience
 from drumline.runtime.errors import Forbidden
 from drumline.runtime.preflight import KEPT_SECONDS, Preflight, Sample
 from drumline.runtime.queue_book import QueueBook
@@ -55,7 +55,7 @@ class Hall:
         self.book.queues["q"], self.book.entries["q"] = queue, QueueEntry("q", None)
         self.api = Api()
         preflight = Preflight(self.api, self.samples, clock)  # type: ignore[arg-type]
-        self.admitter = Admitter(room, preflight, lambda _: None, clock, 300.0, self.book)
+        self.admitter = Admitter(room, preflight, lambda _: None, clock, Patience(300.0), self.book)
         self.loop = asyncio.create_task(self.admitter.run())
         self.begin("low")
 

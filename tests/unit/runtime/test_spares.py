@@ -13,7 +13,7 @@ from drumline.core.gang.plan import Plan
 from drumline.core.gang.types import GangRequest, Node, Placement
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Observation, Settings
-from drumline.runtime.admitter import Admitter
+from drumline.runtime.admitter import Admitter, Patience
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.errors import ApiError, Forbidden, Invalid, Unavailable
@@ -59,7 +59,7 @@ def _samples(request: GangRequest) -> list[Sample]:
 async def _answered(api: Api, room: Capacity, request: GangRequest) -> Any:
     clock = asyncio.get_running_loop().time
     preflight = Preflight(api, _samples, clock)  # type: ignore[arg-type]
-    admitter = Admitter(room, preflight, lambda _: None, clock, 300.0)
+    admitter = Admitter(room, preflight, lambda _: None, clock, Patience(300.0))
     loop = asyncio.create_task(admitter.run())
     admitter.want(request)
     await asyncio.sleep(10)

@@ -1,7 +1,9 @@
 """Whose turn it is: the next gang of all that wait, in O(log queues).
 
 Order: what others were told to leave for, so that those who left can't take it back; then queues of weight 0 last;
-then priority, high first; then the queue's weighted dominant share, small first; then time of queueing; then uid.
+then gangs that have waited beyond all patience (`aged`), which no priority keeps back any longer; then priority, high
+first; then the queue's weighted dominant share, small first; then time of queueing; then uid. Among aged gangs priority
+and share count for nothing: whoever waits becomes one in time, so nobody waits for ever behind those who keep coming.
 
 Each queue's gangs stand in a lane of their own, in order; the first of every lane is in a heap. While a gang is
 looked at its lane is out of the heap, and it goes back with the share that its queue has by then. What a
@@ -12,12 +14,21 @@ of date. Gangs of no queue have a lane of their own and no share.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
+from math import inf
 
 from drumline.core.gang.queues import Queue
 from drumline.core.gang.types import GangRequest
 
-Rank = tuple[bool, bool, int, float, float, str]
+Rank = tuple[bool, bool, float, float, float, str]
+
+
+def aged(request: GangRequest, now: float, aging_seconds: float) -> GangRequest:
+    """The request as one that has waited beyond all patience, if it has; 0 = patience never ends."""
+    if not aging_seconds or request.aged or now - request.queued_at < aging_seconds:
+        return request
+    return replace(request, aged=True)
 
 
 class Line:
@@ -69,15 +80,20 @@ class Line:
         lane, self._lanes[queue] = self._lanes[queue], []
         return lane[::-1]
 
-    def _in_lane(self, request: GangRequest) -> tuple[bool, int, float, str]:
-        return request.uid not in self._first, -request.priority, request.queued_at, request.uid
+    def _in_lane(self, request: GangRequest) -> tuple[bool, float, float, str]:
+        return request.uid not in self._first, precedence(request), request.queued_at, request.uid
 
     def _rank(self, request: GangRequest) -> Rank:
         return (
             request.uid not in self._first,
             request.queue in self._weightless,
-            -request.priority,
-            self._share(request.queue),
+            precedence(request),
+            0.0 if request.aged else self._share(request.queue),
             request.queued_at,
             request.uid,
         )
+
+
+def precedence(request: GangRequest) -> float:
+    """What of the order is the gang's own, before any share or age: small goes first."""
+    return -inf if request.aged else -request.priority

@@ -18,6 +18,7 @@ from drumline.api.queue import AcceleratorQueueStatus, QueueHead, QueueUsage
 from drumline.api.reasons import QueueCondition, Reason
 from drumline.core.gang import conditions
 from drumline.core.gang.clock import rfc3339
+from drumline.core.gang.fairness import precedence
 from drumline.core.gang.queue_choice import QueueEntry
 from drumline.core.gang.queue_quota import QueueQuotas
 from drumline.core.gang.queues import Queue, Queues
@@ -179,5 +180,5 @@ def _verdict(entry: QueueEntry, faults: Faults) -> tuple[bool, str, str]:
     return True, Reason.QUEUE_ACTIVE.value, "gangs of the namespaces that it selects are admitted"
 
 
-def _order(request: GangRequest) -> tuple[int, float, str]:
-    return -request.priority, request.queued_at, request.uid
+def _order(request: GangRequest) -> tuple[float, float, str]:
+    return precedence(request), request.queued_at, request.uid

@@ -247,6 +247,7 @@ class GangRequest:
     group_required: bool = True  # False: only if possible
     stays: bool = False  # it asks for spares only: a placement that moves the gang itself is of no use
     unpinned: bool = False  # where its pods go is not ours to say: it needs no room, and gets no nodes
+    aged: bool = False  # it has waited so long that no priority goes before it any more
 
     @property
     def claims(self) -> bool:

@@ -34,6 +34,7 @@ class Settings:
 
     discovery: str = "Auto"  # Auto EndpointSlice Endpoints
     head_wait_seconds: float = 300.0  # backfill until the head of the queue has waited this long
+    aging_seconds: float = 86_400.0  # after so long no priority goes before a gang; 0 = never
     exclude_seconds: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
     node_loss_seconds: int = 30  # how long a pod stays on a node that is not ready or unreachable

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pytest
+
 from drumline.api.queue import QueueingStrategy
-from drumline.core.gang.fairness import Line
+from drumline.core.gang.admission import admit
+from drumline.core.gang.fairness import Line, aged
 from tests.builders import capacity, gang, gpu_block
 from tests.unit.core.gang.queue_cases import decide, names, queue, queues, runs
 
@@ -49,6 +54,41 @@ def test_who_is_let_go_first_can_be_put_back() -> None:
     assert line.demote(gang("y", queue="a", queued_at=2.0))
     assert [r.uid for r in line] == ["x", "y"]
     assert not line.demote(gang("x", queue="a"))
+
+
+def test_who_has_waited_beyond_all_patience_goes_before_priority_and_share() -> None:
+    pending = [
+        gang("old", queue="a", queued_at=0.0, priority=-5),
+        gang("older", queue="b", queued_at=-1.0),
+        gang("high", queue="b", queued_at=90.0, priority=9),
+    ]
+    grown = [aged(request, 100.0, 100.0) for request in pending]
+    assert [request.aged for request in grown] == [True, True, False]
+    assert order(*grown, shares={"a": 0.1, "b": 0.9}) == ["older", "old", "high"]
+    assert [aged(request, 1e9, 0.0) for request in pending] == pending
+
+
+@pytest.mark.parametrize(("aging", "begins"), [(20.0, True), (0.0, False)])
+def test_nobody_starves_behind_a_higher_priority(aging: float, begins: bool) -> None:
+    """Gangs of a higher priority keep every host, for ever; each runs for two steps."""
+    state, ends = capacity(gpu_block("a", 4)), dict[str, float]()
+    waiting = {"low": gang("low", 3, priority=-1)}
+    kept: Mapping[str, frozenset[str]] = {}
+    for now in map(float, range(60)):
+        waiting |= {f"h{now:.0f}-{i}": gang(f"h{now:.0f}-{i}", queued_at=now, priority=1) for i in range(4)}
+        for uid in [uid for uid, end in ends.items() if end <= now]:
+            state.release(uid)
+            del ends[uid]
+        asking = [aged(request, now, aging) for request in waiting.values()]
+        found = admit(asking, state, now, 5.0, kept=kept)
+        kept = found.targets
+        for uid, _ in found.granted:
+            del waiting[uid]
+            ends[uid] = now + 2
+        if "low" not in waiting:
+            break
+    assert ("low" not in waiting) is begins
+    assert not begins or now <= aging + 5
 
 
 def test_the_rest_of_a_queue_leaves_the_line_in_order() -> None:
