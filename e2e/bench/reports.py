@@ -4,9 +4,9 @@
 TLS with tokens of their own while TrainingJobs are changed at a steady rate, each change a reconcile. The time of
 every reconcile is taken three times as long: without reports, with them, without them again.
 
-Reporters are other machines in life, and the ingest has half the operator's weight by the chart's CPU requests. With
-``--apart`` they come after everybody else in that proportion: on a machine with nothing else to do, that is nearer to
-life; on a busy one the senders starve.
+Reporters are other machines in life, and the ingest has half the operator's weight by the chart's CPU requests. Here they
+share its cores, and come after everybody else in that proportion; on a busy machine they starve. With ``--together``
+they compete with the operator for the cores as equals: the difference is what the senders cost, not the reports.
 
 Then one job sends as fast as it is answered, over as many connections as one address may have, from a process of
 its own, and reports of others are timed from when they were due. Everything shares the machine's cores.
@@ -81,7 +81,7 @@ class Phase:
     senders_cores: float
 
 
-async def main(*, apart: bool = False) -> Row:
+async def main(*, apart: bool = True) -> Row:
     """Measure; the row. `apart`: senders and ingest come after everybody else."""
     with tempfile.TemporaryDirectory() as folder:
         async with rig(OPTIONS) as made:
@@ -260,7 +260,7 @@ def _ms(seconds: float) -> float:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends too
-    result = asyncio.run(main(apart="--apart" in sys.argv[1:]))
+    result = asyncio.run(main(apart="--together" not in sys.argv[1:]))
     print(json.dumps(result, indent=2))
     OUTPUT.parent.mkdir(exist_ok=True)
     OUTPUT.write_text(json.dumps(result, indent=2) + "\n")
