@@ -79,6 +79,19 @@ def start_operator(kubeconfig: Path, log: Path, *extra: str) -> Operator:
     return Operator(process, url, log)
 
 
+@contextlib.contextmanager
+def leading(kubeconfig: Path, log: Path, *flags: str) -> Iterator[Operator]:
+    """A patient operator that leads, for as long as it is entered; it may neither end meanwhile nor log a traceback."""
+    running = start_operator(kubeconfig, log, *PATIENT, *flags)
+    try:
+        running.wait_leading(150)
+        yield running
+        assert running.process.poll() is None, f"the operator ended:\n{running.tail()}"
+        assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
+    finally:
+        running.stop()
+
+
 @pytest.fixture(scope="session")
 def api_cluster(cluster: Cluster) -> Cluster:
     """The cluster with Drumline's API installed."""
@@ -92,14 +105,8 @@ def api_cluster(cluster: Cluster) -> Cluster:
 def operator(api_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """One operator for all tests of this worker."""
     log = tmp_path_factory.mktemp("operator") / "log"
-    running = start_operator(api_cluster.kubeconfig, log, *PATIENT, "--catalog-config-map", CATALOG)
-    try:
-        running.wait_leading()
+    with leading(api_cluster.kubeconfig, log, "--catalog-config-map", CATALOG) as running:
         yield running
-        assert running.process.poll() is None, f"the operator ended:\n{running.tail()}"
-        assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
-    finally:
-        running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,9 @@ from typing import Any
 import pytest
 
 from e2e.cluster import images
-from e2e.cluster.operator import install_api, operator_command
+from e2e.cluster.operator import install_api
 from e2e.suites.kubectl import until
+from tests.integration.operators import leading
 from tests.realnode.conftest import Real
 
 STEPS = 40
@@ -69,26 +67,9 @@ def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     """An operator beside the real node; its log."""
     asyncio.run(install_api(real.cluster))
     real.node.store.load(images.no_python(), images.operator())
-    command, url = operator_command(real.kubectl.kubeconfig, "--progress-logs", "on", *LAUNCHER)
     log = tmp_path_factory.mktemp("operator") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
-    try:
-        until(lambda: _leads(url), "the operator to lead", 150)
+    with leading(real.kubectl.kubeconfig, log, "--progress-logs", "on", *LAUNCHER):
         yield log
-        assert process.poll() is None, log.read_text()[-4000:]
-        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _leads(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return b"drumline_leader 1.0" in answer.read()
-    except OSError:
-        return False
 
 
 def job(name: str, code: str, progress: dict[str, Any]) -> dict[str, Any]:

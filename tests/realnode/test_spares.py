@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,9 @@ from typing import Any
 import pytest
 
 from e2e.cluster import images
-from e2e.cluster.operator import install_api, operator_command
+from e2e.cluster.operator import install_api
 from e2e.suites.kubectl import until
+from tests.integration.operators import leading
 from tests.realnode.conftest import Real
 
 NOWHERE = "127.0.0.1:1/none:1"
@@ -27,26 +25,9 @@ def operator(real: Real, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     asyncio.run(install_api(real.cluster))
     real.node.store.load(images.operator())
     image = f"drumline/operator:{images.version()}"
-    command, url = operator_command(real.kubectl.kubeconfig, "--launcher-image", image)
     log = tmp_path_factory.mktemp("operator") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
-    try:
-        until(lambda: _leads(url), "the operator to lead", 150)
+    with leading(real.kubectl.kubeconfig, log, "--launcher-image", image):
         yield log
-        assert process.poll() is None, log.read_text()[-4000:]
-        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _leads(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return b"drumline_leader 1.0" in answer.read()
-    except OSError:
-        return False
 
 
 def job(name: str, image: str) -> dict[str, Any]:

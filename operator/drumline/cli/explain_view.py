@@ -14,6 +14,8 @@ from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_J
 from drumline.api.reasons import ConditionType
 from drumline.cli.devices import equip
 from drumline.cli.gangs import (
+    CLASSES,
+    NAMESPACES,
     QueueDesk,
     desk_of,
     group_gang,
@@ -42,8 +44,6 @@ from drumline.core.training.view import View
 from drumline.runtime.records import JobReader, JobRecord
 from drumline.runtime.service_records import ServiceReader, ServiceRecord
 
-CLASSES: Final = "priorityclasses"
-NAMESPACES: Final = "namespaces"
 WANTED: Final[Mapping[str, str]] = {
     "nodes": "",
     "pods": "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.meta import LABEL_QUEUE
@@ -21,6 +22,9 @@ from drumline.core.training.view import View
 from drumline.runtime.queue_records import QueueRecord, read_namespace, read_queue
 from drumline.runtime.records import JobRecord
 from drumline.runtime.service_records import ServiceRecord
+
+CLASSES: Final = "priorityclasses"
+NAMESPACES: Final = "namespaces"
 
 Labels = Mapping[str, str]
 

@@ -18,6 +18,8 @@ from drumline.api.queue import AcceleratorQueueSpec, AcceleratorQueueStatus, Que
 from drumline.api.reasons import ConditionType
 from drumline.api.status import Condition
 from drumline.cli.gangs import (
+    CLASSES,
+    NAMESPACES,
     QueueDesk,
     desk_of,
     group_gang,
@@ -38,8 +40,6 @@ from drumline.runtime.queue_records import QueueRecord
 from drumline.runtime.records import JobReader, JobRecord
 from drumline.runtime.service_records import ServiceReader, ServiceRecord
 
-CLASSES: Final = "priorityclasses"
-NAMESPACES: Final = "namespaces"
 WANTED: Final[Mapping[str, str]] = {
     ACCELERATOR_QUEUES: "",
     NAMESPACES: "",

@@ -13,7 +13,7 @@ from drumline.runtime.errors import NotFound
 from e2e.cluster.provider import Cluster
 from tests.integration.inference.services import Services
 from tests.integration.operator.lab import SECONDS, Manifest
-from tests.integration.operators import PATIENT, Operator, make_lab, start_operator
+from tests.integration.operators import Operator, leading, make_lab
 
 pytestmark = pytest.mark.cluster
 
@@ -62,13 +62,8 @@ def gateway_operator(
 ) -> Iterator[Operator]:
     """An operator that may make routes."""
     log = tmp_path_factory.mktemp("gateway") / "log"
-    running = start_operator(gateway_cluster.kubeconfig, log, *PATIENT, "--gateway", "on")
-    try:
-        running.wait_leading()
+    with leading(gateway_cluster.kubeconfig, log, "--gateway", "on") as running:
         yield running
-        assert "Traceback" not in log.read_text(errors="replace"), running.tail(80)
-    finally:
-        running.stop()
 
 
 @pytest.fixture

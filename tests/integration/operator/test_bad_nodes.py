@@ -13,7 +13,7 @@ from drumline.runtime.http import MERGE_PATCH
 from drumline.runtime.http_paths import resource_path
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.lab import SECONDS, Lab, Manifest
-from tests.integration.operators import PATIENT, make_lab, start_operator
+from tests.integration.operators import leading, make_lab
 
 pytestmark = pytest.mark.cluster
 
@@ -27,13 +27,8 @@ def tainting(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     """A cluster whose operator puts taints on bad nodes, for a short time."""
     log: Path = tmp_path_factory.mktemp("tainting") / "log"
     flags = ("--taint-bad-nodes", "on", "--exclude", str(EXCLUDE))
-    running = start_operator(own_cluster.kubeconfig, log, *PATIENT, *flags)
-    try:
-        running.wait_leading()
+    with leading(own_cluster.kubeconfig, log, *flags):
         yield own_cluster
-        assert "Traceback" not in log.read_text(errors="replace"), running.tail(80)
-    finally:
-        running.stop()
 
 
 @pytest.fixture

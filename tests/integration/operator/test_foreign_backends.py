@@ -16,10 +16,10 @@ from drumline.runtime.http import MERGE_PATCH, STRATEGIC_PATCH
 from drumline.runtime.http_paths import resource_path
 from e2e.cluster.provider import Cluster
 from tests.integration import foreign_schedulers
-from tests.integration.operator.conftest import make_lab
+from tests.integration.operator.conftest import leading, make_lab
 from tests.integration.operator.kueue_double import PREFIX, Kueue, install_webhook
 from tests.integration.operator.lab import Lab, Manifest, condition, reason
-from tests.integration.operators import PATIENT, Operator, start_operator
+from tests.integration.operators import Operator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 NO_RESTARTS = {"maxRestarts": 0, "backoff": {"initialSeconds": 0, "maxSeconds": 0}}
@@ -30,13 +30,8 @@ def foreign(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> I
     """An operator on a cluster that has all their kinds."""
     foreign_schedulers.install(own_cluster)
     install_webhook(own_cluster)
-    running = start_operator(own_cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "log", *PATIENT)
-    try:
-        running.wait_leading()
+    with leading(own_cluster.kubeconfig, tmp_path_factory.mktemp("operator") / "log") as running:
         yield running
-        assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
-    finally:
-        running.stop()
 
 
 @pytest.fixture

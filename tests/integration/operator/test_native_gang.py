@@ -13,7 +13,7 @@ import pytest
 from drumline.runtime.errors import ApiError
 from e2e.cluster.components import NATIVE_GANGS
 from e2e.cluster.provider import Cluster
-from tests.integration.operator.conftest import PATIENT, make_lab, start_operator
+from tests.integration.operator.conftest import leading, make_lab
 from tests.integration.operator.lab import SECONDS, Lab, condition, node_of, reason
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -32,13 +32,8 @@ GANG: dict[str, Any] = {
 def native(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with the feature gates on, and an operator there."""
     log = tmp_path_factory.mktemp("native") / "log"
-    running = start_operator(own_cluster.kubeconfig, log, *PATIENT)
-    try:
-        running.wait_leading()
+    with leading(own_cluster.kubeconfig, log):
         yield own_cluster
-        assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
-    finally:
-        running.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from drumline.runtime.http import MERGE_PATCH
 from drumline.runtime.http_paths import resource_path
 from e2e.cluster import nodes
 from e2e.cluster.provider import Cluster
-from tests.integration.operator.conftest import PATIENT, Operator, make_lab, start_operator
+from tests.integration.operator.conftest import Operator, leading, make_lab
 from tests.integration.operator.lab import POOL, Lab, Manifest, condition, node_of
 
 pytestmark = pytest.mark.cluster
@@ -26,13 +26,8 @@ WHOLE_HOSTS = {"type": "nvidia-h100-80gb", "chipsPerWorker": 8}
 def with_image(own_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
     """An operator that has an image for the pods of spares."""
     log = tmp_path_factory.mktemp("spares") / "log"
-    running = start_operator(own_cluster.kubeconfig, log, *PATIENT, "--launcher-image", IMAGE)
-    try:
-        running.wait_leading()
+    with leading(own_cluster.kubeconfig, log, "--launcher-image", IMAGE) as running:
         yield running
-        assert "Traceback" not in running.log.read_text(errors="replace"), running.tail(80)
-    finally:
-        running.stop()
 
 
 @pytest.fixture
