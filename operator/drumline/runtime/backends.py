@@ -72,7 +72,8 @@ class Backends:
             return obs
         level = obs.spec.scheduling.placement.level if obs.spec is not None else None
         key = self._label_of(level) if level else ""
-        return replace(obs, backend=choice, topology_key=key, groups=groups)
+        known = frozenset(need for need, (mirror, _) in self._mirrors.items() if mirror.synced.is_set())
+        return replace(obs, backend=choice, topology_key=key, groups=groups, groups_known=known)
 
     def choice(self, name: str) -> Choice:
         """The backend of that name as the cluster has it."""

@@ -172,6 +172,7 @@ async def test_a_backend_that_appears_wakes_the_jobs_and_is_mirrored() -> None:
     assert (namespace, found.document["kind"]) == ("ns", "PodGroup")
     assert "managedFields" not in found.document["metadata"]
     assert known.told(job).groups == (found,)
+    assert known.told(job).groups_known == {found.need}
     assert known.told(replace(job, job=replace(job.job, uid="another"))).groups == ()
 
 

@@ -94,6 +94,20 @@ class Backed:
         return self.adapter.prepare_pod(pod, self.facts, index)
 
 
+def lost_objects(view: View, current: Mapping[int, Pod]) -> tuple[Create, ...]:
+    """What the backend needs of the running attempt and somebody else deleted while a pod of it waits for a node."""
+    waits = any(not pod.bound and not pod.terminal for pod in current.values())
+    if not waits or not view.obs.groups_known:
+        return ()
+    behind = backed(view, prepared(view, view.status.attempt))
+    known = {resource_of(need) for need in view.obs.groups_known}
+    there = {(resource_of(f.need), f.document["metadata"]["name"]) for f in view.obs.groups}
+    wanted = behind.objects if behind is not None else ()
+    return tuple(
+        o for o in wanted if o.resource in known and (o.resource, o.manifest["metadata"]["name"]) not in there
+    )
+
+
 def backed(view: View, gang: PreparedGang) -> Backed | None:
     """The attempt with its backend; None for one that this operator placed."""
     adapter = view.obs.backend.adapter

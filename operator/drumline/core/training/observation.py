@@ -11,7 +11,7 @@ from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.api.shape import GangShape
 from drumline.api.status import TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
-from drumline.core.gang.backends.base import Found
+from drumline.core.gang.backends.base import Found, Need
 from drumline.core.gang.backends.registry import OURS, Choice
 from drumline.core.gang.crew import Process
 from drumline.core.gang.departures import Departure
@@ -95,6 +95,7 @@ class Observation:
     backend: Choice = OURS  # who admits the running attempt; where none runs, the next one
     topology_key: str = ""  # node label of the level that the gang's placement names; "" = it names none
     groups: tuple[Found, ...] = ()  # what backends have of the job's attempts
+    groups_known: frozenset[Need] = frozenset()  # kinds of which `groups` has all that there is
     queue_max_run_seconds: int | None = None  # of the queue that the running attempt was admitted by
     evicted: Eviction | None = None  # admission wants the running gang to leave
     wanted: int = (

@@ -74,6 +74,10 @@ def stages(plan: Plan) -> list[list[tuple[str, str]]]:
     ]
 
 
+def made(plan: Plan) -> list[list[tuple[str, str]]]:
+    return [stage for stage in stages(plan) if stage]
+
+
 def deleted(plan: Plan, resource: str) -> set[str]:
     return {a.name for s in plan.actions for a in s if isinstance(a, Delete) and a.resource == resource}
 
@@ -197,6 +201,17 @@ def test_a_refused_pod_ends_the_attempt_with_its_group():
     )
     assert deleted(plan, "podgroups.v1alpha2.scheduling.k8s.io") == {"job-1"}
     assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "CreateRefused")
+
+
+def test_a_group_that_somebody_deleted_while_the_gang_waits_is_made_again():
+    known = frozenset(NATIVE.needs)
+    lost = replace(begun(), groups=(), groups_known=known)
+    groups = "podgroups.v1alpha2.scheduling.k8s.io"
+    for seen in (lost, bound(lost, 0)):
+        assert made(decide(seen, NOW + 1)) == [[(groups, "job-1")]]
+    assert made(decide(replace(lost, groups=(group(1),)), NOW + 1)) == []
+    assert made(decide(replace(lost, groups_known=frozenset()), NOW + 1)) == [], "it may be there"
+    assert made(decide(bound(lost, 0, 1, 2, 3), NOW + 1)) == [], "nobody waits"
 
 
 def test_a_restart_is_a_new_group():

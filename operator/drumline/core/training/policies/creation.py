@@ -24,7 +24,7 @@ from drumline.core.gang.plan import Action, Create, Manifest
 from drumline.core.gang.pods import kept_off
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
-from drumline.core.training.backing import Backed, backed, backend_of
+from drumline.core.training.backing import Backed, backed, backend_of, lost_objects
 from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
 from drumline.core.training.render import PreparedGang, placement_hash
 from drumline.core.training.rendering import prepared
@@ -42,6 +42,7 @@ def creation(view: View) -> View:
     if not view.live:
         return view
     current = view.current()
+    view = view.act(*lost_objects(view, current))
     missing = _missing(view, current)
     due = _due(view, current, missing)
     if not due:
