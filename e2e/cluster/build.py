@@ -6,6 +6,9 @@ A program's place in the cache is a function of everything that decides its cont
 go.sum, and the flags. A file under its final name is therefore always whole and always right: it is written
 under another name first, and renamed. A lock per program keeps two runs from building the same thing, and a
 run that was interrupted goes on with the first program that is missing.
+
+``DRUMLINE_KUBERNETES`` says which Kubernetes is meant, by its minor version; the programs of one leave those of
+another in the cache alone.
 """
 
 import argparse
@@ -28,6 +31,10 @@ _MODULES = Path(__file__).with_name("tools")
 _REPORT_SECONDS = 15
 _TAIL_LINES = 30
 _CONTAINERD_TAGS = "no_btrfs no_devmapper no_zfs"
+_KUBERNETES = "kubernetes"
+DEFAULT_KUBERNETES = "1.36"
+# by minor version, the directory of the go.mod that pins it
+_VERSIONS = {DEFAULT_KUBERNETES: _KUBERNETES, "1.37": f"{_KUBERNETES}-1.37"}
 
 
 class BuildError(RuntimeError):
@@ -46,7 +53,7 @@ class Tool:
 
 
 def _kubernetes(name: str) -> Tool:
-    return Tool(name, "kubernetes", f"k8s.io/kubernetes/cmd/{name}")
+    return Tool(name, _KUBERNETES, f"k8s.io/kubernetes/cmd/{name}")
 
 
 def _containerd(name: str) -> Tool:
@@ -101,6 +108,14 @@ def cache_dir() -> Path:
     return Path(os.environ.get("DRUMLINE_CACHE") or Path.home() / ".cache" / "drumline")
 
 
+def kubernetes() -> str:
+    """The minor version of Kubernetes that is wanted: ``$DRUMLINE_KUBERNETES``, by default 1.36; raises ``BuildError``."""
+    asked = os.environ.get("DRUMLINE_KUBERNETES") or DEFAULT_KUBERNETES
+    if asked not in _VERSIONS:
+        raise BuildError(f"DRUMLINE_KUBERNETES={asked} is none of {', '.join(_VERSIONS)}")
+    return asked
+
+
 def binary(name: str) -> Path:
     """The path of a program, built first where it is missing; raises ``BuildError``."""
     tool = _BY_NAME[name]
@@ -112,16 +127,21 @@ def binary(name: str) -> Path:
 
 def path_of(tool: Tool) -> Path:
     """Where this version of a program is, or will be, in the cache."""
-    return cache_dir() / "bin" / f"{tool.module}-{key(tool)}" / tool.name
+    return cache_dir() / "bin" / f"{_pins(tool)}-{key(tool)}" / tool.name
 
 
 def key(tool: Tool) -> str:
     """A short hash of all that decides what the program's bytes are."""
     digest = hashlib.sha256()
     for name in ("go.mod", "go.sum"):
-        digest.update((_MODULES / tool.module / name).read_bytes())
+        digest.update((_MODULES / _pins(tool) / name).read_bytes())
     digest.update(repr((_flags(tool), sorted(_settings(tool).items()), os.uname().machine)).encode())
     return digest.hexdigest()[:12]
+
+
+def _pins(tool: Tool) -> str:
+    """The directory of the go.mod that pins this program."""
+    return _VERSIONS[kubernetes()] if tool.module == _KUBERNETES else tool.module
 
 
 def build(tools: Sequence[Tool]) -> None:
@@ -157,7 +177,7 @@ def _compile(tool: Tool, output: Path, log: Path, label: str) -> None:
     _say(f"{label}: building")
     command = ["go", "build", *_flags(tool), "-o", str(output), tool.package]
     environment = {**os.environ, **_settings(tool)}
-    directory = _MODULES / tool.module
+    directory = _MODULES / _pins(tool)
     with (
         log.open("wb") as stream,
         subprocess.Popen(command, cwd=directory, env=environment, stdout=stream, stderr=stream) as process,
@@ -211,9 +231,12 @@ def _require(tools: Sequence[Tool]) -> None:
 
 
 def _flags(tool: Tool) -> list[str]:
-    version = re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\d+", _kubernetes_requirement())
+    # What is not Kubernetes' own has the same stamps, and so the same place, beside every version of it.
+    pins = _pins(tool) if tool.module == _KUBERNETES else _KUBERNETES
+    required = (_MODULES / pins / "go.mod").read_text()
+    version = re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\d+", required)
     if version is None:
-        raise BuildError("e2e/cluster/tools/kubernetes/go.mod requires no k8s.io/kubernetes")
+        raise BuildError(f"e2e/cluster/tools/{pins}/go.mod requires no k8s.io/kubernetes")
     major, minor = version.groups()
     stamps = {
         "gitVersion": version.group().split()[1],
@@ -225,10 +248,6 @@ def _flags(tool: Tool) -> list[str]:
     linked = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
     flags = ["-ldflags", f"-s -w {linked}"]
     return [*flags, "-tags", tool.tags] if tool.tags else flags
-
-
-def _kubernetes_requirement() -> str:
-    return (_MODULES / "kubernetes" / "go.mod").read_text()
 
 
 def _settings(tool: Tool) -> dict[str, str]:

@@ -40,11 +40,21 @@ class ClusterOptions:
         return LOOPBACK if self.advertise_address is None else "0.0.0.0"
 
 
-# Kubernetes' own gangs, which are alpha in the version that the pinned modules are: the API and what honours it.
-NATIVE_GANGS: Final = ClusterOptions(
-    feature_gates={"GenericWorkload": True, "GangScheduling": True},
-    apiserver_flags=("--runtime-config=scheduling.k8s.io/v1alpha2=true",),
-)
+# by minor version of Kubernetes, what its own gangs need: gates, and the API's versions, the newest first
+_GANG_GATES: Final = {
+    "1.36": ("GenericWorkload", "GangScheduling", "TopologyAwareWorkloadScheduling"),
+    "1.37": ("GenericWorkload", "TopologyAwareWorkloadScheduling"),
+}
+GANG_VERSIONS: Final = {"1.36": ("v1alpha2",), "1.37": ("v1beta1", "v1alpha3")}
+
+
+def native_gangs(kubernetes: str) -> ClusterOptions:
+    """A cluster of that minor version with Kubernetes' own gangs, which none has by default."""
+    served = ",".join(f"scheduling.k8s.io/{version}=true" for version in GANG_VERSIONS[kubernetes])
+    return ClusterOptions(
+        feature_gates=dict.fromkeys(_GANG_GATES[kubernetes], True),
+        apiserver_flags=(f"--runtime-config={served}",),
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from e2e.cluster import build
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 
-# The kind node image of the Kubernetes version that the pinned modules are.
+# The kind node image of the Kubernetes version that is pinned by default.
 _KIND_VERSION = "1.36.1"
 
 
@@ -103,6 +103,8 @@ class Kind:
     name = "kind"
 
     def why_not(self) -> str | None:
+        if build.kubernetes() != build.DEFAULT_KUBERNETES:
+            return f"its node image is Kubernetes {_KIND_VERSION}"
         for program in ("docker", "kind"):
             if shutil.which(program) is None:
                 return f"{program} is not installed"

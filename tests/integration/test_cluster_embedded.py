@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from e2e.cluster import fakepods, nodes
+from e2e.cluster import build, fakepods, nodes
 from e2e.cluster.api import Api, ApiError
 from e2e.cluster.embedded import ClusterOptions, EmbeddedCluster
 from e2e.cluster.pki import Pki
@@ -62,7 +62,7 @@ def test_every_program_serves(cluster: Cluster, embedded: EmbeddedCluster) -> No
         "kube-scheduler",
         "kwok",
     }
-    assert '"gitVersion": "v1.36.' in cluster.kubectl("get", "--raw", "/version")
+    assert f'"gitVersion": "v{build.kubernetes()}.' in cluster.kubectl("get", "--raw", "/version")
 
 
 def test_a_wrong_authority_is_refused(embedded: EmbeddedCluster, tmp_path: Path) -> None:

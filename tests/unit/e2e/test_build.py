@@ -43,6 +43,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setenv("DRUMLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "go.log"))
+    monkeypatch.delenv("DRUMLINE_KUBERNETES", raising=False)
     return tmp_path / "go.log"
 
 
@@ -90,6 +91,26 @@ def test_what_is_missing_is_built_and_nothing_else(log: Path) -> None:
     assert len(_calls(log)) == 2
     assert _calls(log)[0].startswith("0 -trimpath -buildvcs=false -mod=readonly build -ldflags")
     assert "gitVersion=v1.36." in _calls(log)[1]
+
+
+def test_another_kubernetes_has_places_of_its_own_and_shares_the_rest(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = {tool.name: build.path_of(tool) for tool in build.GROUPS["all"]}
+    monkeypatch.setenv("DRUMLINE_KUBERNETES", "1.36")
+    assert {tool.name: build.path_of(tool) for tool in build.GROUPS["all"]} == usual
+    monkeypatch.setenv("DRUMLINE_KUBERNETES", "1.37")
+    other = {tool.name: build.path_of(tool) for tool in build.GROUPS["all"]}
+    own = {tool.name for tool in build.GROUPS["all"] if tool.module == "kubernetes"}
+    assert {name for name, path in other.items() if path != usual[name]} == own
+    build.binary("kubectl")
+    assert "gitVersion=v1.37." in _calls(log)[0]
+
+
+def test_a_kubernetes_that_is_not_pinned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRUMLINE_KUBERNETES", "1.20")
+    with pytest.raises(BuildError, match=r"^DRUMLINE_KUBERNETES=1\.20 is none of 1\.36, 1\.37$"):
+        build.path_of(CONTROL_PLANE[1])
 
 
 def test_only_runc_is_linked_with_c(log: Path) -> None:

@@ -13,6 +13,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("DRUMLINE_CLUSTER", raising=False)
     monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.delenv("DRUMLINE_KUBERNETES", raising=False)
     return tmp_path
 
 
@@ -32,6 +33,16 @@ def test_kind_is_chosen_where_an_engine_answers(bare: Path) -> None:
     _program(bare / "docker", code=1)
     assert provider.Kind().why_not() == "no Docker engine answers"
     assert provider.choose().name == "embedded"
+
+
+def test_kind_has_one_version_of_kubernetes(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(bare / "kind")
+    _program(bare / "docker")
+    monkeypatch.setenv("DRUMLINE_KUBERNETES", "1.37")
+    assert provider.choose().name == "embedded"
+    monkeypatch.setenv("DRUMLINE_CLUSTER", "kind")
+    with pytest.raises(RuntimeError, match=r"kind: its node image is Kubernetes 1\.36"):
+        provider.choose()
 
 
 def test_an_existing_cluster_is_used_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
