@@ -10,16 +10,25 @@ from typing import Any
 
 import pytest
 
+from drumline.core.gang.backends.base import GangFacts, RoleFacts
+from drumline.core.gang.backends.native import VERSIONS as NATIVE_ADAPTERS
+from drumline.core.gang.names import Owner
+from drumline.core.gang.types import PlacementPolicy
+from drumline.core.training.backing import lost_of_object
 from drumline.runtime.errors import ApiError
-from e2e.cluster.components import NATIVE_GANGS
+from drumline.runtime.http_paths import resource_path
+from e2e.cluster import build
+from e2e.cluster.components import GANG_VERSIONS, native_gangs
 from e2e.cluster.provider import Cluster
 from tests.integration.operator.conftest import leading, make_lab
 from tests.integration.operator.lab import SECONDS, Lab, condition, node_of, reason
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-CLUSTER = NATIVE_GANGS
-GROUPS = "podgroups.v1alpha2.scheduling.k8s.io"
+KUBERNETES = build.kubernetes()
+VERSIONS = GANG_VERSIONS[KUBERNETES]
+CLUSTER = native_gangs(KUBERNETES)
+GROUPS = f"podgroups.{VERSIONS[0]}.scheduling.k8s.io"
 NATIVE = {"backend": "native"}
 GANG: dict[str, Any] = {
     "accelerator": {"type": "nvidia-h100-80gb", "chipsPerWorker": 8},
@@ -75,6 +84,56 @@ async def test_four_on_three_nodes_bind_nothing_and_a_fourth_node_lets_all_in(ga
     done = await gangs.phase("train", "Succeeded")
     assert len({node_of(p) for p in await gangs.pods()}) == 4
     assert (done["status"]["attempt"], done["status"]["restarts"]) == (1, [])
+
+
+async def test_a_required_block_is_kept(gangs: Lab) -> None:
+    await gangs.nodes("6 hosts of h100 in blocks of 3")
+    required = {**NATIVE, "placement": {"policy": "Required", "level": "block"}}
+    await gangs.apply(gangs.job("near", **{**GANG, "scheduling": required}))
+    await gangs.until("near", _says("PodGroup near-1 has no nodes"), "the scheduler says no")
+    assert [node_of(p) for p in await gangs.pods()] == [""] * 4
+    await gangs.nodes("8 hosts of h100 in blocks of 4")
+    await gangs.phase("near", "Running")
+    nodes = [await gangs.client.request("GET", f"/api/v1/nodes/{node_of(p)}") for p in await gangs.pods()]
+    assert len(nodes) == 4
+    assert len({n["metadata"]["labels"]["cloud.google.com/gce-topology-block"] for n in nodes}) == 1
+
+
+async def test_a_gang_has_the_priority_of_its_pods(gangs: Lab) -> None:
+    name = f"class-{gangs.namespace}"
+    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+    rank = {"value": 500, "preemptionPolicy": "Never"}
+    await asyncio.to_thread(gangs.cluster.apply, {**kind, "metadata": {"name": name}, **rank})
+    try:
+        await gangs.nodes("4 hosts of h100")
+        await gangs.apply(gangs.job("ranked", **GANG, priorityClassName=name))
+        await gangs.phase("ranked", "Running")
+        assert {p["spec"]["priority"] for p in await gangs.pods()} == {500}
+        group = (await _groups(gangs))["ranked-1"]["spec"]
+        assert group.get("priority", 500) == 500, "where groups have one"
+    finally:
+        path = f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}"
+        await gangs.client.request("DELETE", path)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_groups_are_stored_as_sent(gangs: Lab, version: str) -> None:
+    (adapter,) = (found for found in NATIVE_ADAPTERS if found.version == version)
+    owner = Owner("drumline.dev/v1alpha1", "TrainingJob", gangs.namespace, "job", "uid-1")
+    facts = GangFacts(
+        owner,
+        "job-1",
+        1,
+        (RoleFacts("worker", 4, 0),),
+        policy=PlacementPolicy.REQUIRED,
+        topology_key="example.com/rack",
+        pod_class="drumline-worker",
+    )
+    (group,) = adapter.objects(facts)
+    path = resource_path(f"podgroups.{version}.scheduling.k8s.io", gangs.namespace)
+    strict = {"dryRun": "All", "fieldValidation": "Strict"}
+    made = await gangs.client.request("POST", path, body=dict(group), params=strict)
+    assert lost_of_object(group, made) == ""
 
 
 async def test_a_failure_restarts_the_whole_gang_as_a_new_group(gangs: Lab) -> None:
@@ -175,7 +234,7 @@ async def test_what_a_scheduler_that_knows_no_gangs_binds_in_part_is_given_back(
         job = await gangs.until("blind", lambda j: reason(j, "QuotaReserved")[1] == "GangTimeout")
         message = condition(job, "QuotaReserved")["message"]
         assert "3 of 4 pods were bound and none followed for 10 s" in message
-        assert "feature gate GangScheduling on?" in message
+        assert "GenericWorkload and, before 1.37, GangScheduling on?" in message
         await gangs.until_pods(lambda pods: not pods)
 
 
@@ -186,7 +245,8 @@ def _scheduler_without_gangs(cluster: Cluster) -> Iterator[None]:
     usual = scheduler.argv
     try:
         scheduler.kill()
-        scheduler.argv = [a.replace("GangScheduling=true", "GangScheduling=false") for a in usual]
+        gates = "--feature-gates"
+        scheduler.argv = [a.replace("=true", "=false") if a.startswith(gates) else a for a in usual]
         assert scheduler.argv != usual
         scheduler.start()
         yield
@@ -230,7 +290,7 @@ async def test_without_the_gate_a_condition_says_so_and_no_part_of_a_gang_runs(l
     await lab.nodes("4 hosts of h100")
     await lab.apply(lab.job("dropped", **GANG))
     job = await lab.until("dropped", lambda j: reason(j, "QuotaReserved")[1] == "BackendUnavailable")
-    assert "PodGroup scheduling.k8s.io/v1alpha2" in condition(job, "QuotaReserved")["message"]
+    assert f"PodGroup scheduling.k8s.io/{VERSIONS[-1]}" in condition(job, "QuotaReserved")["message"]
     job = await lab.settle("dropped")
     assert (await lab.pods(), job["status"].get("attempt", 0)) == ([], 0)
 

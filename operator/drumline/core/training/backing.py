@@ -50,6 +50,7 @@ def facts_of(view: View, gang: PreparedGang) -> GangFacts:
         roles=(workers, *helpers),
         queue=_queue(view),
         priority_class=view.spec.priority_class_name or "",
+        pod_class=view.obs.pod_priority_class,
         policy=PlacementPolicy(scheduling.placement.policy.value),
         topology_key=view.obs.topology_key,
         timeout_seconds=scheduling.gang_timeout_seconds,

@@ -154,7 +154,7 @@ def test_a_part_that_is_bound_is_given_back_after_the_timeout():
     assert len(deleted(plan, "pods")) == 4
     assert deleted(plan, "podgroups.v1alpha2.scheduling.k8s.io") == {"job-1"}
     assert jobs.reason(jobs.written(plan), ConditionType.QUOTA_RESERVED) == ("False", "GangTimeout")
-    assert "GangScheduling on?" in plan.events[0].message
+    assert "and, before 1.37, GangScheduling on?" in plan.events[0].message
 
 
 def test_a_part_that_is_bound_is_given_back_though_nobody_says_a_word_of_the_rest():

@@ -64,6 +64,7 @@ class GangFacts:
     topology_key: str = ""  # node label of the level that the gang keeps to; "" = none
     timeout_seconds: int = 120
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY)  # of ours, for the group's objects
+    pod_class: str = ""  # the priority class of a pod that the backend gives none: one that evicts nobody
 
     @property
     def pods(self) -> int:

@@ -6,6 +6,10 @@ and none of them before. One adapter for each version of the API, which differ i
 - `v1alpha2` (1.36): `PodGroupScheduled`;
 - `v1alpha3` and `v1beta1` (1.37), which take its place: `PodGroupInitiallyScheduled`.
 
+From 1.37 on a group has a priority of its own, which counts in place of its pods' when others evict, and the
+scheduler leaves a group alone whose pods have another one. So the group names the class that its pods carry. It is
+evicted as a whole there: what is left of a gang is of no use to anybody.
+
 A pod names its group in a field that an API server drops without a word where its gate is off, so that every pod is
 read back (`kept`). Whether the scheduler knows groups nobody can ask. Pods keep our own priority class, which evicts
 nobody: a scheduler would evict for each of a gang's pods by itself, whether the gang as a whole gets in or not.
@@ -29,10 +33,14 @@ _NAME: Final = "podGroupName"
 
 @dataclass(frozen=True, slots=True)
 class Native:
-    """The adapter to one version. `scheduled` is the condition that tells whether the group has its nodes."""
+    """The adapter to one version.
+
+    `scheduled` is the condition that tells whether the group has its nodes; `ranked`: groups have a priority.
+    """
 
     version: str
     scheduled: str
+    ranked: bool = True
     name: str = "native"
 
     @property
@@ -52,6 +60,10 @@ class Native:
         spec: dict[str, Any] = {"schedulingPolicy": {"gang": {"minCount": facts.pods}}}
         if facts.policy is PlacementPolicy.REQUIRED:
             spec["schedulingConstraints"] = {"topology": [{"key": facts.topology_key}]}
+        if self.ranked:
+            spec["disruptionMode"] = {"all": {}}
+            if facts.pod_class:
+                spec["priorityClassName"] = facts.pod_class
         return (group(facts, f"{GROUP}/{self.version}", spec),)
 
     def prepare_pod(self, pod: Manifest, facts: GangFacts, index: int) -> Manifest:
@@ -84,5 +96,5 @@ class Native:
 VERSIONS: Final = (
     Native("v1beta1", "PodGroupInitiallyScheduled"),
     Native("v1alpha3", "PodGroupInitiallyScheduled"),
-    Native("v1alpha2", "PodGroupScheduled"),
+    Native("v1alpha2", "PodGroupScheduled", ranked=False),
 )

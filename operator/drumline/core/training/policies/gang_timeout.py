@@ -9,7 +9,7 @@ pods were created.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:
 it goes at once. A gang that another scheduler or queue is to let in waits there as long as that takes: its clock runs
 only while a part of it is bound, as may be where that scheduler turns out to know nothing of gangs; then also for pods
-of which nobody says what they wait for, but not for helpers that come later.
+of which nobody says what they wait for.
 """
 
 from __future__ import annotations
@@ -35,24 +35,30 @@ def gang_timeout(view: View) -> View:
     """Release an attempt that is stuck, avoid the nodes it was stuck on, and queue again with backoff."""
     if not view.live:
         return view
-    current = view.current()
+    later = dependent_indexes(view)
+    current = {i: pod for i, pod in view.current().items() if i not in later}
     if view.obs.blocked:
         text = f"the API server refuses a pod of the gang: {view.obs.blocked}"
         return _requeue(view, {"": text}, Reason.CREATE_REFUSED, text)
     if view.obs.backend.foreign and not any(pod.bound for pod in current.values()):
         return view
-    stuck = _stuck_nodes(view, current)
+    stuck = _stuck_nodes(view, current, later)
     if not stuck:
         return view
     latest = view.now - _seconds(view)
     over = {node: why for node, (since, why) in stuck.items() if since <= latest}
     if not over:
         return view.again_in(min(since for since, _ in stuck.values()) - latest)
-    return _requeue(view, over, Reason.GANG_TIMEOUT, _text(view, current, over))
+    return _requeue(
+        view, over, Reason.GANG_TIMEOUT, _text(view, current, view.roster.size - len(later), over)
+    )
 
 
-def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, tuple[float, str]]:
-    """Node → since when and why, for what stands in the way; "" is the node of a pod that is not pinned."""
+def _stuck_nodes(view: View, current: dict[int, Pod], later: frozenset[int]) -> dict[str, tuple[float, str]]:
+    """Node → since when and why, for what stands in the way; "" is the node of a pod that is not pinned.
+
+    `current` and `later` are the pods that the attempt begins with, and the indexes of those that it does not.
+    """
     nodes = view.obs.placement.nodes if view.obs.placement is not None else ()
     progress, graces = _last_progress(view, current), _graces(view)
     leaving = max(graces.values(), default=0.0)
@@ -67,20 +73,18 @@ def _stuck_nodes(view: View, current: dict[int, Pod]) -> dict[str, tuple[float, 
         elif node in view.obs.unhealthy:
             stuck[node] = progress, f"node {node} is gone or not ready"
     for index, node in enumerate(nodes[: view.roster.size]):
-        if index not in current and node in graces:
+        if index not in current and index not in later and node in graces:
             why = f"a pod of an earlier attempt does not leave node {node}"
             stuck.setdefault(node, (max(progress, graces[node]), why))
-    name = _left_out(view, current) if view.obs.backend.foreign else ""
+    name = _left_out(current) if view.obs.backend.foreign else ""
     if name:
         stuck.setdefault("", (max(progress, leaving), f"pod {name} has no node, and nobody says why"))
     return stuck
 
 
-def _left_out(view: View, current: dict[int, Pod]) -> str:
+def _left_out(current: dict[int, Pod]) -> str:
     """A pod that did not come along when another scheduler bound a part of the gang; "" = none."""
-    later = dependent_indexes(view)
-    out = (p.name for i, p in current.items() if not p.bound and not p.terminal and i not in later)
-    return next(out, "")
+    return next((p.name for p in current.values() if not p.bound and not p.terminal), "")
 
 
 def _graces(view: View) -> dict[str, float]:
@@ -109,16 +113,17 @@ def _last_progress(view: View, current: dict[int, Pod]) -> float:
     return max([started, *(max(p.created_at, p.bound_at) for p in current.values())])
 
 
-def _text(view: View, current: dict[int, Pod], stuck: dict[str, str]) -> str:
+def _text(view: View, current: dict[int, Pod], size: int, stuck: dict[str, str]) -> str:
     bound = sum(1 for p in current.values() if p.bound)
     node, why = next(iter(stuck.items()))
     if patience(view) is not None:
-        return f"{bound} of {view.roster.size} pods were bound within {_seconds(view):.0f} s: {why}"
+        return f"{bound} of {size} pods were bound within {_seconds(view):.0f} s: {why}"
     seconds = view.spec.scheduling.gang_timeout_seconds
     where = f" (node {node})" if node else ""
-    text = f"{bound} of {view.roster.size} pods were bound and none followed for {seconds} s{where}: {why}"
+    text = f"{bound} of {size} pods were bound and none followed for {seconds} s{where}: {why}"
     native = view.obs.backend.name == Backend.NATIVE
-    return f"{text}; is the scheduler's feature gate GangScheduling on?" if native else text
+    asked = "are the scheduler's feature gates GenericWorkload and, before 1.37, GangScheduling on?"
+    return f"{text}; {asked}" if native else text
 
 
 def _requeue(view: View, stuck: dict[str, str], reason: Reason, message: str) -> View:

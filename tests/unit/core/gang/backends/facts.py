@@ -16,6 +16,7 @@ FACTS = GangFacts(
     (WORKERS, LOADERS),
     queue="research",
     priority_class="high",
+    pod_class="drumline-worker",
     labels={"drumline.dev/job": "llama"},
 )
 LATER = 4  # the index of a helper that comes when another runs

@@ -21,9 +21,18 @@ def _said(backend, status, message=""):
 def test_the_group_is_all_that_start_together(backend):
     (group,) = backend.objects(FACTS)
     assert group["apiVersion"] == f"scheduling.k8s.io/{backend.version}"
-    assert group["spec"] == {"schedulingPolicy": {"gang": {"minCount": 4}}}
+    assert group["spec"]["schedulingPolicy"] == {"gang": {"minCount": 4}}
     assert group["metadata"]["name"] == "llama-3"
     assert group["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+
+
+@versions
+def test_a_group_that_has_a_priority_has_the_one_of_its_pods_and_goes_as_a_whole(backend):
+    (group,) = backend.objects(FACTS)
+    carried = backend.prepare_pod(pod(), FACTS, 0)["spec"]["priorityClassName"]
+    ranks = {"priorityClassName": carried, "disruptionMode": {"all": {}}}
+    wanted = {} if backend is _OLD else ranks
+    assert {key: value for key, value in group["spec"].items() if key in ranks} == wanted
 
 
 @versions
