@@ -1,7 +1,8 @@
 """The CRDs of Kueue, Volcano and coscheduling, out of their Go modules, and one of KAI's PodGroups.
 
-KAI's module is not had from every Go proxy, so the schema of its PodGroup is written here, of the fields that its
-documentation names for version 0.17 (scheduling.run.ai/v2alpha2). What else it has, nothing of ours sets or reads.
+KAI's module is not had from every Go proxy, so the schema of its PodGroup is written here and was held against the
+one that version 0.17.0 publishes (scheduling.run.ai/v2alpha2): the same fields at the first level of spec and
+status, and below them what anything of ours sets or reads.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _MODULES: Final = (
     ),
 )
 _TEXT: Final = {"type": "string"}
-_COUNT: Final = {"type": "integer", "format": "int32", "minimum": 0}
+_COUNT: Final = {"type": "integer", "format": "int32", "minimum": 1}
+_ANY: Final = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
 def install(cluster: Cluster) -> None:
@@ -77,22 +79,24 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
 
 def _kai() -> dict[str, Any]:
     topology = _object(topology=_TEXT, requiredTopologyLevel=_TEXT, preferredTopologyLevel=_TEXT)
-    subgroup = _object(name=_TEXT, minMember=_COUNT, parent=_TEXT, topologyConstraint=topology)
     spec = _object(
-        minMember={**_COUNT, "nullable": True},
-        queue=_TEXT,
-        priorityClassName=_TEXT,
+        markUnschedulable={"type": "boolean"},
+        minMember=_COUNT,
+        minSubGroup=_COUNT,
         preemptibility={**_TEXT, "enum": ["preemptible", "non-preemptible"]},
+        preemptionDelay=_TEXT,
+        priorityClassName=_TEXT,
+        queue=_TEXT,
+        schedulingBackoff={"type": "integer", "format": "int32"},
+        stalenessGracePeriod=_TEXT,
+        subGroups=_list(_ANY),
         topologyConstraint=topology,
-        subGroups=_list(subgroup),
     )
     said = _object(reason=_TEXT, message=_TEXT)
     scheduling = _object(
         type=_TEXT, status=_TEXT, nodePool=_TEXT, reason=_TEXT, message=_TEXT, reasons=_list(said)
     )
-    status = _object(
-        phase=_TEXT, running=_COUNT, pending=_COUNT, failed=_COUNT, schedulingConditions=_list(scheduling)
-    )
+    status = _object(conditions=_list(_ANY), resourcesStatus=_ANY, schedulingConditions=_list(scheduling))
     version = {
         "name": "v2alpha2",
         "served": True,

@@ -79,8 +79,6 @@ class Kai:
         if found is None:
             return None
         status = found.get("status") or {}
-        if int(status.get("running") or 0) >= facts.pods:
-            return None
         against = [c for c in status.get("schedulingConditions") or () if c.get("status") == "True"]
         if not against:
             text = f"KAI has said nothing of PodGroup {facts.group} yet"

@@ -89,6 +89,9 @@ def test_what_it_waits_for(status, reason, text):
     assert (said.reason, text in said.message) == (reason, True)
 
 
-def test_nothing_is_said_of_a_gang_that_runs():
-    assert _BACKEND.waits(FACTS, [found(_NEED, status={**_against("Other"), "running": 4})]) is None
+def test_a_condition_that_holds_no_more_says_nothing_against_the_gang():
+    over = {"type": "UnschedulableOnNodePool", "status": "False", "message": "no"}
+    said = _BACKEND.waits(FACTS, [found(_NEED, status={"schedulingConditions": [over]})])
+    assert said is not None
+    assert said.reason == Reason.QUEUED
     assert _BACKEND.waits(FACTS, []) is None
