@@ -26,6 +26,7 @@ from pydantic import Field
 
 from drumline.api.base import ApiModel
 from drumline.api.inference_model import Engine
+from drumline.api.inference_parallelism import Size
 
 
 class Combine(StrEnum):
@@ -128,6 +129,7 @@ class When(StrEnum):
     KV_TRANSFER = "kvTransfer"
     MULTI_HOST = "multiHost"
     MULTI_CHIP = "multiChip"  # a pod has several chips
+    PARALLELISM = "parallelism"  # the role says how the model is divided
 
 
 class Where(StrEnum):
@@ -157,7 +159,16 @@ class Argument(ApiModel):
         default=None, description="Then one argument for each adapter; a table becomes JSON."
     )
     when: tuple[When, ...] = Field(default=(), description="All of these must hold.")
+    unless: tuple[When, ...] = Field(default=(), description="None of these may hold.")
     where: Where = Field(default=Where.ALL, description="Which pods have it.")
+
+
+class MeshFlag(ApiModel):
+    """A flag that says something of a role's `parallelism`; not given where that is 1."""
+
+    size: Size = Field(description="What it is told.")
+    flags: tuple[str, ...] = Field(min_length=1, description="Its spellings; the first is given.")
+    switch: bool = Field(default=False, description="It has no value: given or not.")
 
 
 class Variable(ApiModel):
@@ -180,6 +191,13 @@ class Supports(ApiModel):
     draft_role: bool = Field(default=False, description="Speculation that asks another role's groups.")
     disable_above_running: bool = Field(default=False, description="No speculation under load.")
     kv_transfer: bool = Field(default=False, description="Prefill and decode in groups of their own.")
+    partial_expert: bool = Field(
+        default=False, description="Experts over fewer chips than all of a pipeline stage."
+    )
+    data_across_pods: bool = Field(
+        default=False,
+        description="Replicas of the attention in several pods, also without experts over them.",
+    )
 
 
 class EnginePreset(ApiModel):
@@ -217,6 +235,7 @@ class EnginePreset(ApiModel):
         default_factory=dict, description="`{kvRole}` by role's name; `*` = any other."
     )
     arguments: tuple[Argument, ...] = Field(default=(), description="Arguments it is given.")
+    mesh: tuple[MeshFlag, ...] = Field(default=(), description="How it is told of `parallelism`.")
     variables: tuple[Variable, ...] = Field(default=(), description="Environment it is given.")
     signals: SignalMetrics = Field(default=SignalMetrics(), description="Where each signal comes from.")
     supports: Supports = Field(default=Supports(), description="What it can do.")

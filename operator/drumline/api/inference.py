@@ -13,6 +13,7 @@ from pydantic import Field
 
 from drumline.api.base import ApiModel
 from drumline.api.inference_model import Engine, KvTransfer, Model, Routing, Speculative
+from drumline.api.inference_parallelism import ServiceParallelism
 from drumline.api.inference_rollout import Drain, Rollout, ServiceFailurePolicy
 from drumline.api.inference_scaling import MAX_REPLICAS, Autoscaling, Slo, keyed_by
 from drumline.api.meta import MANAGED_BY
@@ -96,6 +97,11 @@ class InferenceRoleSpec(ApiModel):
     )
     port: int | None = Field(
         default=None, ge=1, le=65535, description="Port the leader serves on; default: the engine's."
+    )
+    parallelism: ServiceParallelism | None = Field(
+        default=None,
+        description="How the engine divides the model over a group's chips. Default: as the engine's preset or its "
+        "arguments have it, and no chips are kept inside a scale-up domain.",
     )
     start_policy: StartPolicy = Field(
         default=StartPolicy.PARALLEL,

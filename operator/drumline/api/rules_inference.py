@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from drumline.api.inference_parallelism import RULE as _PARALLELISM
 from drumline.api.meta import ENV_PREFIX
 from drumline.api.podtemplate import OPERATOR_FIELDS
 from drumline.api.rules import Rule, rule
@@ -118,6 +119,7 @@ def _role_rules() -> list[Rule]:
             "replicas is at most autoscaling.maxReplicas",
             ".replicas",
         ),
+        rule(*_PARALLELISM),
     ]
 
 

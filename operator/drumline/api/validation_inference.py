@@ -22,6 +22,7 @@ from drumline.api.inference_model import Engine, SpeculationMethod
 from drumline.api.rules_inference import NAME_AND_ROLE, RESERVED_ROLES
 from drumline.api.training import DNS_1035, SUBDOMAIN, PlacementPolicyType
 from drumline.api.validation_inference_engine import engine_errors, size_errors
+from drumline.api.validation_inference_parallelism import parallelism_errors
 from drumline.api.validation_inference_role import role_errors
 from drumline.api.wire import field_errors
 
@@ -50,6 +51,7 @@ def validate_service(name: str, spec: InferenceServiceSpec, catalog: Catalog) ->
         *_speculation_errors(spec),
         *engine_errors(spec, catalog),
         *size_errors(spec, catalog),
+        *parallelism_errors(spec, catalog),
         *_hostname_errors(spec),
     )
 

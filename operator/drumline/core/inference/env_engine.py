@@ -1,7 +1,8 @@
 """What an engine is told of its service: the values of a preset's templates, its variables, and ours for a wrapper.
 
 A container whose command we do not know finds everything that a preset would have put into arguments in
-``DRUMLINE_MODEL``, ``DRUMLINE_MODEL_SOURCE``, ``DRUMLINE_SPECULATIVE_*``, ``DRUMLINE_DRAFT_*``, ``DRUMLINE_KV_*``.
+``DRUMLINE_MODEL``, ``DRUMLINE_MODEL_SOURCE``, ``DRUMLINE_SPECULATIVE_*``, ``DRUMLINE_DRAFT_*``, ``DRUMLINE_KV_*``,
+``DRUMLINE_{TENSOR,PIPELINE,DATA,EXPERT}_PARALLEL``.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from drumline.api.inference_model import (
     SpeculationMethod,
     Speculative,
 )
+from drumline.api.inference_parallelism import Size
 from drumline.core.gang.variables import EnvVar, variables
 from drumline.core.inference import env_group
 from drumline.core.inference.env_group import GroupFacts
-from drumline.core.inference.render_shape import GroupShape
+from drumline.core.inference.render_shape import GroupShape, role_of
 from drumline.core.inference.render_templates import filled
 
 PREFILL: Final = "prefill"
 ANY_ROLE: Final = "*"
 WORKER: Final = "$(DRUMLINE_WORKER)"  # the kubelet puts the number in: all workers have the same arguments
+_TOLD: Final = (Size.TENSOR, Size.PIPELINE, Size.DATA, Size.EXPERT)
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "1")
 
 
@@ -42,6 +45,7 @@ class EngineFacts:
     adapters: tuple[Adapter, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)  # of kvTransfer, all of them
     speculative: Speculative | None = None  # None: this role does not speculate
+    mesh: Mapping[Size, int] = field(default_factory=dict)  # empty: the role says nothing of its parallelism
 
     def applies(self, when: tuple[When, ...], where: Where, *, leader: bool) -> bool:
         """Whether an argument or a variable is for this pod."""
@@ -87,6 +91,7 @@ def engine_facts(
 ) -> EngineFacts:
     """What the preset's templates may depend on, for the role of `facts`."""
     speculative, model = speculates(spec, facts.role), model_of(spec, facts.role)
+    parallelism = role_of(spec, facts.role).parallelism
     values: dict[str, Any] = {
         "port": facts.port,
         "size": facts.size,
@@ -102,10 +107,13 @@ def engine_facts(
     }
     return EngineFacts(
         values=values,
-        holds=frozenset(_holding(spec, model, speculative, shape)),
+        holds=frozenset(
+            {*_holding(spec, model, speculative, shape), *([When.PARALLELISM] if parallelism else ())}
+        ),
         adapters=model.adapters if model is not None else (),
         parameters=kv_parameters(spec.kv_transfer),
         speculative=speculative,
+        mesh=parallelism.sizes(shape.chips) if parallelism is not None else {},
     )
 
 
@@ -131,6 +139,9 @@ def service_env(spec: InferenceServiceSpec, facts: GroupFacts, engine: EngineFac
         *(_model_env(model, engine) if model is not None else ()),
         *_speculative_env(model, facts, engine.speculative),
         *_kv_env(engine.values),
+        *variables(
+            [(f"DRUMLINE_{size.value.upper()}_PARALLEL", engine.mesh[size]) for size in _TOLD if engine.mesh]
+        ),
     ]
 
 

@@ -5,8 +5,8 @@ Which containers are given arguments. One that has a command is, if the command 
 a command is, if its first argument is such an executable, or if the engine's usual image starts the engine by
 itself. One with neither command nor arguments, whose image does not, is given the preset's command.
 
-What the user has set. Every word that begins with a dash sets the flag before its first ``=``; a first word that
-does not (the model of ``vllm serve MODEL``) sets the preset's positional flags. Only the user's words count, so
+What the user has set: the flags of their words (`api.engine_words`). A first word that is none (the model of
+``vllm serve MODEL``) sets the preset's positional flags. Only the user's words count, so
 arguments that exclude each other are judged alike. Arguments are list items from first to last, no shell ever
 reads them, and JSON is made by an encoder.
 """
@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from posixpath import basename
 from typing import Any
 
+from drumline.api.engine_words import engine_options, flag_of, values_of
 from drumline.api.engines import Argument, EnginePreset
 from drumline.core.inference.env_engine import EngineFacts
 from drumline.core.inference.render_templates import filled
@@ -39,24 +39,9 @@ def with_arguments(
     return {**container, **command, **args}
 
 
-def engine_options(container: Container, preset: EnginePreset) -> list[str] | None:
-    """What follows the program in the container's command line; None when it does not run the engine."""
-    command, args = list(container.get("command") or ()), list(container.get("args") or ())
-    words = [*command, *args]
-    end = _end_of_program(words, preset)
-    if end is None:
-        starts = preset.entrypoint or (bool(preset.command) and not words)
-        if command or not starts:
-            return None
-        end = 0
-    while end < len(words) and words[end] in preset.subcommands:
-        end += 1
-    return words[end:]
-
-
 def user_port(container: Container, preset: EnginePreset) -> int | None:
     """The port that the user's own arguments or variables name; None when they name none."""
-    found = [*_values_of(engine_options(container, preset) or [], preset.port_flags)]
+    found = [*values_of(engine_options(container, preset) or [], preset.port_flags)]
     found += [
         str(e["value"])
         for e in container.get("env") or ()
@@ -66,35 +51,28 @@ def user_port(container: Container, preset: EnginePreset) -> int | None:
     return next((number for number in numbers if 0 < number < 65536), None)
 
 
-def _end_of_program(words: Sequence[str], preset: EnginePreset) -> int | None:
-    """Index after the program; None when the words do not begin with one of the preset's executables."""
-    if not words:
-        return None
-    if basename(words[0]) in preset.executables:
-        return 1
-    if not basename(words[0]).startswith("python"):
-        return None
-    at = 1
-    while at < len(words) and words[at].startswith("-") and words[at] != "-m":
-        at += 1
-    module = words[at : at + 1] == ["-m"]
-    program = words[at + 1 : at + 2] if module else [basename(word) for word in words[at : at + 1]]
-    known = bool(program) and program[0] in preset.executables
-    return at + 1 + module if known else None
-
-
 def _missing(
     preset: EnginePreset, facts: EngineFacts, options: Sequence[str], env: frozenset[str], *, leader: bool
 ) -> Iterator[str]:
     taken = _flags(options, preset)
     for argument in preset.arguments:
         here = facts.applies(argument.when, argument.where, leader=leader)
+        here = here and facts.holds.isdisjoint(argument.unless)
         if not here or not taken.isdisjoint(argument.flags) or not env.isdisjoint(argument.env):
             continue
         try:
             yield from _words(argument, facts)
         except KeyError:
             continue
+    yield from _mesh(preset, facts, taken)
+
+
+def _mesh(preset: EnginePreset, facts: EngineFacts, taken: frozenset[str]) -> Iterator[str]:
+    """What the engine is told of a role's `parallelism`; a size of 1 is every engine's own default."""
+    for known in preset.mesh:
+        size = facts.mesh.get(known.size, 1)
+        if size > 1 and taken.isdisjoint(known.flags):
+            yield known.flags[0] if known.switch else f"{known.flags[0]}={size}"
 
 
 def _words(argument: Argument, facts: EngineFacts) -> list[str]:
@@ -117,23 +95,10 @@ def _json(value: Any) -> str:
 
 def _flags(options: Sequence[str], preset: EnginePreset) -> frozenset[str]:
     """Flags that the user has set."""
-    found = {_flag(word) for word in options if word.startswith("-")}
+    found = {flag_of(word) for word in options if word.startswith("-")}
     if options and not options[0].startswith("-"):
         found.update(preset.positional)
     return frozenset(found)
-
-
-def _flag(word: str) -> str:
-    """The flag of a word; engines take ``--max_len`` for ``--max-len``."""
-    name = word.partition("=")[0]
-    return name.replace("_", "-") if name.startswith("--") else name
-
-
-def _values_of(options: Sequence[str], flags: Sequence[str]) -> Iterator[str]:
-    for index, word in enumerate(options):
-        if _flag(word) in flags:
-            _, equals, value = word.partition("=")
-            yield value if equals else next(iter(options[index + 1 : index + 2]), "")
 
 
 def _variables(container: Container) -> frozenset[str]:

@@ -20,9 +20,11 @@ from drumline.api.catalog import Catalog
 from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_status import GroupStatus
 from drumline.api.meta import LABEL_GROUP, LABEL_REVISION, LABEL_WORKER
+from drumline.api.parallelism import ScaleUp
 from drumline.core.gang.devices import claim_template
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.projection import shape_of
+from drumline.core.gang.scale_up import Together, together
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodShape, Requirement
 from drumline.core.inference import names
 from drumline.core.inference.observation import Settings
@@ -104,7 +106,16 @@ def group_request(
         excluded=excluded,
         labels=tuple({**labels, **own} for labels in sample.labels),
         preferred_nodes=preferred_nodes or {},
+        **_together(spec, role, sample.shape, catalog),
     )
+
+
+def _together(spec: InferenceServiceSpec, role: str, shape: GroupShape, catalog: Catalog) -> Together:
+    mesh = role_of(spec, role).parallelism
+    if mesh is None:
+        return {}
+    required = mesh.scale_up is ScaleUp.REQUIRED
+    return together(mesh.group, shape.chips_per_worker, catalog[shape.accelerator], required=required)
 
 
 def common_shape(first: PodShape, second: PodShape) -> PodShape:

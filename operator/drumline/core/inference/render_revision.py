@@ -1,7 +1,7 @@
 """Revisions: the hash of what a service's pods are made from, and the ControllerRevision that keeps the spec.
 
 The hash covers what ends up in pods and leaves out what does not: numbers (replicas, autoscaling), rollout, drain,
-routing, SLO, failure policy, scheduling, queue. It is of the fields that differ from their defaults, so that a
+routing, SLO, failure policy, scheduling, queue, parallelism.scaleUp. It is of the fields that differ from their defaults, so that a
 field that a newer operator knows changes no hash, and of the roles by name, so that their order changes none.
 """
 
@@ -30,7 +30,9 @@ DIGITS: Final = 10
 _SERVICE: Final = frozenset(
     {"engine", "model", "profile", "speculative", "kv_transfer", "priority_class_name"}
 )
-_ROLE: Final = frozenset({"name", "group_size", "accelerator", "template", "leader_template", "port"})
+_ROLE: Final = frozenset(
+    {"name", "group_size", "accelerator", "template", "leader_template", "port", "parallelism"}
+)
 
 
 def revision_digest(spec: InferenceServiceSpec) -> str:
@@ -86,6 +88,8 @@ def _role(role: Any) -> dict[str, Any]:
     found: dict[str, Any] = role.model_dump(
         mode="json", by_alias=True, exclude_defaults=True, include=set(_ROLE)
     )
+    if role.parallelism is not None:
+        found["parallelism"].pop("scaleUp", None)  # where pods go, not what they are
     if role.variants:
         found["variants"] = [
             v.accelerator.model_dump(mode="json", by_alias=True, exclude_defaults=True) for v in role.variants

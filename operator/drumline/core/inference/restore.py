@@ -13,7 +13,7 @@ from typing import Any, Final
 from drumline.api.inference import InferenceRoleSpec, InferenceServiceSpec
 
 _OF_SERVICE: Final = ("engine", "model", "profile", "speculative", "kv_transfer", "priority_class_name")
-_OF_ROLE: Final = ("group_size", "accelerator", "template", "leader_template", "port")
+_OF_ROLE: Final = ("group_size", "accelerator", "template", "leader_template", "port", "parallelism")
 
 
 def restored(now: InferenceServiceSpec, then: InferenceServiceSpec) -> InferenceServiceSpec:

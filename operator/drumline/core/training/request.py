@@ -12,7 +12,7 @@ from drumline.api.training import TrainingJobSpec
 from drumline.core.gang.devices import claim_template
 from drumline.core.gang.pods import PodSettings
 from drumline.core.gang.projection import shape_of
-from drumline.core.gang.topology import HOST_LEVEL
+from drumline.core.gang.scale_up import Together, together
 from drumline.core.gang.types import GangRequest, PlacementPolicy, PodGroupRequest
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
@@ -73,15 +73,12 @@ def gang_request(
     )
 
 
-def _groups(spec: TrainingJobSpec, entry: AcceleratorType, chips: int) -> dict[str, Any]:
+def _groups(spec: TrainingJobSpec, entry: AcceleratorType, chips: int) -> Together:
     """The fields that keep tensor- and expert-parallel groups of several workers together; `chips` of a worker."""
-    if spec.parallelism is None or spec.parallelism.group <= max(1, chips):
+    mesh = spec.parallelism
+    if mesh is None:
         return {}
-    return {
-        "group_workers": spec.parallelism.group // chips,
-        "group_level": "" if entry.scales_up_across_hosts else HOST_LEVEL,
-        "group_required": spec.parallelism.scale_up is ScaleUp.REQUIRED,
-    }
+    return together(mesh.group, chips, entry, required=mesh.scale_up is ScaleUp.REQUIRED)
 
 
 def _labels(pod: Mapping[str, Any]) -> Mapping[str, str]:

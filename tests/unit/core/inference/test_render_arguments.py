@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drumline.api.engine_words import engine_options
 from drumline.api.engines import preset
 from drumline.api.inference_model import Engine
-from drumline.core.inference.render_arguments import engine_options
 from tests.unit.core.inference.rendered import H100, MODEL, args, engine, role, spec, template
 
 ENGINES = ["vllm", "sglang", "jetstream", "triton", "llamacpp", "custom"]

@@ -35,6 +35,7 @@ OTHER = [
     ("leader", {"leaderTemplate": template()}),
     ("port", {"port": 9000}),
     ("variant", {"variants": [{"accelerator": H100}]}),
+    ("parallelism", {"parallelism": {"tensor": 2}}),
 ]
 
 
@@ -121,3 +122,9 @@ class TestDocument:
     def test_what_can_not_be_read_is_said(self, data: Any) -> None:
         with pytest.raises(ValueError, match="validation error"):
             read_revision({"metadata": {"name": "chat-x"}, "data": data, "revision": 1})
+
+
+def test_where_groups_of_chips_go_is_not_what_their_pods_are() -> None:
+    meshes = ({"tensor": 8}, {"tensor": 8, "scaleUp": "Preferred"}, {"tensor": 4, "scaleUp": "Preferred"})
+    first, second, third = (digest(role(accelerator=H100, parallelism=mesh)) for mesh in meshes)
+    assert first == second != third
