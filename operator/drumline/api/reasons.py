@@ -106,6 +106,7 @@ class Reason(StrEnum):
     # running
     RESTARTING = "GangRestarting"
     RESTARTING_IN_PLACE = "RestartingInPlace"
+    HELPER_PENDING = "HelperPending"
     REQUEUED = "Requeued"
     PREEMPTED = "Preempted"
     PREEMPTION_WITHDRAWN = "PreemptionWithdrawn"

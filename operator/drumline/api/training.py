@@ -192,7 +192,7 @@ class Scheduling(ApiModel):
         ge=10,
         le=86400,
         description="Seconds without a pod created or bound, while the scheduler rejects one or its node is "
-        "gone, after which the attempt is released and the job queued again.",
+        "gone, after which the attempt is released and the job queued again. Helpers with dependsOn have no part in it.",
         examples=[120],
     )
     placement: PlacementSpec = Field(

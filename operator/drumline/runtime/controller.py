@@ -17,12 +17,10 @@ from typing import Any
 from drumline.api.reasons import Reason
 from drumline.core.gang.plan import Create, Event, Plan
 from drumline.core.gang.revision import decode
-from drumline.core.gang.types import GangRequest, Granted, Placement
+from drumline.core.gang.types import GangRequest, Granted
 from drumline.core.training.decide import decide
-from drumline.core.training.exclusions import given_up
+from drumline.core.training.dependencies import later_helpers
 from drumline.core.training.observation import Observation, Settings
-from drumline.core.training.policies.admission import request_of
-from drumline.core.training.spares import lost_nodes
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter, Patience
 from drumline.runtime.backends import Backends
@@ -33,6 +31,7 @@ from drumline.runtime.crews import Crews
 from drumline.runtime.errors import Conflict, NameConflict, NotFound
 from drumline.runtime.executor import Executor, Outcome
 from drumline.runtime.expectations import Expectations
+from drumline.runtime.holdings import Holdings
 from drumline.runtime.http import Client
 from drumline.runtime.ledger_entry import Draft
 from drumline.runtime.ledger_keeper import NO_METER, LedgerKeeper, Meter
@@ -96,7 +95,7 @@ class Controller:
         self.expectations = Expectations(clocks.monotonic)
         self.world = World(client, catalogue, self.expectations, self, namespace)
         self._namespace = namespace or "default"  # one in which pods may be created
-        self.preflight = Preflight(client, self._samples, clocks.monotonic, self._objects)
+        self.preflight = Preflight(client, self._samples, clocks.monotonic, self._objects, namespace)
         self.book = QueueBook(self.world.is_gone, self._look_at, clocks.now, self.capacity_changed)
         self.queues = JobQueues(self.book)
         self.admitter = Admitter(
@@ -109,6 +108,7 @@ class Controller:
         )
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
         self.keeper.committed = queue.add
+        self.holdings = Holdings(self.world, self.admitter, self.queues, self.keeper, clocks.now)
         self.rooms = Rooms(self.world, self.admitter, self.keeper, clocks.now)
         self.crews = Crews(self.world, self.job_changed, clocks.now)
         self._authority = authority
@@ -126,6 +126,7 @@ class Controller:
             self._tasks.append(asyncio.create_task(reflector.run()))
         await asyncio.gather(*(r.synced.wait() for r in self.world.reflectors[:-1]))
         self._tasks += [asyncio.create_task(r.run()) for r in self.world.pod_events.reflectors]
+        self._tasks.append(asyncio.create_task(self.preflight.quotas.follow()))
         self._tasks.append(asyncio.create_task(self.world.jobs.run()))
         await self.world.jobs.synced.wait()
 
@@ -165,7 +166,7 @@ class Controller:
             return STALE_SECONDS
         record = self._judged(record)
         observation = self._observe(record)
-        self._hold(record, observation)
+        self.holdings.keep(record, observation)
         observation = self.rooms.told(observation)
         whole = self._decide(observation)
         memory = self.world.remember(uid)
@@ -203,7 +204,7 @@ class Controller:
         judged = self.world.judged(record)
         if judged is not record:
             if self.admitter.granted(record.meta.uid):
-                self._release(record.meta.uid)
+                self.holdings.release(record.meta.uid)
             self.admitter.drop(record.meta.uid)
         return judged
 
@@ -237,11 +238,11 @@ class Controller:
         if plan.waiting is not None or not plan.begins:
             given_back = self.admitter.granted(uid)  # what it does not want any more
             if given_back:
-                self._release(uid)
+                self.holdings.release(uid)
             if given_back or plan.waiting is None:
                 self.admitter.drop(uid)
             if given_back:
-                self._hold(record, observation)  # what the status names, in whose place the grant was
+                self.holdings.keep(record, observation)  # what the status names, in whose place the grant was
         if plan.waiting is not None:
             self.admitter.want(plan.waiting)
 
@@ -254,7 +255,8 @@ class Controller:
         if isinstance(error, NameConflict):
             memory.foreign |= {error.object_name}
         elif error is not None and is_final(error, memory.conflicts):
-            memory.refuse(created_pod(plan, outcome.failed), f"{outcome.failed}: {error.message}")
+            pod, text = created_pod(plan, outcome.failed), f"{outcome.failed}: {error.message}"
+            memory.refuse(pod, text, later_helpers(record.spec), self._now())
         for what in outcome.applied:
             note_published(memory, plan, what, self._now())
 
@@ -274,7 +276,7 @@ class Controller:
             memory.counted_at = self._now()
             memory.ended.clear()
         if plan.begins or (written is not None and written.get("placement") is None):
-            memory.blocked = memory.spares_refused = ""
+            memory.forget_refusals()
 
     def _again(self, record: JobRecord, plan: Plan, outcome: Outcome) -> float | None:
         error = outcome.error
@@ -285,53 +287,17 @@ class Controller:
         if error.namespace_ends:
             return NAMESPACE_ENDS_SECONDS
         memory = self.world.remember(record.meta.uid)
-        of_spare = memory.spares_refused.startswith(f"{outcome.failed}: ")
-        if memory.blocked or of_spare or isinstance(error, NameConflict):
+        if memory.blocked or memory.goes_without(outcome.failed) or isinstance(error, NameConflict):
             return 0.0
         if isinstance(error, Conflict):
             return conflict_pause(memory.conflicts)
         raise error
 
-    def _hold(self, record: JobRecord, observation: Observation) -> None:
-        """Keep the capacity as the observed status has it, whatever became of the answers to our writes.
-
-        A status that names a placement holds its nodes; one that names none holds nothing, unless a grant is on
-        its way into the status.
-        """
-        uid, written = record.meta.uid, record.status.placement
-        memory = self.world.remember(uid)
-        if (
-            observation.status.attempts
-            and written is not None
-            and not observation.status.attempts[-1].finished_at
-        ):
-            self.admitter.drop(uid)
-        if written is None:
-            if memory.held and not self.admitter.granted(uid):
-                self._release(uid)
-        elif not self.admitter.granted(uid):
-            lost = given_up(observation.status, observation.admission) | lost_nodes(observation)
-            held = " ".join((written.revision, *sorted(lost)))
-            if memory.held != held:
-                self._reserve(observation, lost, held)
-        if not self.admitter.granted(uid):
-            self.queues.hold(observation, self.keeper.checkpoint_of)
-
-    def _reserve(self, observation: Observation, lost: frozenset[str], held: str) -> None:
-        """Hold the placement's nodes, but for those that were given up."""
-        if observation.placement is None or observation.spec is None:
-            return
-        nodes = tuple("" if node in lost else node for node in observation.placement.nodes)
-        request = request_of(View(observation, self._now(), observation.status))
-        self.world.capacity.reserve(request, Placement(nodes))
-        self.world.remember(request.uid).held = held
-        self.capacity_changed()
-
     def _hold_at_start(self, record: JobRecord) -> None:
         """After a restart of the operator memory starts empty; one odd job keeps no other from its nodes."""
         try:
             observation = self._observe(record)
-            self._hold(record, observation)
+            self.holdings.keep(record, observation)
             self._inherit(record, View(observation, self._now(), observation.status))
         except Exception:
             logger.exception("cannot read the placement of %s/%s", *record.key)
@@ -343,12 +309,6 @@ class Controller:
         missing = record.roster.size - len(view.current()) - len(view.succeeded())
         if missing > 0:
             self.preflight.quotas.inherit(record.meta.uid, record.meta.namespace, missing)
-
-    def _release(self, uid: str) -> None:
-        self.world.remember(uid).held = ""
-        if self.world.capacity.reserved(uid):
-            self.world.capacity.release(uid)
-            self.capacity_changed()
 
     def _look_at(self, uid: str) -> None:
         """There is something new to be said of a gang."""

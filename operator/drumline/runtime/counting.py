@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.plan import Plan
-from drumline.runtime.world import JobMemory
+from drumline.runtime.job_memory import JobMemory
 
 COUNT_SECONDS: Final = 10.0
 _MOVING: Final = {(ConditionType.PODS_READY.value, "False"), (ConditionType.ADMITTED.value, "True")}

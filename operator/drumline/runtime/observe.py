@@ -14,9 +14,10 @@ from drumline.core.gang.revision import decode
 from drumline.core.gang.types import Granted, Node, Placement, Pod, PodPhase, Refusal
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.policies.failure import has_failed
+from drumline.runtime.job_memory import JobMemory
 from drumline.runtime.records import JobRecord, OwnedRecord, SliceRecord
 from drumline.runtime.store import Store
-from drumline.runtime.world import JobMemory, World
+from drumline.runtime.world import World
 
 Owned = TypeVar("Owned", OwnedRecord, SliceRecord)
 
@@ -55,6 +56,7 @@ def observe(
         pod_priority_class=pod_class,
         blocked=memory.blocked,
         spares_refused=memory.spares_refused,
+        late_refused=memory.late_refused,
         created_attempt=memory.created_attempt,
         crew=crew,
         departing=MappingProxyType(world.departing),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from drumline.core.gang.plan import Plan
+from drumline.runtime.job_memory import JobMemory
 from drumline.runtime.outcomes import applied
 from drumline.runtime.records import read_slice
-from drumline.runtime.world import JobMemory
 
 
 def note_published(memory: JobMemory, plan: Plan, what: str, now: float) -> None:

@@ -20,8 +20,9 @@ from drumline.core.training.observation import Observation
 from drumline.core.training.policies.admission import asked_of
 from drumline.core.training.view import View
 from drumline.runtime.admitter import Admitter
+from drumline.runtime.job_memory import RoomSeen
 from drumline.runtime.ledger_keeper import LedgerKeeper
-from drumline.runtime.world import RoomSeen, World
+from drumline.runtime.world import World
 
 PAUSE_SECONDS: Final = 5.0  # between looks at one gang
 

@@ -7,23 +7,23 @@ were published count from their answer on, so that publishing never waits for it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from drumline.api.catalog import Catalog
-from drumline.api.meta import APP_MANAGED_BY, GROUP, LABEL_ROLE, ROLE_SPARE, TRAINING_JOBS
+from drumline.api.meta import APP_MANAGED_BY, GROUP, TRAINING_JOBS
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.departures import Departure, Signals, departure_of
-from drumline.core.gang.discovery import Published, is_kube_dns
+from drumline.core.gang.discovery import is_kube_dns
 from drumline.core.gang.projection import project_node, project_pod
-from drumline.core.gang.types import Node, Placement, Pod, PodPhase
+from drumline.core.gang.types import Node, Pod, PodPhase
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.device_watch import DeviceWatch
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.job_memory import JobMemory
 from drumline.runtime.leaving import Leaving
 from drumline.runtime.pod_events import PodEvents
 from drumline.runtime.records import (
@@ -48,45 +48,6 @@ OUR_SLICES = f"{OURS},endpointslice.kubernetes.io/managed-by={GROUP}"
 OUR_ENDPOINTS = f"{OURS},endpointslice.kubernetes.io/skip-mirror=true"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RoomSeen:
-    """What a look for room found (`rooms`)."""
-
-    at: float  # Unix seconds
-    generation: int  # of the capacity
-    attempt: int
-    slices: int
-
-
-@dataclass(slots=True)
-class JobMemory:
-    """What the operator remembers of one job beyond what the API shows. Lost at a restart, and not missed."""
-
-    placement: tuple[str, Placement] | None = None  # (revision, decoded)
-    bound: tuple[int, Mapping[int, str]] = (0, MappingProxyType({}))  # attempt; nodes of pods pinned to none
-    foreign: frozenset[str] = frozenset()
-    blocked: str = ""
-    spares_refused: str = ""  # what the API server said of a spare's pod
-    ended: dict[str, Pod] = field(
-        default_factory=dict
-    )  # how pods ended that were deleted, perhaps before we recorded it
-    published: dict[str, Published] = field(default_factory=dict)  # slices written, not yet seen
-    service: bool = False  # the Service was written, not yet seen
-    last_published_at: float = 0.0
-    held: str = ""  # the revision whose nodes are reserved in memory
-    conflicts: int = 0  # in a row
-    created_attempt: int = -1  # whose pods are all created, which a spared status would have said
-    room: RoomSeen | None = None  # of an elastic gang that has fewer slices than it wants
-    counted_at: float = 0.0  # when a status that differs only in counts was last written
-
-    def refuse(self, pod: Mapping[str, Any] | None, text: str) -> None:
-        """The API server's final word on creating that pod: without a spare's the gang is whole; None = no pod."""
-        if pod is not None and pod["metadata"]["labels"].get(LABEL_ROLE) == ROLE_SPARE:
-            self.spares_refused = text
-        elif pod is not None:
-            self.blocked = text
 
 
 class Listener(Protocol):

@@ -43,7 +43,7 @@ def _seen(controller, observation):
 
 
 def _hold(controller, observation):
-    controller._hold(_seen(controller, observation), observation)
+    controller.holdings.keep(_seen(controller, observation), observation)
 
 
 async def test_a_status_with_a_placement_holds_its_nodes_though_its_answer_was_lost(controller):
@@ -191,7 +191,7 @@ async def test_what_an_earlier_leader_was_still_creating_is_inherited(controller
     assert refused is (there < 4)
     if refused:
         assert quotas._claims[UID].until == float("inf")
-        controller._hold(record, observation)
+        controller.holdings.keep(record, observation)
         assert quotas._claims[UID].until < NOW + 6, "from its first look on the claim ends by itself"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted
 from drumline.runtime.counting import COUNT_SECONDS, created, spare
-from drumline.runtime.world import JobMemory
+from drumline.runtime.job_memory import JobMemory
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
 

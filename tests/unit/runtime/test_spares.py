@@ -120,7 +120,7 @@ def _holding(controller: Controller) -> set[str]:
 
 async def test_spares_are_held_until_they_are_lost(controller: Controller) -> None:
     observation, _ = _begin()
-    controller._hold(_record(controller, observation), observation)
+    controller.holdings.keep(_record(controller, observation), observation)
     assert _holding(controller) == set(NODES)
     written = observation.status.placement
     assert written is not None
@@ -128,7 +128,7 @@ async def test_spares_are_held_until_they_are_lost(controller: Controller) -> No
         update={"placement": written.model_copy(update={"lost_spares": (0,)})}
     )
     observation = replace(observation, status=lost)
-    controller._hold(_record(controller, observation), observation)
+    controller.holdings.keep(_record(controller, observation), observation)
     assert _holding(controller) == set(NODES[:4])
 
 

@@ -38,7 +38,7 @@ def phase_of(status: TrainingJobStatus) -> Phase:
     """
     phase = next((phase for kind, phase in _PHASES if is_true(status, kind)), Phase.QUEUED)
     ready = find(status, ConditionType.PODS_READY)
-    faltering = ready is not None and ready.reason == Reason.PODS_NOT_READY
+    faltering = ready is not None and ready.reason in (Reason.PODS_NOT_READY, Reason.HELPER_PENDING)
     return Phase.RUNNING if phase is Phase.STARTING and faltering else phase
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drumline.api.meta import ROLE_WORKER
-from drumline.api.training import Dependency, DependencyStatus
+from drumline.api.training import Dependency, DependencyStatus, TrainingJobSpec
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training.view import View
 
@@ -23,7 +23,12 @@ def not_due(view: View, current: Mapping[int, Pod]) -> frozenset[int]:
 
 def dependent_helpers(view: View) -> tuple[str, ...]:
     """Names of the helpers that depend on another role."""
-    return tuple(h.name for h in view.spec.helpers if h.depends_on)
+    return later_helpers(view.spec)
+
+
+def later_helpers(spec: TrainingJobSpec | None) -> tuple[str, ...]:
+    """The same of a spec; none of one that does not hold."""
+    return tuple(h.name for h in spec.helpers if h.depends_on) if spec is not None else ()
 
 
 def dependent_indexes(view: View) -> frozenset[int]:

@@ -41,7 +41,7 @@ Milestone = tuple[int, Base]  # Unix milliseconds, state from then on
 History = tuple[Milestone, ...]  # of one lane, the oldest first, at least one
 
 PULL_WAITS: Final = frozenset({"ErrImagePull", "ImagePullBackOff"})
-_WHOLE: Final = (Reason.ALL_PODS_READY, Reason.PODS_NOT_READY)
+_WHOLE: Final = (Reason.ALL_PODS_READY, Reason.PODS_NOT_READY, Reason.HELPER_PENDING)
 
 
 @dataclass(frozen=True, slots=True)

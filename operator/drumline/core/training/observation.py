@@ -71,6 +71,10 @@ class Observation:
     created_attempt: int = -1  # the attempt whose pods were all created, though the status may not say so yet
     spares_refused: str = ""  # the API server's last word on creating a spare's pod, when it was a final no
     foreign: frozenset[str] = (
+    late_refused: tuple[str, float] = (
+        "",
+        0.0,
+    )  # … a pod's that comes later (`dependsOn`), and when it said so
         frozenset()
     )  # names we would use that are somebody else's ("service/x", "pod/y")
     crew: Mapping[int, Process] = field(

@@ -3,7 +3,8 @@
 All creates of a plan run concurrently. A helper that depends on another role waits for it. The pods that an
 attempt begins with (workers, and helpers that depend on nothing) are only ever created with the rendering it
 began with: after an operator upgrade that renders otherwise, an attempt that lacks one of them begins again.
-A helper that comes due when they all exist is rendered as of today: a gang that runs is never ended for it.
+A helper that comes due when they all exist is rendered as of today: a gang that runs is never ended for it. Where the
+node of its place is not fit for use by then, it is pinned to none; where the API server refuses it, it is tried again.
 
 What was created is on record, so that a pod that is gone is told from one that is still to come: condition
 Admitted has reason `PodsCreated` once all that the attempt begins with is there, and `status.createdHelpers`
@@ -34,6 +35,7 @@ from drumline.core.training.whereabouts import barred
 # The revision that holds the placement is watched apart from the job and may come into view after it.
 PLACEMENT_GONE_SECONDS = 30.0
 PLACEMENT_LOOK_SECONDS = 1.0
+REFUSED_SECONDS = 15.0  # between tries to create a helper that was refused
 NO_BACKEND_SECONDS = 10.0  # between looks for a backend whose API is gone
 
 
@@ -44,7 +46,7 @@ def creation(view: View) -> View:
     current = view.current()
     view = view.act(*lost_objects(view, current))
     missing = _missing(view, current)
-    due = _due(view, current, missing)
+    view, due = _not_refused(view, _due(view, current, missing))
     if not due:
         return _recorded(view, set(current))
     if (pause := _not_yet(view)) is not None:
@@ -108,6 +110,17 @@ def _due(view: View, current: dict[int, Pod], missing: list[int]) -> list[int]:
     return [i for i in missing if i not in waiting and _node(view, i) not in occupied]
 
 
+def _not_refused(view: View, due: list[int]) -> tuple[View, list[int]]:
+    """Those that are due without helpers that were refused a moment ago."""
+    text, at = view.obs.late_refused
+    wait = at + REFUSED_SECONDS - view.now
+    if not text or not 0 < wait <= REFUSED_SECONDS:
+        return view, due
+    later = dependent_indexes(view)
+    rest = [i for i in due if i not in later]
+    return (view.again_in(wait) if len(rest) < len(due) else view), rest
+
+
 def occupied_nodes(view: View) -> frozenset[str]:
     """Nodes that a pod of another attempt has not left."""
     attempt = view.status.attempt
@@ -119,8 +132,10 @@ def occupied_nodes(view: View) -> frozenset[str]:
 
 
 def _node(view: View, index: int) -> str | None:
-    placement = view.obs.placement
-    return (placement.nodes[index] or None) if placement is not None else None
+    """The node that a pod is pinned to; None = it is to no node."""
+    node = view.obs.placement.nodes[index] if view.obs.placement is not None else ""
+    unfit = node in view.obs.unhealthy and index in dependent_indexes(view)
+    return None if unfit else node or None
 
 
 def _age(view: View) -> float:

@@ -3,7 +3,9 @@
 The clock counts since the last pod of the attempt was created or bound, and only while something stands in
 the way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a pod that can't be created
 because an older attempt's pod does not leave its node. That pod has its own time to end first, as long as its
-termination grace lasts. A scheduler that is merely slow never runs the clock out.
+termination grace lasts. A scheduler that is merely slow never runs the clock out. Only pods that the attempt begins with
+count: helpers that come later (`dependsOn`) wait for as long as it takes, since a gang that runs, or has done its work, is
+not ended for them.
 A gang that began without nodes, for an autoscaler to see, has `provisioning.timeoutSeconds` instead, from when its
 pods were created.
 A gang of which the API server refuses a pod for good (a quota that filled up meanwhile) is not kept in part:

@@ -17,7 +17,7 @@ from drumline.api.reasons import Cause, Reason
 from drumline.api.status import Avoidance
 from drumline.core.gang.plan import Delete
 from drumline.core.gang.types import Pod
-from drumline.core.training.dependencies import not_due
+from drumline.core.training.dependencies import dependent_indexes
 from drumline.core.training.exclusions import avoid
 from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.view import View
@@ -86,10 +86,10 @@ def _left_behind(view: View, node: str, pod: Pod) -> View:
 
 
 def _waiting_index(view: View, node: str) -> int | None:
-    """Of the running attempt, the first place on that node whose pod is due and not there."""
+    """Of the running attempt, the first place on that node whose pod is to come and has not; none of a later helper."""
     if not view.live or view.obs.placement is None:
         return None
     current = view.current()
-    others = {*current, *view.succeeded(), *not_due(view, current)}
+    others = {*current, *view.succeeded(), *dependent_indexes(view)}
     places = enumerate(view.obs.placement.nodes[: view.roster.size])  # nobody waits for a spare's
     return next((i for i, n in places if n == node and i not in others), None)

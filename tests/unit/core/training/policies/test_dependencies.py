@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from drumline.api.reasons import ConditionType
-from drumline.core.gang.plan import Create
+from drumline.core.gang.lazy import rendered
+from drumline.core.gang.plan import Create, Delete
 from drumline.core.training.decide import decide
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
@@ -107,3 +108,78 @@ def test_a_helper_that_is_due_and_not_ready_is_waited_for():
     status = jobs.settled(falters, NOW + 60).status
     assert jobs.reason(status, ConditionType.PODS_READY) == ("False", "PodsNotReady")
     assert status.phase == "Running"
+
+
+REJECTED = "0/7 nodes are available: 7 Insufficient cpu"
+
+
+def _pending():
+    """Both evaluators have come and the scheduler finds no node for them."""
+    observation = _up("Ready")
+    late = {p.name: replace(p, rejected=REJECTED) for p in jobs.pods(observation) if "eval" in p.name}
+    return replace(observation, pods={**observation.pods, **late})
+
+
+def _due():
+    """The evaluators are due and were not created yet."""
+    observation = _up("Ready")
+    return replace(observation, status=observation.status.model_copy(update={"created_helpers": ()}))
+
+
+def _deleted(plan):
+    return [a.name for s in plan.actions for a in s if isinstance(a, Delete) and a.resource == "pods"]
+
+
+def test_a_gang_that_runs_goes_on_without_a_helper_that_finds_no_node():
+    unhealthy = frozenset({"node-5", "node-6"})
+    for observation in (_pending(), replace(_pending(), unhealthy=unhealthy)):
+        plan = decide(observation, NOW + 100_000)
+        assert _deleted(plan) == []
+        status = jobs.written(plan)
+        assert jobs.reason(status, ConditionType.PODS_READY) == ("False", "HelperPending")
+        assert (status["phase"], bool(status["attempts"][-1]["readyAt"])) == ("Running", True)
+        assert [(e.reason, REJECTED in e.message) for e in plan.events] == [("HelperPending", True)]
+        again = decide(jobs.settled(observation, NOW + 100_000), NOW + 100_001)
+        assert (again.events, jobs.written(again)) == ((), None)
+
+
+def test_a_helper_that_has_found_its_node_makes_the_gang_whole_again():
+    observation = jobs.settled(_pending(), NOW + 60)
+    observation = jobs.published(jobs.with_pods(observation, lambda p: jobs.up(replace(p, rejected=""))))
+    status = jobs.settled(observation, NOW + 120).status
+    assert jobs.reason(status, ConditionType.PODS_READY) == ("True", "AllPodsReady")
+
+
+def test_a_worker_that_is_unready_is_said_rather_than_a_helper_that_waits():
+    observation = jobs.settled(_pending(), NOW + 30)
+    observation = jobs.with_pod(observation, 0, lambda p: replace(p, ready=False))
+    status = jobs.settled(observation, NOW + 60).status
+    assert jobs.reason(status, ConditionType.PODS_READY) == ("False", "PodsNotReady")
+
+
+def test_an_old_pod_on_a_later_helpers_node_is_no_reason_to_end_the_gang():
+    observation = _up()
+    stuck = replace(observation.pods["job-1-0-0"], name="job-0-0-0", uid="uid-0-0", node="node-5")
+    member = replace(stuck.member, attempt=0)
+    stuck = replace(stuck, member=member, deleting=True, deleting_until=NOW)
+    observation = replace(observation, pods={**observation.pods, stuck.name: stuck})
+    status = jobs.settled(observation, NOW + 100_000).status
+    assert status.attempts[-1].finished_at is None
+
+
+def test_a_helper_whose_node_is_not_fit_any_more_is_pinned_to_none():
+    observation = replace(_due(), unhealthy=frozenset({"node-5"}))
+    made = [a.manifest for s in decide(observation, NOW + 60).actions for a in s if isinstance(a, Create)]
+    pinned = {m["metadata"]["name"]: "node-" in str(m["spec"].get("affinity")) for m in map(rendered, made)}
+    assert pinned == {"job-1-eval-0": False, "job-1-eval-1": True}
+
+
+def test_a_helper_that_is_refused_is_tried_again_while_the_gang_runs():
+    text = "pods/job-1-eval-0: exceeded quota"
+    refused = replace(_due(), late_refused=(text, NOW + 60))
+    plan = decide(refused, NOW + 61)
+    assert (_created(plan), _deleted(plan), plan.requeue_after) == ([], [], 14)
+    assert jobs.reason(jobs.written(plan), ConditionType.PODS_READY) == ("False", "HelperPending")
+    assert text in plan.events[0].message
+    assert len(_created(decide(refused, NOW + 75))) == 2
+    assert len(_created(decide(refused, NOW + 30))) == 2, "the clock was put back"
