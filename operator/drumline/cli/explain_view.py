@@ -172,7 +172,7 @@ class _Site:
                 request.accelerator,
                 chips_of(request),
                 request.priority,
-                unix(view.status.admitted_at),
+                unix(view.status.admitted_at, view.now),
                 view.now - unsaved,
             )
 

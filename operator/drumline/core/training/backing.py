@@ -14,7 +14,7 @@ from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.names import revision_name
 from drumline.core.gang.plan import Create, Delete, GroupResource, Manifest
 from drumline.core.gang.projection import shape_of
-from drumline.core.gang.types import PlacementPolicy, Pod, Refusal
+from drumline.core.gang.types import Placement, PlacementPolicy, Pod, Refusal
 from drumline.core.training.attempts import admitted_for
 from drumline.core.training.render import PreparedGang
 from drumline.core.training.rendering import prepared
@@ -128,13 +128,17 @@ def backend_of(status: TrainingJobStatus) -> str:
     return (status.placement.backend if status.placement is not None else None) or BUILTIN
 
 
-def handed_over(view: View, status: TrainingJobStatus) -> TrainingJobStatus:
+def handed_over(view: View, status: TrainingJobStatus, given: Placement) -> TrainingJobStatus:
     """The status of an attempt that begins, with who finds its nodes; until it has some its admitted time stands still.
 
-    It holds nothing of an AcceleratorQueue: that is our own admission's. Nor has a gang that starts again kept nodes.
+    One of another backend holds nothing of an AcceleratorQueue: that is our own admission's. Nor has such a gang that
+    starts again kept nodes.
     """
-    if not view.obs.backend.foreign or status.placement is None:
+    if status.placement is None or not (view.obs.backend.foreign or given.unpinned):
         return status
+    if not view.obs.backend.foreign:
+        spent = round(admitted_for(view.status, view.now))
+        return status.model_copy(update={"admitted_at": None, "admitted_seconds": spent})
     told = {"backend": view.obs.backend.name, "backend_queue": _queue(view) or None}
     placement = status.placement.model_copy(update=told)
     last = view.status.attempts[-1] if view.status.attempts else None
@@ -145,7 +149,7 @@ def handed_over(view: View, status: TrainingJobStatus) -> TrainingJobStatus:
 
 
 def let_in(view: View, current: Mapping[int, Pod]) -> View:
-    """The view with a gang's admitted time begun, once its backend has bound one of its pods."""
+    """The view with a gang's admitted time begun, once one of its pods is bound to a node that was not known before."""
     if view.status.admitted_at is not None or not any(pod.bound for pod in current.values()):
         return view
     return view.with_status(admitted_at=rfc3339_millis(view.now))

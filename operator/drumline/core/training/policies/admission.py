@@ -201,7 +201,7 @@ def _begin(view: View, placement: Placement) -> View:
     given = with_spares(view, placement, written)
     refused = view.status.refused_since if placement.unpinned else None
     held = {"placement": given, "queue": view.obs.queue or None, "refused_since": refused}
-    status = handed_over(view, status.model_copy(update=held))
+    status = handed_over(view, status.model_copy(update=held), placement)
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
     text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods {_where(view, placement)}"

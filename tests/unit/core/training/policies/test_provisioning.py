@@ -160,3 +160,26 @@ def test_once_it_ran_a_restart_asks_for_the_nodes_that_it_had() -> None:
     status = freed.status.model_copy(update={"placement": None})
     later = jobs.settled(replace(freed, status=status), begin + 6000)
     assert later.status.refused_since == rfc3339_millis(begin + 6000)  # what was refused before is over
+
+
+def test_waiting_for_nodes_is_no_admitted_time() -> None:
+    obs = unpinned()
+    assert obs.status.admitted_at is None
+    assert obs.spec is not None
+    obs = replace(obs, spec=obs.spec.model_copy(update={"active_deadline_seconds": 600}))
+    late = NOW + AFTER + TIMEOUT - 1
+    waits = jobs.settled(obs, late).status
+    assert (waits.admitted_at, jobs.reason(waits, ConditionType.FAILED)) == (None, ("", ""))
+    bound = jobs.with_pod(obs, 0, lambda p: jobs.up(replace(p, rejected=""), late))
+    runs = jobs.settled(bound, late).status
+    assert runs.admitted_at == rfc3339_millis(late)
+    plan = decide(replace(obs, status=runs), late + 600)
+    assert jobs.reason(jobs.written(plan), ConditionType.FAILED) == ("True", "DeadlineExceeded")
+
+
+def test_admitted_time_of_an_attempt_before_is_kept() -> None:
+    obs = refused()
+    before = {"admitted_at": rfc3339_millis(NOW - 100), "admitted_seconds": 20}
+    obs = replace(obs, status=obs.status.model_copy(update=before), admission=Granted(ANYWHERE))
+    status = TrainingJobStatus.model_validate(jobs.written(decide(obs, NOW + AFTER)))
+    assert (status.admitted_at, status.admitted_seconds) == (None, 20 + 100 + AFTER)
