@@ -4,6 +4,7 @@ At each change: no node's accelerators are held by more pods than it has; no two
 may run on the same node; attempts, counts and times never go back, none is skipped or forgotten; nothing begins
 before its attempt is on record, or after its job has ended; the ledger adds up (`judge_ledger`).
 For no longer than a limit: a gang of which only a part has its nodes; a pod that nobody wants any more.
+Each group of an InferenceService is a gang too; what else must never be of it says `judge_services`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from e2e.chaos import judge_ledger, pods
+from e2e.chaos import judge_ledger, judge_services, pods
 
 Document = Mapping[str, Any]
-RESOURCES = ("trainingjobs", "pods", "nodes")
+RESOURCES = ("trainingjobs", "inferenceservices", "pods", "nodes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class _Gang:
     partial_since: float | None = None
     unwanted: dict[str, float] = field(default_factory=dict)  # uid → since
     late: set[str] = field(default_factory=set)  # pods that nobody wanted any more when they were created
+    answers_since: float | None = None  # its leader
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Judge:
     limits: Limits
     found: list[str] = field(default_factory=list)
     changes: int = 0
-    _gangs: dict[str, _Gang] = field(default_factory=dict)
+    _gangs: dict[str, _Gang] = field(default_factory=dict)  # by uid of the job; by uid, role and group
+    _services: dict[str, Document] = field(default_factory=dict)  # by uid
     _nodes: dict[str, Document] = field(default_factory=dict)
     _placed: dict[str, dict[str, Document]] = field(default_factory=dict)  # node → uid → pod
     _said: set[str] = field(default_factory=set)
@@ -61,8 +64,10 @@ class Judge:
             self._see_node(document["metadata"]["name"], after)
         elif resource == "trainingjobs":
             self._see_job(at, document["metadata"]["uid"], after)
-        elif owner := pods.owner_of(document):
-            self._see_pod(at, owner, before, after)
+        elif resource == "inferenceservices":
+            self._see_service(at, document["metadata"]["uid"], after)
+        elif gang := pods.gang_of(document):
+            self._see_pod(at, gang, before, after)
 
     def end(self, at: float) -> None:
         """Nothing follows: what has lasted too long is said now."""
@@ -92,17 +97,44 @@ class Judge:
             before = (gang.job or {}).get("status") or {}
             for text in (*_went_back(before, job), *judge_ledger.faults(before, job)):
                 self.wrong(at, f"{job['metadata']['name']}: {text}")
+        self._see_gang(at, gang, job)
+
+    def _see_gang(self, at: float, gang: _Gang, job: Document | None) -> None:
+        if job is not None:
             gang.begun = max(gang.begun, int((job.get("status") or {}).get("attempt", 0)))
         gang.job = job
         self._judge_gang(at, gang)
 
-    def _see_pod(self, at: float, owner: str, before: Document | None, after: Document | None) -> None:
-        gang = self._gangs.setdefault(owner, _Gang())
+    def _see_service(self, at: float, uid: str, service: Document | None) -> None:
+        before = self._services.pop(uid, {})
+        groups: dict[str, Document] = {}
+        if service is not None:
+            for text in judge_services.faults(before, service, lambda gang: self._answers(at, gang)):
+                self.wrong(at, f"{service['metadata']['name']}: {text}")
+            self._services[uid] = service
+            groups = judge_services.gangs(service)
+        for key in sorted(groups.keys() | (judge_services.gangs(before).keys() if before else ())):
+            self._see_gang(at, self._gangs.setdefault(key, _Gang()), groups.get(key))
+
+    def _answers(self, at: float, key: str) -> float:
+        """For how many seconds a group's leader has been ready, on a node that is."""
+        gang = self._gangs.get(key)
+        if gang is None or gang.answers_since is None:
+            return 0.0
+        places = (self._nodes.get(pods.bound_to(pod)) for pod in gang.pods.values())
+        ready = all(node is not None and pods.is_ready_node(node) for node in places)
+        return at - gang.answers_since if ready else 0.0
+
+    def _see_pod(self, at: float, key: str, before: Document | None, after: Document | None) -> None:
+        gang = self._gangs.setdefault(key, _Gang())
         pod = after or before or {}
         uid = pod["metadata"]["uid"]
         place = pods.place_of(pod)
         self._placed.setdefault(place, {}).pop(uid, None)
         gang.pods.pop(uid, None)
+        if pods.is_leader(pod):
+            answers = after is not None and pods.answers(after)
+            gang.answers_since = (gang.answers_since or at) if answers else None
         if after is not None:
             gang.pods[uid] = after
             if before is None:
@@ -123,7 +155,7 @@ class Judge:
             if (held := sum(map(pods.chips_of, holding))) > room:
                 names = ", ".join(sorted(p["metadata"]["name"] for p in holding))
                 self.wrong(at, f"{held} of {room} accelerators of {place} are held, by {names}")
-        mine = [p for p in there if self._holds(p) and pods.owner_of(p) == pods.owner_of(pod)]
+        mine = [p for p in there if self._holds(p) and pods.gang_of(p) == pods.gang_of(pod)]
         if len({pods.attempt_of(p) for p in mine}) > 1:
             names = ", ".join(sorted(p["metadata"]["name"] for p in mine))
             self.wrong(at, f"two attempts of a job on {place}: {names}")
@@ -134,7 +166,7 @@ class Judge:
         A create that the API server carries out long after its sender has given up may come after the job's end:
         that pod is the garbage collector's, and nobody could keep a place for it.
         """
-        gang = self._gangs.get(pods.owner_of(pod))
+        gang = self._gangs.get(pods.gang_of(pod))
         if gang is not None and pod["metadata"]["uid"] in gang.late:
             return False
         return bool(pods.bound_to(pod)) or (

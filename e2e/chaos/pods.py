@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from drumline.api.meta import LABEL_ATTEMPT, LABEL_ROLE, ROLE_SPARE
+from drumline.api.meta import (
+    LABEL_ATTEMPT,
+    LABEL_GROUP,
+    LABEL_ROLE,
+    LABEL_SERVICE_UID,
+    LABEL_WORKER,
+    ROLE_SPARE,
+)
 from drumline.api.mounts import LAUNCHER_FILE
 
 Document = Mapping[str, Any]
@@ -58,6 +65,17 @@ def is_spare(pod: Document) -> bool:
     return (pod["metadata"].get("labels") or {}).get(LABEL_ROLE) == ROLE_SPARE
 
 
+def gates_of(pod: Document) -> tuple[str, ...]:
+    """Conditions that it needs to be ready, beside its containers."""
+    return tuple(gate["conditionType"] for gate in pod["spec"].get("readinessGates") or ())
+
+
+def has_condition(pod: Document, kind: str) -> bool:
+    """Whether a condition of it is True."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)
+
+
 def is_launched(pod: Document) -> bool:
     """Whether its program runs behind the launcher."""
     command = pod["spec"]["containers"][0].get("command") or ()
@@ -70,7 +88,29 @@ def owner_of(pod: Document) -> str:
     return next((str(o["uid"]) for o in owners if o.get("controller")), "")
 
 
+def gang_of(pod: Document) -> str:
+    """Uid of its job; of its service with role and group; "" for a pod of neither."""
+    owner, labels = owner_of(pod), pod["metadata"].get("labels") or {}
+    if owner and labels.get(LABEL_SERVICE_UID) == owner:
+        return f"{owner}/{labels[LABEL_ROLE]}/{labels[LABEL_GROUP]}"
+    return owner
+
+
+def is_service(pod: Document) -> bool:
+    """Whether it is of an InferenceService."""
+    return LABEL_SERVICE_UID in (pod["metadata"].get("labels") or {})
+
+
+def is_leader(pod: Document) -> bool:
+    """Whether it is the one of its group that serves."""
+    return is_service(pod) and pod["metadata"]["labels"].get(LABEL_WORKER) == "0"
+
+
+def answers(pod: Document) -> bool:
+    """Whether Services have it."""
+    return has_condition(pod, "Ready") and not is_deleting(pod) and not is_over(pod)
+
+
 def is_ready_node(node: Document) -> bool:
     """Whether its kubelet is heard of."""
-    conditions = node["status"].get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return has_condition(node, "Ready")

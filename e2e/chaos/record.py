@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from drumline.runtime.errors import ApiError
-from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH
+from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.kube import connect
 from e2e.chaos.history import OPTIONS
@@ -67,6 +67,8 @@ def _facts(found: Any) -> dict[str, Any]:
     facts = {"phase": status.get("phase")} if isinstance(status, dict) else {}
     facts |= {name: metadata.get(name) for name in _FIELDS[1:]}
     facts["deleting"] = "deletionTimestamp" in metadata
+    conditions = (status.get("conditions") or ()) if isinstance(status, dict) else ()
+    facts["ours"] = sorted(c["type"] for c in conditions if "drumline" in c["type"]) or None
     facts["suspend"] = (found.get("spec") or {}).get("suspend")
     return {key: value for key, value in facts.items() if value not in (None, False)}
 
@@ -93,8 +95,9 @@ async def _about_pods(talk: Interview) -> None:
         "delete it, which is on no node", "DELETE", one, body=precondition(made["metadata"]["uid"])
     )
     await talk.ask("delete it again", "DELETE", one, body=precondition(made["metadata"]["uid"]))
-    await talk.ask("create one on a node", "POST", path, body=pod("bound", nodeName="nowhere"))
+    made = await talk.ask("create one on a node", "POST", path, body=pod("bound", nodeName="nowhere"))
     one = f"{path}/bound"
+    await _about_conditions(talk, made["metadata"]["uid"])
     await talk.ask("delete it, which has its grace", "DELETE", one)
     await talk.ask("read it while it goes", "GET", one)
     await talk.ask("delete it with less grace", "DELETE", one, body={"gracePeriodSeconds": 5})
@@ -106,6 +109,16 @@ async def _about_pods(talk: Interview) -> None:
     await talk.ask("let it end", "PATCH", f"{one}/status", body=ended, content_type=MERGE_PATCH)
     await talk.ask("delete it, which has ended", "DELETE", one)
     await talk.ask("read it then", "GET", one)
+
+
+async def _about_conditions(talk: Interview, uid: str) -> None:
+    """Of the pod that is on a node: those of other types stay."""
+    path, how = resource_path("pods", SPACE, "bound", "status"), {"content_type": STRATEGIC_PATCH}
+    for kind in ("drumline.dev/in-service", "drumline.dev/other"):
+        body = {"metadata": {"uid": uid}, "status": {"conditions": [{"type": kind, "status": "True"}]}}
+        await talk.ask(f"set its condition {kind}", "PATCH", path, body=body, **how)
+    stranger = {"metadata": {"uid": STRANGER}, "status": {"conditions": []}}
+    await talk.ask("set one of another of its name", "PATCH", path, body=stranger, **how)
 
 
 async def _about_jobs(talk: Interview) -> None:

@@ -109,11 +109,23 @@ class Script:
         return {f"{FAKE}{key}": value for key, value in said.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Chips that a job may ask for. `shared`: hosts on which others stay, wherever they came to lie."""
+
+    chips: int
+    shared: int = 0
+
+    def holds(self, size: int, chips: int) -> bool:
+        """Whether so many pods of so many chips fit, when each shared host has one too few left for another pod."""
+        return size * chips + self.shared * (chips - 1) <= self.chips
+
+
 def draw(
-    chance: random.Random, count: int, sizes: tuple[int, ...], seconds: float, most_chips: int
+    chance: random.Random, count: int, sizes: tuple[int, ...], seconds: float, room: Room
 ) -> list[Script]:
-    """Jobs that begin within the first half of `seconds` and ask for at most `most_chips` chips each."""
-    return [_one(chance, f"job-{number}", sizes, seconds, most_chips) for number in range(count)]
+    """Jobs that begin within the first half of `seconds`, each of which fits the room."""
+    return [_one(chance, f"job-{number}", sizes, seconds, room) for number in range(count)]
 
 
 def formed(chance: random.Random, scripts: list[Script], seconds: float) -> list[Script]:
@@ -137,10 +149,10 @@ def _with(script: Script, at: float, what: str) -> tuple[tuple[float, str], ...]
     return tuple(sorted((*script.actions, (at, what))))
 
 
-def _one(chance: random.Random, name: str, sizes: tuple[int, ...], seconds: float, most_chips: int) -> Script:
+def _one(chance: random.Random, name: str, sizes: tuple[int, ...], seconds: float, room: Room) -> Script:
     kind = chance.choices(list(Kind), weights=(5, 3, 2, 2))[0]
     size = chance.choice(sizes)
-    chips = chance.choice([c for c in (1, 2, 4, 8) if c * size <= most_chips] or [1])
+    chips = chance.choice([c for c in (1, 2, 4, 8) if room.holds(size, c)] or [1])
     begins = round(chance.uniform(0, seconds / 2), 2)
     actions = _actions(chance, kind, begins, seconds)
     gone = any(what == "delete" for _, what in actions)

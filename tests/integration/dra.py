@@ -17,6 +17,7 @@ RESOURCES = {
     "ResourceClaimTemplate": "resourceclaimtemplates",
     "ResourceClaim": "resourceclaims",
 }
+ACCELERATOR = {"type": "nvidia-h100-80gb", "chipsPerWorker": 2, "resourceClaim": "gpu"}
 UNHEALTHY = {"key": "devices.example.com/unhealthy", "value": "xid-79", "effect": "NoSchedule"}
 
 
@@ -105,6 +106,27 @@ def claims(*templates: str) -> list[Manifest]:
         {"name": "gpu" if i == 0 else f"gpu-{i}", "resourceClaimTemplateName": t}
         for i, t in enumerate(templates)
     ]
+
+
+def job_of(lab: Lab, name: str, template: str = "two", **spec: Any) -> Manifest:
+    """A TrainingJob whose workers, four unless said otherwise, have two accelerators each by claim."""
+    job = lab.job(name, **{"accelerator": ACCELERATOR, "workersPerSlice": 4, **spec})
+    pod = job["spec"]["template"]["spec"]
+    pod["resourceClaims"] = claims(template)
+    pod["containers"][0]["resources"] = {"claims": [{"name": "gpu"}]}
+    return job
+
+
+async def serve(lab: Lab, name: str, replicas: int) -> str:
+    """Create an InferenceService whose groups have two accelerators each by claim; the path of services."""
+    pod = job_of(lab, "x")["spec"]["template"]
+    pod["spec"]["containers"][0]["name"] = "engine"
+    role = {"name": "serve", "replicas": replicas, "accelerator": ACCELERATOR, "template": pod, "port": 8000}
+    spec = {"engine": "custom", "model": {"name": "m"}, "roles": [role]}
+    body = {"apiVersion": "drumline.dev/v1alpha1", "kind": "InferenceService", "metadata": {"name": name}}
+    path = resource_path("inferenceservices", lab.namespace)
+    await lab.client.request("POST", path, body={**body, "spec": spec})
+    return path
 
 
 @asynccontextmanager

@@ -9,6 +9,9 @@ KINDS = {
     "pods": "Pod",
     "services": "Service",
     "trainingjobs": "TrainingJob",
+    "inferenceservices": "InferenceService",
+    "inferenceroles": "InferenceRole",
+    "poddisruptionbudgets": "PodDisruptionBudget",
     "controllerrevisions": "ControllerRevision",
     "endpointslices": "EndpointSlice",
     "nodes": "Node",
@@ -66,8 +69,8 @@ def other_uid(resource: str, group: str, name: str, given: str, there: str) -> R
     return conflict(kind, group, name, text)
 
 
-def apply_to_other(resource: str, name: str, given: str) -> Refused:
-    """422: an apply with the uid of another object than is there."""
+def change_of_other(resource: str, name: str, given: str) -> Refused:
+    """422: an apply or a patch with the uid of another object than is there."""
     kind = KINDS.get(resource, resource)
     problem = f'Invalid value: "{given}": field is immutable'
     cause = {"reason": "FieldValueInvalid", "message": problem, "field": "metadata.uid"}

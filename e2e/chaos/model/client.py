@@ -17,18 +17,20 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import orjson
 
 from drumline.runtime.errors import RequestTimeout, Unavailable, error_of_status
-from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, Client, _Call
+from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, STRATEGIC_PATCH, Client, _Call
 from drumline.runtime.limiter import Limiter
 from e2e.chaos.model import answers
-from e2e.chaos.model.patch import merged
-from e2e.chaos.model.server import Document, Server
+from e2e.chaos.model.patch import merged, strategic
+from e2e.chaos.model.server import OWN, Document, Server
 from e2e.chaos.weather import Weather
 
 TRAVEL = (0.001, 0.02)  # seconds, one way
 LATE = 12.0  # a lost request may be carried out so much later
 WATCH_LAG = 0.2
 VERSION = "version"  # of the API server, which is no resource
-CLUSTER_SCOPED = frozenset({"nodes", "priorityclasses"})
+DISCOVERY = "discovery"  # nor is what an API group consists of
+KINDS = {"drumline.dev": OWN, "policy": ("poddisruptionbudgets",)}  # by group, as far as anybody asks
+CLUSTER_SCOPED = frozenset({"nodes", "priorityclasses", "namespaces", "acceleratorqueues"})
 
 
 class NoConnection:
@@ -63,7 +65,8 @@ def parsed(method: str, url: str) -> Request:
     """Take a URL of the Kubernetes API apart."""
     split = urlsplit(url)
     parts = [unquote(part) for part in split.path.strip("/").split("/")]
-    parts = (parts[2:] if parts[0] == "api" else parts[3:]) or [VERSION]
+    group = parts[1] if parts[0] == "apis" else ""
+    parts = (parts[2:] if parts[0] == "api" else parts[3:]) or ([DISCOVERY, group] if group else [VERSION])
     namespace = parts[1] if parts[0] == "namespaces" and len(parts) > 2 else ""
     rest = parts[2:] if namespace else parts
     name = rest[1] if len(rest) > 1 else ""
@@ -206,13 +209,16 @@ def _changed(server: Server, request: Request, content_type: str, body: Any) -> 
         return server.apply(request.resource, request.key, body)
     if request.verb == "PUT":
         return server.patch(request.resource, request.key, lambda _: body, request.status)
-    return server.patch(request.resource, request.key, lambda d: merged(d, body), request.status)
+    merge = strategic if content_type == STRATEGIC_PATCH else merged
+    return server.patch(request.resource, request.key, lambda d: merge(d, body), request.status)
 
 
 def _read(server: Server, request: Request) -> Any:
     namespace, name = request.key
     if request.resource == VERSION:
         return {"major": "1", "minor": "36"}
+    if request.resource == DISCOVERY:
+        return {"resources": [{"name": kind} for kind in KINDS.get(name, ())]}
     if name:
         return server.get(request.resource, request.key)
     wanted = selector(request.params.get("labelSelector", ""))

@@ -1,8 +1,8 @@
 """The rest of a modelled cluster: scheduler, kubelets, taint manager, collectors of garbage.
 
 Each does what the real one does, after a while drawn by lot: a pinned pod is bound if its node is there, ready and
-has room; a bound pod runs, ends as its annotations say (those of `e2e.cluster.fakepods`), and once deleted is gone
-when its program has ended; the pods of a lost node are deleted after their toleration and stay until the node is
+has room; a bound pod runs, is ready while its readiness gates are open, ends as its annotations say (those of
+`e2e.cluster.fakepods`), and once deleted is gone when its program has ended; the pods of a lost node are deleted after their toleration and stay until the node is
 back or gone; what a deleted object owned is deleted.
 """
 
@@ -28,7 +28,15 @@ FAKE = "fake.drumline.dev/"
 TOLERATION = 30.0  # seconds that a pod stays on a lost node
 RESCHEDULE = 3.0
 KILLED = 137
-OWNED = ("pods", "services", "endpointslices", "controllerrevisions")
+OWNERS = ("trainingjobs", "inferenceservices")
+OWNED = (
+    "pods",
+    "services",
+    "endpointslices",
+    "controllerrevisions",
+    "inferenceroles",
+    "poddisruptionbudgets",
+)
 
 
 @dataclass
@@ -52,7 +60,7 @@ class Machines:
             self._later(2.0, lambda: self._collect_orphan(resource, after))
         if resource == "pods" and after is not None:
             self._pod_changed(before, after)
-        elif resource == "trainingjobs" and after is None and before is not None:
+        elif resource in OWNERS and after is None and before is not None:
             self._later(1.0, lambda: self._collect(before["metadata"]["uid"]))
         elif resource == "nodes":
             self._node_changed(before, after)
@@ -69,7 +77,8 @@ class Machines:
         containers = [{"name": pod["spec"]["containers"][0]["name"], "state": {"terminated": end}}]
         phase = "Succeeded" if code == 0 else "Failed"
         self._status(key, {"phase": phase, "containerStatuses": containers, **status})
-        self._condition(key, "Ready", "False", "PodCompleted" if code == 0 else "PodFailed")
+        for kind in ("ContainersReady", "Ready"):
+            self._condition(key, kind, "False", "PodCompleted" if code == 0 else "PodFailed")
 
     def disrupt(self, key: Key, uid: str, reason: str) -> None:
         """Somebody of the cluster deletes a pod and says why."""
@@ -86,6 +95,19 @@ class Machines:
             self._later(0.8, lambda: self._start(key, uid))
         elif pods.is_deleting(pod) and not pods.is_deleting(before):
             self._later(1.5, lambda: self._let_go(key, uid))
+        elif pods.gates_of(pod) and _is_open(pod) != _is_open(before):
+            self._later(0.3, lambda: self._gate(key, uid))
+
+    def _gate(self, key: Key, uid: str) -> None:
+        """A pod is ready while its containers are and all of its gates are open, says its kubelet."""
+        pod = self._pod(key, uid)
+        if pod is not None and pod["status"].get("phase") == "Running" and self._alive(pod):
+            self._ready(key, pod, "")
+
+    def _ready(self, key: Key, pod: Document, why: str) -> None:
+        """`why` it is not ready whatever its gates say; "" for nothing."""
+        why = why or ("" if _is_open(pod) else "ReadinessGatesNotReady")
+        self._condition(key, "Ready", "False" if why else "True", why)
 
     def _schedule(self, key: Key, uid: str) -> None:
         pod = self._pod(key, uid)
@@ -126,7 +148,8 @@ class Machines:
             "startTime": self._stamp(),
         }
         self._status(key, {**status, "containerStatuses": [running]})
-        self._condition(key, "Ready", "True", "")
+        self._condition(key, "ContainersReady", "True", "")
+        self._ready(key, pod, "")
         if pods.is_launched(pod):
             self.launchers.begin(pod)
         else:
@@ -197,7 +220,7 @@ class Machines:
         elif before is not None and pods.is_ready_node(after) and not pods.is_ready_node(before):
             for pod in self._on(name):
                 if pod["status"].get("phase") == "Running" and not pods.is_deleting(pod):
-                    self._condition(_key(pod), "Ready", "True", "")
+                    self._ready(_key(pod), pod, "")
 
     def _evict(self, name: str) -> None:
         node = self.server.find("nodes", ("", name))
@@ -224,7 +247,8 @@ class Machines:
     def _collect_orphan(self, resource: str, found: Document) -> None:
         """What was made for an owner that is gone goes too."""
         owner = pods.owner_of(found)
-        if owner and not any(job["metadata"]["uid"] == owner for job in self.server.all("trainingjobs")):
+        there = (o["metadata"]["uid"] for kind in OWNERS for o in self.server.all(kind))
+        if owner and owner not in there:
             self.server.delete(resource, _key(found), found["metadata"]["uid"])
 
     def _on(self, node: str) -> list[Document]:
@@ -265,6 +289,11 @@ class Machines:
 def _key(document: Document) -> Key:
     metadata = document["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
+
+
+def _is_open(pod: Document) -> bool:
+    """Whether all of its readiness gates are."""
+    return all(pods.has_condition(pod, gate) for gate in pods.gates_of(pod))
 
 
 def _script(pod: Document) -> dict[str, str]:

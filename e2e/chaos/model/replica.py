@@ -7,11 +7,14 @@ import random
 from collections.abc import Callable
 
 from drumline.api.catalog import Catalog
+from drumline.core.inference.observation import Settings as ServiceSettings
 from drumline.core.training.observation import Settings
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller, Key
 from drumline.runtime.errors import DrumlineError
 from drumline.runtime.lease import Lease
+from drumline.runtime.queue_controller import QueueController
+from drumline.runtime.service_controller import ServiceController
 from drumline.runtime.workqueue import WorkQueue
 from e2e.chaos.model.client import ModelClient
 from e2e.chaos.model.server import Server
@@ -24,6 +27,7 @@ EXCLUDE = 60.0  # seconds that a node is avoided: a small cluster cannot do with
 SETTINGS = Settings(
     exclude_seconds=EXCLUDE, report_url="https://reports/v1/report", launcher_image="drumline"
 )
+SERVICES = ServiceSettings(exclude_seconds=EXCLUDE, evacuate_seconds=20.0)
 
 
 class Replica:
@@ -50,6 +54,14 @@ class Replica:
         self.client.fence = self.lease.check
         clocks = Clocks(now=now, monotonic=loop.time)
         self.controller = Controller(self.client, self.queue, Catalogue(CATALOG), SETTINGS, clocks)
+        self.services = WorkQueue[Key]()
+        self.queues = WorkQueue[Key]()
+        shared = self.controller
+        self._lanes = (
+            (shared, self.queue),
+            (ServiceController(self.client, self.services, shared, SERVICES, clocks), self.services),
+            (QueueController(self.client, self.queues, shared, clocks), self.queues),
+        )
         self._life: asyncio.Task[None] | None = None
 
     @property
@@ -71,8 +83,10 @@ class Replica:
         if self._life is not None:
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
-        await self.queue.stop(0)
-        await self.controller.stop()
+        for _, queue in self._lanes:
+            await queue.stop(0)
+        for controller, _ in reversed(self._lanes):
+            await controller.stop()
 
     async def _live(self) -> None:
         """An operator that can't begin ends, and its Deployment starts another."""
@@ -82,12 +96,14 @@ class Replica:
             self._lost()
 
     async def _work(self) -> None:
-        await self.controller.mirror()
+        for controller, _ in self._lanes:
+            await controller.mirror()
         await self.lease.acquire()
         holding = asyncio.create_task(self.lease.hold())
         try:
-            await self.controller.start()
-            self.queue.start(self.controller.reconcile, WORKERS)
+            for controller, queue in self._lanes:
+                await controller.start()
+                queue.start(controller.reconcile, WORKERS)
             await holding
         finally:
             holding.cancel()

@@ -22,12 +22,17 @@ Key = tuple[str, str]
 Change = Callable[[str, Document | None, Document | None], None]  # resource, before, after
 GROUPS = {
     "trainingjobs": "drumline.dev",
+    "inferenceservices": "drumline.dev",
+    "inferenceroles": "drumline.dev",
+    "acceleratorqueues": "drumline.dev",
+    "poddisruptionbudgets": "policy",
     "controllerrevisions": "apps",
     "endpointslices": "discovery.k8s.io",
     "leases": "coordination.k8s.io",
     "priorityclasses": "scheduling.k8s.io",
 }
-SUBRESOURCE = frozenset({"trainingjobs", "pods", "nodes"})  # whose status is written apart
+OWN = ("trainingjobs", "inferenceservices", "inferenceroles", "acceleratorqueues")
+SUBRESOURCE = frozenset({*OWN, "pods", "nodes"})  # whose status is written apart
 DEFAULT_GRACE = 30
 
 
@@ -106,6 +111,9 @@ class Server:
         """PATCH or PUT: `change` makes the new document of the old one. Raises Refused."""
         before = self.get(resource, key)
         changed = change(before)
+        uid = changed["metadata"].get("uid", before["metadata"]["uid"])
+        if uid != before["metadata"]["uid"]:
+            raise answers.change_of_other(resource, key[1], uid)
         given = changed["metadata"].get("resourceVersion") or before["metadata"]["resourceVersion"]
         if given != before["metadata"]["resourceVersion"]:
             raise answers.modified(resource, GROUPS.get(resource, ""), key[1])
@@ -124,7 +132,7 @@ class Server:
         if before is None:
             return self.create(resource, body)
         if uid and uid != before["metadata"]["uid"]:
-            raise answers.apply_to_other(resource, key[1], uid)
+            raise answers.change_of_other(resource, key[1], uid)
         return self._update(resource, key, before, merged(before, body), status=False)
 
     def delete(self, resource: str, key: Key, uid: str = "", grace: int | None = None) -> Document:

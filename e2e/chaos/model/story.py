@@ -21,7 +21,9 @@ from e2e.chaos.model.loop import run as run_virtually
 from e2e.chaos.model.machines import Machines
 from e2e.chaos.model.replica import Replica
 from e2e.chaos.model.server import Document, Server
+from e2e.chaos.model.serving import Serving
 from e2e.chaos.scripts import POOL, End, Kind, Script, draw, formed
+from e2e.chaos.services import Service, beside
 from e2e.chaos.weather import Weather
 
 EPOCH = 1_800_000_000.0
@@ -32,7 +34,6 @@ STORM = 60.0  # seconds of faults
 CALM = 900.0  # seconds within which every job has to end then
 STEP = 1.0
 SIZES = (1, 1, 2, 2, 3, 4, 8, 16)
-MOST_CHIPS = (HOSTS - 1) * CHIPS
 LIMITS = Limits(partial=150.0, orphan=150.0)
 Fault = tuple[float, str]
 FAULTS = (
@@ -47,6 +48,7 @@ class Story:
 
     seed: int
     given: list[Script] | None = None
+    services: list[Service] = field(default_factory=list)
     chance: random.Random = field(init=False)
     judge: Judge = field(init=False)
     faults: list[Fault] = field(default_factory=list)
@@ -66,6 +68,7 @@ class Story:
         self.server.listeners += [self._told, self.machines.changed]
         self._furnish()
         self.scripts, self.faults = self._drawn() if self.given is None else (self.given, [])
+        self.serving = Serving(self.server, SPACE, self.services)
         self.replicas = [self._replica() for _ in range(self.chance.choice((1, 1, 1, 2)))]
         self._schedule()
         await self._until(STORM, lambda: False)
@@ -77,7 +80,8 @@ class Story:
             await replica.kill()
 
     def _drawn(self) -> tuple[list[Script], list[Fault]]:
-        scripts = draw(self.chance, self.chance.randint(1, 5), SIZES, STORM, MOST_CHIPS)
+        self.services, room = beside(self.seed, STORM, HOSTS, CHIPS)
+        scripts = draw(self.chance, self.chance.randint(1, 5), SIZES, STORM, room)
         return formed(self.chance, scripts, STORM), _faults(self.chance)
 
     def _told(self, resource: str, before: Document | None, after: Document | None) -> None:
@@ -124,6 +128,7 @@ class Story:
             loop.call_at(script.begins, self._begin, script)
             for at, what in script.actions:
                 loop.call_at(at, self._act, script, what)
+        self.serving.schedule()
         for at, fault in self.faults:
             loop.call_at(at, self._strike, fault)
 
@@ -275,7 +280,8 @@ class Story:
                 self.machines.end((SPACE, pod["metadata"]["name"]), pod["metadata"]["uid"], 0)
 
     def _is_over(self) -> bool:
-        return all(self._end_of(script) == script.end for script in self.scripts)
+        ended = all(self._end_of(script) == script.end for script in self.scripts)
+        return ended and not any(self.serving.unconverged())
 
     def _end_of(self, script: Script) -> str:
         job = self.server.find("trainingjobs", (SPACE, script.name))
@@ -287,7 +293,7 @@ class Story:
         """What is left over gets the time that its removal may take."""
         loop = asyncio.get_running_loop()
         await self._until(loop.time() + 5, lambda: False)
-        await self._until(loop.time() + 150, lambda: not any(self.judge.live_pods()) and not self._reserved())
+        await self._until(loop.time() + 150, lambda: not self._left_over())
 
     def _judge_ends(self) -> None:
         at = asyncio.get_running_loop().time()
@@ -298,10 +304,13 @@ class Story:
                 self.judge.wrong(
                     at, f"{script.name} is {self._end_of(script)}, not {script.end.value}: {status}"
                 )
-        for pod in self.judge.live_pods():
-            self.judge.wrong(at, f"pod {pod['metadata']['name']} is left over")
-        for uid in self._reserved():
-            self.judge.wrong(at, f"nodes are still reserved for {uid}")
+        for text in (*self.serving.unconverged(), *self._left_over()):
+            self.judge.wrong(at, text)
+
+    def _left_over(self) -> list[str]:
+        names = (p["metadata"]["name"] for p in self.judge.live_pods() if not pods.is_service(p))
+        found = [f"pod {name} is left over" for name in names]
+        return found + [f"nodes are still reserved for {uid}" for uid in self._reserved()]
 
     def _reserved(self) -> list[str]:
         """Jobs for which the leader holds nodes in its memory."""

@@ -21,7 +21,7 @@ from drumline.core.gang.projection_shape import shape_of
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.runtime.device_selectors import Selectors
 from drumline.runtime.http_paths import resource_path
-from tests.integration.dra import UNHEALTHY, Dra, claims, devices, driver_of
+from tests.integration.dra import UNHEALTHY, Dra, claims, devices, driver_of, job_of, serve
 from tests.integration.operator.lab import SECONDS, Lab, Manifest, condition, node_of
 
 pytestmark = pytest.mark.cluster
@@ -68,13 +68,13 @@ async def test_gangs_get_devices_and_wait_for_them(dra: Dra) -> None:
     for node in nodes[:2]:
         await dra.slice(node, *devices(4))
     await dra.slice(nodes[2], *devices(3), *devices(1, 3, taints=(UNHEALTHY,)))
-    await lab.apply(_job(lab, "first"))
+    await lab.apply(job_of(lab, "first"))
     await lab.phase("first", "Running")
     given = await dra.allocated()
     assert sorted(map(len, given.values())) == [2] * 4
     assert set.union(*given.values()) == {(n, f"gpu-{i}") for n in nodes[:2] for i in range(4)}
     assert all("nvidia.com/gpu" not in str(p["spec"]["containers"]) for p in await lab.pods())
-    await lab.apply(_job(lab, "second"))
+    await lab.apply(job_of(lab, "second"))
     said = await lab.until(
         "second", lambda j: "devices of class" in condition(j, "QuotaReserved").get("message", "")
     )
@@ -104,9 +104,9 @@ async def test_a_gang_restarts_on_the_devices_that_it_had(dra: Dra) -> None:
     await dra.template("two", count=2)
     for node in nodes:
         await dra.slice(node, *devices(4))
-    await lab.apply(_job(lab, "again"))
+    await lab.apply(job_of(lab, "again"))
     await lab.phase("again", "Running")
-    await lab.apply(_job(lab, "behind", workersPerSlice=1))
+    await lab.apply(job_of(lab, "behind", workersPerSlice=1))
     await lab.until(
         "behind", lambda j: "insufficient devices" in condition(j, "QuotaReserved").get("message", "")
     )
@@ -126,7 +126,7 @@ async def test_a_gang_leaves_a_device_that_fails(dra: Dra) -> None:
     await dra.template("two", count=2)
     for node in nodes:
         await dra.slice(node, *devices(4))
-    await lab.apply(_job(lab, "brittle"))
+    await lab.apply(job_of(lab, "brittle"))
     await lab.phase("brittle", "Running")
     bad = min({node_of(p) for p in await lab.pods()})
     fault = {**UNHEALTHY, "effect": "NoExecute"}
@@ -144,14 +144,7 @@ async def test_groups_of_a_service_may_have_claims(dra: Dra) -> None:
     await dra.make_class()
     await dra.template("two", count=2)
     await dra.slice(node, *devices(3))
-    accelerator = {"type": "nvidia-h100-80gb", "chipsPerWorker": 2, "resourceClaim": "gpu"}
-    pod = _job(lab, "x")["spec"]["template"]
-    pod["spec"]["containers"][0]["name"] = "engine"
-    role = {"name": "serve", "replicas": 2, "accelerator": accelerator, "template": pod, "port": 8000}
-    spec = {"engine": "custom", "model": {"name": "m"}, "roles": [role]}
-    body = {"apiVersion": "drumline.dev/v1alpha1", "kind": "InferenceService", "metadata": {"name": "chat"}}
-    path = resource_path("inferenceservices", lab.namespace)
-    await lab.client.request("POST", path, body={**body, "spec": spec})
+    path = await serve(lab, "chat", replicas=2)
     started = time.monotonic()
     while not await dra.allocated():
         assert time.monotonic() < started + SECONDS, await lab.client.request("GET", f"{path}/chat")
@@ -168,23 +161,14 @@ async def test_a_claim_of_the_wrong_size_and_one_that_is_not_modelled_are_refuse
     await dra.slice(node, *devices(8))
     await dra.template("two", count=1)
     await dra.template("all", allocationMode="All")
-    await lab.apply(_job(lab, "small", workersPerSlice=1))
-    await lab.apply(_job(lab, "greedy", "all", workersPerSlice=1))
+    await lab.apply(job_of(lab, "small", workersPerSlice=1))
+    await lab.apply(job_of(lab, "greedy", "all", workersPerSlice=1))
     for name, text in (
         ("small", "/two asks for 1 device(s), and a worker has 2 × nvidia-h100-80gb"),
         ("greedy", "/all: gang placement does not model requests[gpu].allocationMode All"),
     ):
         await lab.until(name, lambda j, text=text: text in condition(j, "QuotaReserved").get("message", ""))
     assert await lab.pods() == []
-
-
-def _job(lab: Lab, name: str, template: str = "two", **spec: Any) -> Manifest:
-    accelerator = {"type": "nvidia-h100-80gb", "chipsPerWorker": 2, "resourceClaim": "gpu"}
-    job = lab.job(name, **{"accelerator": accelerator, "workersPerSlice": 4, **spec})
-    pod = job["spec"]["template"]["spec"]
-    pod["resourceClaims"] = claims(template)
-    pod["containers"][0]["resources"] = {"claims": [{"name": "gpu"}]}
-    return job
 
 
 async def _equip(dra: Dra, random: Random, nodes: list[str]) -> None:

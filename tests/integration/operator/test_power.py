@@ -9,6 +9,7 @@ import pytest
 
 from drumline.api.meta import ANNOTATION_WATTS
 from drumline.runtime.http import MERGE_PATCH
+from tests.integration.dra import devices, driver_of, job_of, serve
 from tests.integration.operator.conftest import CATALOG, Operator
 from tests.integration.operator.lab import Lab, condition
 from tests.integration.operator.test_catalogue import MAPS, until
@@ -61,5 +62,34 @@ async def test_a_gang_waits_for_power(lab: Lab, operator: Operator) -> None:
         body = {"metadata": {"annotations": {ANNOTATION_WATTS: "350"}}}
         await lab.client.request("PATCH", f"/api/v1/nodes/{name}", body=body, content_type=MERGE_PATCH)
     await until(lambda: drawn(operator, block) == 1.5 * HOST, "the annotation is not heeded")
+    await lab.client.request("DELETE", f"{MAPS}/{CATALOG}")
+    await until(lambda: block not in operator.metrics(), "the budget was not taken back")
+
+
+async def test_devices_that_claims_bring_draw_power(lab: Lab, operator: Operator) -> None:
+    names = await lab.nodes("2 hosts of h100 in blocks of 2")
+    block = f"{lab.prefix}h100-block-0"
+    await budget(lab, operator, block, 4 * 700)
+    async with driver_of(lab) as dra:
+        await dra.make_class()
+        await dra.template("two", count=2)
+        for name in names:
+            await dra.slice(name, *devices(8))
+        await lab.apply(job_of(lab, "first", workersPerSlice=1))
+        await lab.phase("first", "Running")
+        assert drawn(operator, block) == 2 * 700
+        await lab.apply(job_of(lab, "second", workersPerSlice=2))
+
+        def told(job: dict[str, Any]) -> bool:
+            return bool(condition(job, "QuotaReserved").get("reason") == "PowerBudgetExceeded")
+
+        await lab.until("second", told, "it does not wait for power")
+        await serve(lab, "chat", replicas=2)  # the first group takes what is left
+        await until(lambda: drawn(operator, block) == 4 * 700, "the service draws nothing")
+        assert len(await lab.pods("drumline.dev/service")) <= 1
+        await budget(lab, operator, block, 10 * 700)
+        await lab.phase("second", "Running")
+        await until(lambda: drawn(operator, block) == 10 * 700, "not everybody draws")
+        assert sum(map(len, (await dra.allocated()).values())) <= 10
     await lab.client.request("DELETE", f"{MAPS}/{CATALOG}")
     await until(lambda: block not in operator.metrics(), "the budget was not taken back")

@@ -20,7 +20,7 @@ from itertools import islice
 
 from drumline.core.gang.capacity_view import View
 from drumline.core.gang.equipment import Claims, Equipment, bare, equipped, in_full
-from drumline.core.gang.feasibility import charge_of
+from drumline.core.gang.feasibility import charge_of, shape_charge
 from drumline.core.gang.power import NO_POWER, Power, Supply
 from drumline.core.gang.power_meter import PowerMeter
 from drumline.core.gang.projection_requests import Requests
@@ -288,6 +288,6 @@ def gang_charges(request: GangRequest, nodes: Iterable[str]) -> dict[str, dict[s
         places = Counter(filter(None, islice(names, count)))
         for node, copies in places.items():
             total = charges.setdefault(node, {})
-            for name, amount in charge_of(shape.requests, shape.host_ports, copies).items():
+            for name, amount in shape_charge(shape, copies).items():
                 total[name] = total.get(name, 0) + amount
     return charges

@@ -30,6 +30,8 @@ class KnownAsk:
         self.ask = ask
         self.users: dict[str, str] = {}  # gang → namespace/name
         self.matched: dict[str, frozenset[DeviceId]] = {}  # by node
+        self.accelerator = ""  # the type that a gang has by this ask; "" = no gang has its accelerators by it
+        self.drivers: set[str] = set()  # of all that it ever matched
         self._troubles: dict[str, str] = {}  # by node: why a device there is beyond counting
 
     @property
@@ -49,6 +51,7 @@ class KnownAsk:
         except SelectorError as error:
             self._troubles[node] = str(error)
             return
+        self.drivers.update(d.id[0] for d in found)
         if odd := next((d for d in found if d.odd), None):
             self._troubles[node] = f"device {'/'.join(odd.id)} matches, {odd.odd}"
         if usable := frozenset(d.id for d in found if not d.odd and self._tolerated(d)):

@@ -8,6 +8,7 @@ An ask (class, selectors, tolerations) is counted under a name of its own, as if
 2. An allocated claim is charged like a pod on its devices' node, for each ask by how many of them match. A claim made
    for a pod of a gang is charged to the gang, so that it takes from the gang's reservation and is not charged twice.
 3. A reservation for an ask is charged, on nodes where others match the very same devices, to those as well.
+4. Devices that are accelerators are charged once more, for power budgets alone (`device_power`).
 
 An ask is known from the first gang that has it on; only what changes is looked at again. Where no gang has claims
 nothing of this is computed.
@@ -24,6 +25,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.device_asks import KnownAsk, Matches, Relations
 from drumline.core.gang.device_pools import Pools
+from drumline.core.gang.device_power import Accelerators
 from drumline.core.gang.devices import (
     MAX_DEVICES,
     ClaimTemplate,
@@ -34,8 +36,10 @@ from drumline.core.gang.devices import (
     Key,
 )
 from drumline.core.gang.equipment import Equipment
+from drumline.core.gang.power import claimed
 from drumline.core.gang.types import GangRequest, Member, Pod, PodShape, Refusal
 
+Amounts = tuple[tuple[str, int], ...]
 MemberOf = Callable[[Key, str], Member | None]  # pod's key and uid → its place in a gang
 
 _UNKNOWN = DeviceClass("")
@@ -53,6 +57,7 @@ class Devices:
         self._templates: dict[Key, ClaimTemplate] = {}
         self._asks: dict[str, KnownAsk] = {}  # by resource name, in the order of their coming
         self._relations = Relations()
+        self._accelerators = Accelerators()
         self._claims: dict[Key, tuple[HeldClaim, Member | None]] = {}
         self._on_node: dict[str, set[Key]] = {}  # claims
         self._of_pod: dict[str, set[Key]] = {}  # pod's uid → claims
@@ -112,7 +117,7 @@ class Devices:
         if isinstance(asked, Refusal):
             return asked
         refusal = self._wrong_count(request) or self._uncountable(request, asked)
-        return _counted(request, asked) if refusal is None else refusal
+        return self._counted(request, asked) if refusal is None else refusal
 
     def held(self, request: GangRequest) -> GangRequest:
         """The request of a gang that has its nodes; as it was before where its templates are gone."""
@@ -121,10 +126,12 @@ class Devices:
         asked = self._asked_by_role(request)
         if isinstance(asked, Refusal):
             known = self._held.get(request.uid)
-            return request if known is None else replace(request, worker=known.worker, helpers=known.helpers)
+            if known is None:
+                return replace(request, worker=replace(request.worker, draws=_draws(request, _chips(request))))
+            return replace(request, worker=known.worker, helpers=known.helpers)
         for ask in {a for counts in asked for a in counts}:
             self._know(ask).users[request.uid] = f"{request.namespace}/{request.name}"
-        found = self._held[request.uid] = _counted(request, asked)
+        found = self._held[request.uid] = self._counted(request, asked)
         return found
 
     def forget(self, uid: str) -> None:
@@ -161,6 +168,36 @@ class Devices:
                 return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
             total.update(dict(template.asks))
         return total
+
+    def _counted(self, request: GangRequest, asked: Sequence[Counter[DeviceAsk]]) -> GangRequest:
+        self._note_accelerators(request)
+        worker, *helpers = ((counts, _draws(request, self._accelerators_of(counts))) for counts in asked)
+        groups = zip(request.helpers, helpers, strict=True)
+        return replace(
+            request,
+            worker=_with(request.worker, *worker),
+            helpers=tuple(replace(h, shape=_with(h.shape, *found)) for h, found in groups),
+        )
+
+    def _note_accelerators(self, request: GangRequest) -> None:
+        """What the gang's accelerators come by brings accelerators, whoever else asks for it."""
+        template = self._templates.get((request.namespace, request.chips_claim))
+        for ask, _ in template.asks if template is not None else ():
+            known = self._know(ask)
+            known.accelerator = known.accelerator or request.accelerator
+            self._learn((known,))
+
+    def _accelerators_of(self, counts: Counter[DeviceAsk]) -> int:
+        """How many of the devices of one pod are accelerators."""
+        asked = ((self._know(ask), count) for ask, count in counts.items())
+        return sum(n for known, n in asked if known.accelerator or self._accelerators.among(known.drivers))
+
+    def _learn(self, looked: Iterable[KnownAsk]) -> None:
+        """Charge every claim anew where asks match devices of drivers that were not known to bring accelerators."""
+        found = [self._accelerators.learn(k.drivers, k.accelerator) for k in looked if k.accelerator]
+        if any(found):
+            for claim, member in self._claims.values():
+                self._charge(claim, member)
 
     def _wrong_count(self, request: GangRequest) -> Refusal | None:
         """The claim that brings the accelerators has to bring as many as the job says a worker has."""
@@ -242,6 +279,7 @@ class Devices:
                 known.look(node, devices, device_class, self._matches)
             if node:
                 self._equip(node)
+        self._learn(looking)
 
     def _equip(self, node: str) -> None:
         matched = {name: m for name, known in self._asks.items() if (m := known.matched.get(node))}
@@ -256,7 +294,9 @@ class Devices:
             for name, known in self._asks.items()
             if (matched := known.matched.get(claim.node))
         )
-        requests = tuple(sorted((name, count) for name, count in taken if count))
+        own = self._held.get(member.gang) if member is not None else None
+        draws = self._accelerators.charge(claim, own.accelerator if own is not None else "")
+        requests = tuple(sorted((name, count) for name, count in (*taken, *draws) if count))
         self._capacity.set_pod(
             Pod(
                 *_pod_key(claim), uid=claim.uid, requests=requests, node=claim.node, bound=True, member=member
@@ -284,20 +324,19 @@ def resolved(request: GangRequest, capacity: Capacity) -> GangRequest | Refusal:
     return capacity.devices.resolve(request)
 
 
-def _counted(request: GangRequest, asked: Sequence[Counter[DeviceAsk]]) -> GangRequest:
-    worker, *helpers = asked
-    groups = zip(request.helpers, helpers, strict=True)
-    return replace(
-        request,
-        worker=_with(request.worker, worker),
-        helpers=tuple(replace(h, shape=_with(h.shape, counts)) for h, counts in groups),
-    )
-
-
-def _with(shape: PodShape, asked: Counter[DeviceAsk]) -> PodShape:
+def _with(shape: PodShape, asked: Counter[DeviceAsk], draws: Amounts) -> PodShape:
     wanted = Counter(dict(shape.requests))
     wanted.update({ask.resource: count for ask, count in asked.items()})
-    return replace(shape, requests=tuple(sorted(wanted.items())), claims=())
+    return replace(shape, requests=tuple(sorted(wanted.items())), claims=(), draws=draws)
+
+
+def _chips(request: GangRequest) -> int:
+    """Accelerators that claims bring to a worker."""
+    return request.chips_per_worker if request.chips_claim else 0
+
+
+def _draws(request: GangRequest, count: int) -> Amounts:
+    return ((claimed(request.accelerator), count),) if count else ()
 
 
 def _pod_key(claim: HeldClaim) -> Key:

@@ -37,6 +37,11 @@ def charge_of(
     return charge
 
 
+def shape_charge(shape: PodShape, copies: int = 1) -> dict[str, int]:
+    """What `copies` pods of a shape take from a node, and what of that only counts for power."""
+    return charge_of((*shape.requests, *shape.draws), shape.host_ports, copies)
+
+
 def fits(node: Node, shape: PodShape, used: Resources = EMPTY) -> int:
     """How many pods of this shape the node takes beside what is `used`; 0 if it takes none."""
     return examine(node, shape, used)[0]

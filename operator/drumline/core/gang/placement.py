@@ -27,7 +27,7 @@ from dataclasses import replace
 from drumline.core.gang.capacity import Capacity, gang_charges
 from drumline.core.gang.capacity_index import ROOT, SINGLE, Grouping, ShapeIndex
 from drumline.core.gang.capacity_view import View
-from drumline.core.gang.feasibility import charge_of
+from drumline.core.gang.feasibility import shape_charge
 from drumline.core.gang.placement_domains import Draft, climb, common_domain, find_domain, smallest_within
 from drumline.core.gang.placement_near import near_domain
 from drumline.core.gang.placement_pools import POOL_LEVEL, place_pools
@@ -111,15 +111,18 @@ def _grouping(request: GangRequest, hierarchy: Hierarchy) -> Grouping:
 
 def _with_power(request: GangRequest, view: View, index: ShapeIndex) -> list[str] | Refusal:
     find = _pools if request.atomic_pool else _workers
+    before = request.preferred_nodes.values()
     with Draft(index) as draft:
         draft.exclude(sorted(request.avoided))
         with Draft(index) as limited:
-            hidden = limit(limited, view.meter, request)
+            hidden = limit(limited, view.meter, request.worker, before)
             found = find(request, index)
         without_power = (
             hidden and isinstance(found, Refusal) and not isinstance(find(request, index), Refusal)
         )
-    return no_power(request, view.meter) if without_power else found
+    if not without_power:
+        return found
+    return no_power(view.meter, f"{request.workers * request.chips_per_worker} × {request.accelerator}")
 
 
 def _pools(request: GangRequest, index: ShapeIndex) -> list[str] | Refusal:
@@ -165,6 +168,9 @@ def _helpers(
                 draft.exclude(sorted(request.avoided))
                 if index.sums[ROOT] < helper.count:
                     return no_room_for_helper(request, helper, index)
+                limit(draft, view.meter, helper.shape, before)
+                if index.sums[ROOT] < helper.count:
+                    return no_power(view.meter, f"{helper.count} × {helper.role}")
                 nodes = _near(helper, draft, before, workers)
             placed += nodes
             first += helper.count
@@ -187,5 +193,4 @@ def _near(helper: PodGroupRequest, draft: Draft, before: list[str], workers: lis
 
 
 def _charges(helper: PodGroupRequest, nodes: list[str]) -> dict[str, dict[str, int]]:
-    shape = helper.shape
-    return {n: charge_of(shape.requests, shape.host_ports, nodes.count(n)) for n in dict.fromkeys(nodes)}
+    return {n: shape_charge(helper.shape, nodes.count(n)) for n in dict.fromkeys(nodes)}

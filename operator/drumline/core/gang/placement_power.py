@@ -14,19 +14,23 @@ from typing import Final
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity_index import ShapeIndex
 from drumline.core.gang.capacity_view import View
+from drumline.core.gang.feasibility import shape_charge
 from drumline.core.gang.placement_domains import Draft
 from drumline.core.gang.power_meter import Key, PowerMeter
-from drumline.core.gang.types import GangRequest, Refusal
+from drumline.core.gang.types import GangRequest, PodShape, Refusal
 
 MAX_NAMED: Final = 3  # domains in a message
 
 
-def limit(draft: Draft, meter: PowerMeter, request: GangRequest) -> bool:
-    """Hide as many free places of the gang's workers as domains lack power for; whether any had to be."""
-    if meter.idle:
+def limit(draft: Draft, meter: PowerMeter, shape: PodShape, preferred: Iterable[str]) -> bool:
+    """Hide as many free places of pods of a shape as domains lack power for; whether any had to be.
+
+    `preferred` are nodes on which no place is hidden as long as there are others.
+    """
+    requests, index, hidden = shape_charge(shape), draft.index, False
+    if not meter.heeds(requests):
         return False
-    requests, index, hidden = dict(request.worker.requests), draft.index, False
-    before = frozenset(request.preferred_nodes.values())
+    before = frozenset(preferred)
     for key, left in meter.left().items():
         nodes = [node for node in meter.members(key) if index.copies.get(node, 0) > 0]
         excess = sum(index.copies[node] * meter.draw(node, requests) for node in nodes) - max(left, 0)
@@ -37,13 +41,12 @@ def limit(draft: Draft, meter: PowerMeter, request: GangRequest) -> bool:
     return hidden
 
 
-def no_power(request: GangRequest, meter: PowerMeter) -> Refusal:
-    """There is room for the gang, but no power."""
+def no_power(meter: PowerMeter, need: str) -> Refusal:
+    """There is room for what a gang needs, but no power."""
     tightest = sorted(meter.supplies(), key=lambda s: s.budget - s.drawn)[:MAX_NAMED]
     said = (
         f"{s.level} {s.domain} {max(0.0, s.budget - s.drawn):.0f} W of {s.budget:.0f} W" for s in tightest
     )
-    need = f"{request.workers * request.chips_per_worker} × {request.accelerator}"
     text = f"there is room for {need}, but not the power; what is left: {', '.join(said)}"
     return Refusal(Reason.POWER_BUDGET, text)
 
@@ -51,10 +54,11 @@ def no_power(request: GangRequest, meter: PowerMeter) -> Refusal:
 def claim_for(request: GangRequest, nodes: Iterable[str], view: View) -> None:
     """Nobody else gets the power that a gang could draw on nodes that are kept for it."""
     meter, requests = view.meter, dict(request.worker.requests)
+    charge = shape_charge(request.worker)
     draws: Counter[Key] = Counter()
     most: dict[Key, int] = {}
     for name in () if meter.idle else nodes:
-        each, node = meter.draw(name, requests), view.nodes.get(name)
+        each, node = meter.draw(name, charge), view.nodes.get(name)
         if not each or node is None:
             continue
         copies = min(node.allocatable.get(k, 0) // v for k, v in requests.items() if v)

@@ -3,6 +3,9 @@
 What one accelerator of a node draws is said by the node itself (an annotation), else by the catalogue's entry whose
 labels the node has, else it is the most that any entry with that resource draws: an accelerator that nobody knows is
 rather taken for too hungry. All figures are of full load, so a budget holds whatever programs do.
+
+Accelerators that claims bring are no resource of their node. They are charged under a name of their own (`claimed`), by
+the type that the gang asks for, and draw what the type's resource does there.
 """
 
 from __future__ import annotations
@@ -28,8 +31,9 @@ class Rating:
     """What one accelerator draws, watts, on nodes with those labels."""
 
     resource: str
-    watts: float
+    watts: float  # 0 = it is not known
     labels: tuple[tuple[str, str], ...] = ()
+    type: str = ""  # key of the catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,14 @@ def budget_of(spec: PowerBudget) -> Budget:
 
 
 def ratings_of(catalog: Catalog) -> tuple[Rating, ...]:
-    """What the catalogue says; entries that give no watts are left out."""
+    """What the catalogue says of every type of accelerator."""
     return tuple(
-        Rating(entry.resource, entry.watts, tuple(sorted(entry.node_labels.items())))
-        for entry in catalog.values()
-        if entry.resource and entry.watts
+        Rating(entry.resource, entry.watts or 0.0, tuple(sorted(entry.node_labels.items())), name)
+        for name, entry in catalog.items()
+        if entry.resource
     )
+
+
+def claimed(accelerator: str) -> str:
+    """The name under which accelerators of a type are charged that claims bring; no resource is called so."""
+    return f"accelerators by claim: {accelerator}"

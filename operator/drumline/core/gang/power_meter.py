@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drumline.core.gang.power import Power, Supply
+from drumline.core.gang.power import Power, Supply, claimed
 from drumline.core.gang.topology import Path, Topology
 from drumline.core.gang.types import Node, Resources
 
@@ -27,7 +27,7 @@ Key = tuple[str, Path]  # level, domain
 class _Place:
     """What the meter knows of a node."""
 
-    each: Mapping[str, int]  # resource → milliwatts of one
+    each: Mapping[str, int]  # resource, or `claimed` → milliwatts of one
     keys: tuple[Key, ...]  # domains with a budget, fine to coarse
 
 
@@ -41,6 +41,8 @@ class PowerMeter:
         for rating in power.ratings:
             known = self._most.get(rating.resource, 0)
             self._most[rating.resource] = max(known, round(rating.watts * PER_WATT))
+        self._claimed_as = {claimed(r.type): r.resource for r in power.ratings if r.type}
+        self._alike: dict[tuple[int, ...], dict[str, int]] = {}  # one mapping for all nodes that are alike
         self._places: dict[str, _Place] = {}
         self._drawn: Counter[Key] = Counter()
         self._members: dict[Key, set[str]] = {}
@@ -71,6 +73,10 @@ class PowerMeter:
         change = _draw(place, after) - _draw(place, before)
         for key in place.keys if change else ():
             self._drawn[key] += change
+
+    def heeds(self, amounts: Resources) -> bool:
+        """Whether any of that draws power that is budgeted."""
+        return not self.idle and any(n in self._most or n in self._claimed_as for n in amounts)
 
     def draw(self, name: str, requests: Resources) -> int:
         """Milliwatts of that much on a node."""
@@ -115,12 +121,18 @@ class PowerMeter:
 
     def _each(self, node: Node) -> dict[str, int]:
         each = dict(self._most)
-        for rating in self._power.ratings:
-            if rating.labels and all(node.labels.get(key) == value for key, value in rating.labels):
-                each[rating.resource] = round(rating.watts * PER_WATT)
-        return (
-            dict.fromkeys(each, round(node.accelerator_watts * PER_WATT)) if node.accelerator_watts else each
-        )
+        if node.accelerator_watts:
+            each = dict.fromkeys(each, round(node.accelerator_watts * PER_WATT))
+        else:
+            for rating in self._power.ratings:
+                known = rating.watts and rating.labels
+                if known and all(node.labels.get(key) == value for key, value in rating.labels):
+                    each[rating.resource] = round(rating.watts * PER_WATT)
+        alike = tuple(each.values())
+        if alike not in self._alike:
+            by_claim = {name: each[resource] for name, resource in self._claimed_as.items()}
+            self._alike[alike] = each | by_claim
+        return self._alike[alike]
 
     def _keys(self, node: Node) -> tuple[Key, ...]:
         found = {}
@@ -141,7 +153,7 @@ class PowerMeter:
 
 
 def _draw(place: _Place, amounts: Resources) -> int:
-    return sum(amounts[name] * each for name, each in place.each.items() if name in amounts)
+    return sum(amount * place.each[name] for name, amount in amounts.items() if name in place.each)
 
 
 def _fine_first(key: Key) -> tuple[int, Key]:

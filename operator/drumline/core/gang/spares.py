@@ -50,7 +50,7 @@ def with_spares(request: GangRequest, placed: Placement, view: View, hierarchy: 
         index = view.index(request.worker, hierarchy)
         with Draft(index) as draft:
             draft.exclude(sorted(request.avoided))
-            limit(draft, view.meter, request)
+            limit(draft, view.meter, request.worker, request.preferred_nodes.values())
             find = _pools if request.atomic_pool else _places
             found = find(request, draft, placed.nodes[: request.workers])
     return Placement((*placed.nodes, *found))

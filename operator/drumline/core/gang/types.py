@@ -86,6 +86,7 @@ class PodShape:
     host_ports: tuple[tuple[str, str, int], ...] = ()  # (hostIP or "0.0.0.0", protocol, port)
     unmodelled: tuple[str, ...] = ()  # names of fields placement does not model, e.g. "affinity.podAffinity"
     claims: tuple[str, ...] = ()  # ResourceClaimTemplates, one for each claim of the pod
+    draws: tuple[tuple[str, int], ...] = ()  # accelerators that claims bring: charged, for power alone
 
 
 @dataclass(frozen=True, slots=True)

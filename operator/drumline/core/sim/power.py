@@ -40,6 +40,6 @@ def _limits(node: Node, power: Power, topology: Topology) -> dict[tuple[str, Pat
 
 def _watts(node: Node, power: Power) -> float:
     """Of one chip: by the node's word, its labels, or at least as much as the least hungry."""
-    known = [r for r in power.ratings if node.allocatable.get(r.resource)]
+    known = [r for r in power.ratings if r.watts and node.allocatable.get(r.resource)]
     fitting = [r.watts for r in known if r.labels and all(node.labels.get(k) == v for k, v in r.labels)]
     return node.accelerator_watts or (fitting[-1] if fitting else max((r.watts for r in known), default=0.0))

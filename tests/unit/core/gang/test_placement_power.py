@@ -22,6 +22,7 @@ from tests.builders import (
     capacity,
     gang,
     gpu_block,
+    helper,
     node,
     placed,
     pod,
@@ -117,6 +118,15 @@ def test_whole_pools_are_left_out_whole() -> None:
 def test_spares_take_no_power_that_is_not_there() -> None:
     state = powered(capacity(gpu_block("a", 4)), Budget("block", 3 * HOST))
     assert len(placed(place(gang(workers=2, spares=2), state))) == 3
+
+
+def test_helpers_take_no_power_that_is_not_there() -> None:
+    state = powered(capacity(gpu_block("a", 4)), Budget("block", 2 * HOST))
+    assert len(placed(place(gang(workers=1, helpers=(helper("x", gpus=8),)), state))) == 2
+    answer = refusal(place(gang(workers=1, helpers=(helper("x", 2, gpus=8),)), state))
+    assert answer.reason == Reason.POWER_BUDGET
+    assert answer.message.startswith("there is room for 2 × x, but not the power")
+    assert len(placed(place(gang(workers=2, helpers=(helper("x", 2),)), state))) == 4
 
 
 def test_a_restart_keeps_its_nodes() -> None:
