@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
+
+SKEW_SECONDS: Final = 30.0  # by which clocks of healthy machines may differ
 
 
 def rfc3339(seconds: float) -> str:
@@ -24,3 +27,8 @@ def unix(text: str | None, default: float = 0.0) -> float:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return default
+
+
+def is_ahead(text: str | None, now: float) -> bool:
+    """Whether a moment that was the present to somebody lies in the future: his clock has been put back since."""
+    return unix(text) - now > SKEW_SECONDS

@@ -22,7 +22,7 @@ from dataclasses import replace
 from drumline.api.inference import InferenceRoleSpec, Profile
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.reasons import DrainReason, Reason
-from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import SKEW_SECONDS, is_ahead, rfc3339_millis, unix
 from drumline.core.gang.types import GangRequest, Granted, Refusal
 from drumline.core.inference import variants
 from drumline.core.inference.groups import begun, every, finish, live
@@ -32,7 +32,6 @@ from drumline.core.inference.render import group_request, group_shape
 from drumline.core.inference.scale import desired
 from drumline.core.inference.view import View, in_service, is_going
 
-SKEW_SECONDS = 30.0  # by which clocks of healthy machines may differ
 NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there yet
 
 
@@ -147,6 +146,8 @@ def _queued(view: View, group: GroupStatus) -> GroupStatus:
         return group.model_copy(
             update={"phase": GroupPhase.WAITING, "queued_at": group.queued_at or rfc3339_millis(view.now)}
         )
+    if is_ahead(group.queued_at, view.now):
+        group = group.model_copy(update={"queued_at": rfc3339_millis(view.now)})
     waited = view.now - unix(group.queued_at)
     if group.nodes and waited >= view.spec.scheduling.gang_timeout_seconds:
         group = group.model_copy(update={"nodes": ()})

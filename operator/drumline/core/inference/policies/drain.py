@@ -5,7 +5,8 @@ proxy has heard of it, and until two looks at its engine, one after the other, f
 `timeoutSeconds` in all. A KV cache still to be handed to a decode group counts as in flight as far as the engine says.
 Of an engine that has no metrics the settle time is waited for; its pods' own termination grace does the rest. One
 that can't be asked, as after a restart of the operator that has no way to it, may have any number of requests in flight.
-A gate that is found open later than it should be, since the operator was away, is closed and all this begins anew.
+A gate that is found open later than it should be, since the operator was away, is closed and all this begins anew; so
+it does when it seems to have begun in the future, by a clock that has been put back since.
 A group that others ask, one of prefill for instance, keeps its gate open until the groups of the entry role that
 drain and are of its revision are gone: a request that one of them took may still have to go through it.
 A group that never was in service goes at once. What follows the end of a drain is the policy `retire`'s.
@@ -17,7 +18,7 @@ from dataclasses import replace
 
 from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import Reason
-from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import is_ahead, rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.inference import groups
 from drumline.core.inference.children import entry_role
@@ -45,6 +46,8 @@ def _drain(view: View, role: str, group: GroupStatus) -> View:
     leader = view.pods(role, group).get(0)
     if leader is None or leader.terminal or leader.deleting or not _served(group, leader):
         return groups.finish(view, role, group)
+    if is_ahead(group.draining_since, view.now):
+        view, group = _anew(view, role, group)
     drained = view.now - unix(group.draining_since, view.now)
     if leader.in_service and drained < view.spec.drain.timeout_seconds and _is_asked(view, role, group):
         return view.again_in(LOOK_SECONDS)
@@ -52,9 +55,8 @@ def _drain(view: View, role: str, group: GroupStatus) -> View:
         why = f"the group is drained: {group.drain_reason}"
         view = view.act(groups.gate(leader, False, view.now, why))
         if leader.in_service and drained > ECHO_SECONDS:
-            again = {"draining_since": rfc3339_millis(view.now), "quiet_since": None}
-            group, drained = group.model_copy(update=again), 0.0
-            view = view.put(role, group)
+            view, group = _anew(view, role, group)
+            drained = 0.0
     rules = view.spec.drain
     if drained < rules.settle_seconds:
         return view.again_in(rules.settle_seconds - drained)
@@ -64,6 +66,12 @@ def _drain(view: View, role: str, group: GroupStatus) -> View:
         return _out_of_time(view, role, group)
     view = view.again_in(min(LOOK_SECONDS, rules.timeout_seconds - drained))
     return _look(view, role, group, view.obs.signals.of(role, group.id).latest)
+
+
+def _anew(view: View, role: str, group: GroupStatus) -> tuple[View, GroupStatus]:
+    """It was taken out of service now."""
+    group = group.model_copy(update={"draining_since": rfc3339_millis(view.now), "quiet_since": None})
+    return view.put(role, group), group
 
 
 def _is_asked(view: View, role: str, group: GroupStatus) -> bool:

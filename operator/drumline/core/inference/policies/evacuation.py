@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from drumline.api.inference_status import GroupStatus
 from drumline.api.reasons import Reason
-from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import is_ahead, rfc3339_millis, unix
 from drumline.core.inference.groups import every
 from drumline.core.inference.leaving import leaving
 from drumline.core.inference.view import View, is_going
@@ -22,6 +22,9 @@ def evacuation(view: View) -> View:
         hit = leaving(view, role, group)
         if hit and group.evacuating_since is None:
             view = _begin(view, role, group, *min(hit.items()))
+        elif hit and is_ahead(group.evacuating_since, view.now):
+            view = view.put(role, group.model_copy(update={"evacuating_since": rfc3339_millis(view.now)}))
+            view = view.again_in(view.obs.settings.evacuate_seconds)
         elif hit:
             left = view.obs.settings.evacuate_seconds - (view.now - unix(group.evacuating_since))
             view = view.again_in(left if left > 0 else None)

@@ -112,6 +112,13 @@ def test_nodes_are_held_for_the_gang_timeout_only() -> None:
     assert late.queue[0].preferred_nodes == {}
 
 
+def test_nodes_are_not_held_until_a_clock_that_was_ahead_is_caught_up_with() -> None:
+    held = services.group(phase=GroupPhase.WAITING, created=False, queued_at=services.ago(-3600))
+    view = judged(one(held, lost=frozenset({"node-0-1"})))
+    assert group_of(view.status).queued_at == services.ago(0)
+    assert view.requeue_after == pytest.approx(300)
+
+
 def test_a_node_is_avoided_for_a_while_only() -> None:
     held = waiting(excluded=("bad",), queued_at=services.ago(3500))
     assert judged(one(held)).requeue_after == pytest.approx(100)

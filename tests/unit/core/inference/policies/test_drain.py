@@ -61,6 +61,15 @@ def test_a_gate_that_nobody_closed_in_time_has_its_whole_settle_time_before_it()
         assert view.status_first is False
 
 
+def test_a_drain_that_seems_to_begin_in_an_hour_begins_now() -> None:
+    """A clock that was ahead said so, and has been put back."""
+    view, group = drained(draining(since=-3600, quiet_since=services.ago(-3600)))
+    assert (group.draining_since, group.quiet_since) == (services.ago(0), None)
+    assert view.requeue_after == 5
+    _, slightly = drained(draining(since=-10))
+    assert slightly.draining_since == services.ago(-10)
+
+
 def test_a_closed_gate_is_not_closed_again() -> None:
     view, _ = drained(draining(since=2))
     assert services.patched(view) == {}

@@ -30,6 +30,14 @@ def test_the_mark_stays_and_time_runs_from_it() -> None:
     assert view.requeue_after == 200
 
 
+def test_a_mark_that_a_clock_set_which_was_ahead_is_set_anew() -> None:
+    marked = services.group(0, evacuating_since=services.ago(-3600))
+    observation = services.with_groups(services.serving(), "serve", marked)
+    view = evacuation(services.view(replace(observation, cordoned=frozenset({"node-0-0"}))))
+    assert [g.evacuating_since for g in view.groups("serve")] == [services.ago(0)]
+    assert view.requeue_after == 300
+
+
 def test_a_node_that_is_back_unmarks_it() -> None:
     marked = services.group(0, evacuating_since=services.ago(100))
     observation = services.with_groups(services.serving(), "serve", marked)
