@@ -22,7 +22,7 @@ from drumline.core.gang.departures import Departure
 from drumline.core.training.departing import departing, next_look
 from drumline.core.training.departing import request as asked_how
 from drumline.core.training.recovery import Ended, end_attempt
-from drumline.core.training.requests import ask, awaited, settle
+from drumline.core.training.requests import ask, awaited, committed_after, dated, seconds_left, settle
 from drumline.core.training.view import View
 from drumline.core.training.whereabouts import nodes_of
 
@@ -34,6 +34,7 @@ def departure(view: View) -> View:
     """Ask for a checkpoint when a node is about to go, and end the attempt when it is there or can't be waited for."""
     if not view.live or view.obs.placement is None:
         return view
+    view = dated(view)
     asked, nodes = awaited(view), _nodes(view)
     going = _going(view, nodes, asked)
     if going is None:
@@ -83,7 +84,7 @@ def _ask(view: View, going: Departure) -> View:
 
 def _after_stacks(view: View, going: Departure, asked: OrderStatus) -> View:
     """A hang is dealt with first, if that does not take for ever: it may be that nothing of the gang is heard."""
-    left = unix(asked.at) + STACKS_SECONDS - view.now
+    left = seconds_left(view, asked, STACKS_SECONDS)
     if left > 0:
         return view.again_in(left)
     return _ask(view, going) if asked_how(view) is not None else _wait(view, going, asked)
@@ -107,14 +108,13 @@ def _limit(view: View, request: OnRequest, going: Departure, since: float) -> fl
 
 
 def _wait(view: View, going: Departure, asked: OrderStatus) -> View:
-    since, pulse, request = unix(asked.at), view.obs.pulse, asked_how(view)
-    if pulse is not None and pulse.committed_at >= since:
-        took = pulse.committed_at - since
-        return _move(view, going, f"step {pulse.committed} was safe {took:.1f} s after that was known")
+    if safe := committed_after(view, asked):
+        return _move(view, going, f"{safe} that was known")
+    request = asked_how(view)
     if request is None:
         return view.again_in(LOOK_SECONDS)
-    limit = _limit(view, request, going, since)
-    left = since + limit - view.now
+    limit = _limit(view, request, going, unix(asked.at))
+    left = seconds_left(view, asked, limit)
     if left > 0:
         return view.again_in(min(left, LOOK_SECONDS))
     return _move(view, going, f"no checkpoint became durable within {limit:.0f} s")

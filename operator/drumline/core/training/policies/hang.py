@@ -28,7 +28,7 @@ from drumline.core.gang.stacks import Whereabouts, whereabouts
 from drumline.core.training.progress_render import launches
 from drumline.core.training.recovery import Ended, end_attempt
 from drumline.core.training.rendering import reporting
-from drumline.core.training.requests import ask, awaited, settle
+from drumline.core.training.requests import ask, awaited, dated, settle
 from drumline.core.training.view import View
 
 ANSWER_SECONDS: Final = 15.0
@@ -40,6 +40,7 @@ _NO_STACKS: Final = "no launcher runs that could tell where its ranks are"
 
 def hang(view: View) -> View:
     """Act on a hang, once what can be known of it is known."""
+    view = dated(view)
     pulse, asked = view.obs.pulse, _stacks(view)
     if not view.live or pulse is None or _began_now(view):
         return view

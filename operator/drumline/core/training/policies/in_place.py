@@ -23,12 +23,12 @@ from drumline.api.goodput import Source
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import AttemptStatus
-from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import SKEW_SECONDS, rfc3339_millis, unix
 from drumline.core.gang.crew import Process
 from drumline.core.gang.detection import Moment
 from drumline.core.gang.failures import cause_of, describe
 from drumline.core.gang.types import Pod, Termination
-from drumline.core.training.attempts import SKEW_SECONDS, backoff_left, finished
+from drumline.core.training.attempts import backoff_left, finished
 from drumline.core.training.epochs import AT_BARRIER, BARRIER_SECONDS, grace_seconds, not_in, restarting
 from drumline.core.training.exclusions import NODE_CAUSES
 from drumline.core.training.recovery import MAX_TEXT, Ended, end_attempt

@@ -23,14 +23,22 @@ from drumline.api.meta import ROLE_WORKER
 from drumline.api.orders import OrderKind
 from drumline.api.reasons import Cause, Reason
 from drumline.api.status import OrderStatus
-from drumline.core.gang.clock import unix
+from drumline.core.gang.clock import SKEW_SECONDS
 from drumline.core.gang.queues import Eviction
 from drumline.core.training.attempts import fail
 from drumline.core.training.budgets import overspent
 from drumline.core.training.departing import request as asked_how
 from drumline.core.training.failure_rules import Facts, matching_rule
 from drumline.core.training.recovery import Ended, recorded, requeued
-from drumline.core.training.requests import MAX_MESSAGE, ask, awaited, settle
+from drumline.core.training.requests import (
+    MAX_MESSAGE,
+    ask,
+    awaited,
+    committed_after,
+    dated,
+    seconds_left,
+    settle,
+)
 from drumline.core.training.view import View
 
 LOOK_SECONDS: Final = 5.0  # between looks for a checkpoint; reports of one come at once as a rule
@@ -39,6 +47,7 @@ TAKEOVER_SECONDS: Final = 60.0  # after which a leader has looked at all that wa
 
 def preemption(view: View) -> View:
     """Ask for a checkpoint when the gang is to leave, and end the attempt when it is there or can't be waited for."""
+    view = dated(view)
     evicted, asked = view.obs.evicted, awaited(view)
     if evicted is None:
         return _stays(view, asked) if asked is not None and asked.preempted_by is not None else view
@@ -97,12 +106,11 @@ def _taken_over(view: View, evicted: Eviction, asked: OrderStatus) -> tuple[View
 
 
 def _wait(view: View, asked: OrderStatus, evicted: Eviction) -> View:
-    since, pulse, request = unix(asked.at), view.obs.pulse, asked_how(view)
-    if pulse is not None and pulse.committed_at >= since:
-        took = pulse.committed_at - since
-        return _leave(view, evicted, f"step {pulse.committed} was safe {took:.1f} s after it was asked for")
+    if safe := committed_after(view, asked):
+        return _leave(view, evicted, f"{safe} it was asked for")
+    request = asked_how(view)
     limit = float(request.grace_seconds) if request is not None else 0.0
-    left = since + limit - view.now
+    left = seconds_left(view, asked, limit)
     if left > 0:
         return view.again_in(min(left, LOOK_SECONDS))
     return _leave(view, evicted, f"no checkpoint became durable within {limit:.0f} s")
@@ -110,7 +118,7 @@ def _wait(view: View, asked: OrderStatus, evicted: Eviction) -> View:
 
 def _stays(view: View, asked: OrderStatus) -> View:
     left = view.obs.crew_since + TAKEOVER_SECONDS - view.now
-    if left > 0:
+    if 0 < left <= TAKEOVER_SECONDS + SKEW_SECONDS:
         return view.again_in(left)
     text = f"{asked.preempted_by} does not need the nodes of this gang any more: it stays"
     if asked.node is None:

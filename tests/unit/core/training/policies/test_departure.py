@@ -232,3 +232,15 @@ def test_stacks_and_a_checkpoint_that_is_only_waited_for_do_not_take_turns() -> 
     assert (jobs.written(plan), plan.events, plan.requeue_after) == (None, (), 5.0)
     moved = replace(observation, pulse=replace(unheard, committed=42, committed_at=LATER - 1))
     assert after(moved)[1].attempts[-1].cause == "Maintenance"
+
+
+def test_a_clock_that_is_put_back_does_not_lengthen_the_wait():
+    _, first, observation = after(running())
+    _, status, observation = after(observation, LATER - 4000)
+    assert (status.order.number, status.order.at) == (1, rfc3339_millis(LATER - 4000))
+    assert after(observation, LATER - 3941)[1].attempts[-1].finished_at is None
+    assert after(observation, LATER - 3940)[1].attempts[-1].cause == "Maintenance"
+    _, status, _ = after(committed(observation, LATER - 3990), LATER - 3989)
+    assert "was safe 10.0 s after" in (status.attempts[-1].message or "")
+    _, status, _ = after(after(running())[2], LATER - 20)
+    assert status.order == first.order, "clocks of healthy machines differ as much"

@@ -278,3 +278,16 @@ def test_it_leaves_once_and_never_without_need(story: list[tuple[str, int]]) -> 
         if ended:
             return
         assert (since is None) == (status.order is None or status.order.ended_at is not None)
+
+
+def test_a_clock_that_is_put_back_does_not_lengthen_the_wait() -> None:
+    _, first, observation = after(running())
+    _, status, observation = after(observation, LATER - 4000)
+    assert status.order is not None
+    assert (status.order.number, status.order.at) == (1, rfc3339_millis(LATER - 4000))
+    assert after(observation, LATER - 3941)[1].attempts[-1].finished_at is None
+    assert after(observation, LATER - 3940)[1].attempts[-1].cause == "Preempted"
+    _, status, _ = after(committed(observation, LATER - 3990), LATER - 3989)
+    assert "was safe 10.0 s after" in (status.attempts[-1].message or "")
+    _, status, _ = after(after(running())[2], LATER - 20)
+    assert status.order == first.order, "clocks of healthy machines differ as much"
