@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from drumline.core.gang.backends.base import BUILTIN, Found, Need
 from drumline.core.gang.backends.registry import OURS, BackendSettings, Choice, adapters, choose
+from drumline.core.gang.backing import is_of, resource_of
 from drumline.core.gang.names import revision_name
-from drumline.core.training.backing import backend_of, is_of, resource_of
+from drumline.core.training.backing import backend_of
 from drumline.core.training.observation import Observation
 from drumline.runtime.errors import ApiError, NotFound
 from drumline.runtime.http import Client

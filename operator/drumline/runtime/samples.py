@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from drumline.core.gang.backing import Backed
 from drumline.core.gang.plan import Create, Manifest
 from drumline.core.gang.types import GangRequest
-from drumline.core.training.backing import Backed, backed
+from drumline.core.training.backing import backed
 from drumline.core.training.rendering import prepared, prepared_spares
 from drumline.core.training.view import View
 from drumline.runtime.preflight import Sample

@@ -12,9 +12,9 @@ import pytest
 
 from drumline.core.gang.backends.base import GangFacts, RoleFacts
 from drumline.core.gang.backends.native import VERSIONS as NATIVE_ADAPTERS
+from drumline.core.gang.backing import lost_of_object
 from drumline.core.gang.names import Owner
 from drumline.core.gang.types import PlacementPolicy
-from drumline.core.training.backing import lost_of_object
 from drumline.runtime.errors import ApiError
 from drumline.runtime.http_paths import resource_path
 from e2e.cluster import build

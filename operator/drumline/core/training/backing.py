@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from drumline.api import meta
 from drumline.api.reasons import Reason
 from drumline.api.status import TrainingJobStatus
 from drumline.api.validation_backend import unsupported
-from drumline.core.gang.backends.base import BUILTIN, Found, GangBackend, GangFacts, Need, RoleFacts
+from drumline.core.gang.backends.base import BUILTIN, Found, GangFacts, RoleFacts
+from drumline.core.gang.backing import Backed, ended, requests_of
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.names import revision_name
-from drumline.core.gang.plan import Create, Delete, GroupResource, Manifest
-from drumline.core.gang.projection import shape_of
+from drumline.core.gang.plan import Create
 from drumline.core.gang.types import Placement, PlacementPolicy, Pod, Refusal
 from drumline.core.training.attempts import admitted_for
 from drumline.core.training.render import PreparedGang
@@ -21,18 +20,16 @@ from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View, owner_of
 
 
-def resource_of(need: Need) -> GroupResource:
-    """How a plan names a kind of a backend's."""
-    return GroupResource(f"{need.plural}.{need.version}.{need.group}")
-
-
 def facts_of(view: View, gang: PreparedGang) -> GangFacts:
     """One attempt of the job; helpers that depend on others come later and are none of its roles."""
     job, attempt, scheduling = view.obs.job, gang.facts.attempt, view.spec.scheduling
-    workers = RoleFacts(meta.ROLE_WORKER, view.roster.workers, 0, _requests(gang.worker(0, None)))
+    workers = RoleFacts(meta.ROLE_WORKER, view.roster.workers, 0, requests_of(gang.worker(0, None)))
     helpers = [
         RoleFacts(
-            helper.name, helper.replicas, view.roster.offsets[helper.name], _requests(gang.helper(n, 0, None))
+            helper.name,
+            helper.replicas,
+            view.roster.offsets[helper.name],
+            requests_of(gang.helper(n, 0, None)),
         )
         for n, helper in enumerate(view.spec.helpers)
         if not helper.depends_on
@@ -71,41 +68,13 @@ def refusal(view: View) -> Refusal | None:
     return choice.adapter.refusal(facts_of(view, prepared(view, view.status.attempt + 1)))
 
 
-def lost_of_object(sent: Manifest, answer: Manifest) -> str:
-    """The first field of an object's spec that the API server did not keep; "" = it kept all."""
-    return _lost(sent.get("spec"), answer.get("spec"), "spec")
-
-
-@dataclass(frozen=True, slots=True)
-class Backed:
-    """An attempt whose pods somebody else finds nodes for."""
-
-    adapter: GangBackend
-    facts: GangFacts
-
-    @property
-    def objects(self) -> tuple[Create, ...]:
-        """What has to be there before the gang's pods."""
-        kinds = {f"{n.group}/{n.version}/{n.kind}": resource_of(n) for n in self.adapter.needs}
-        found = self.adapter.objects(self.facts)
-        return tuple(Create(kinds[f"{o['apiVersion']}/{o['kind']}"], o, kept=lost_of_object) for o in found)
-
-    def pod(self, pod: Manifest, index: int) -> Manifest:
-        """The pod at that index as the backend wants it."""
-        return self.adapter.prepare_pod(pod, self.facts, index)
-
-
 def lost_objects(view: View, current: Mapping[int, Pod]) -> tuple[Create, ...]:
     """What the backend needs of the running attempt and somebody else deleted while a pod of it waits for a node."""
-    waits = any(not pod.bound and not pod.terminal for pod in current.values())
-    if not waits or not view.obs.groups_known:
+    if not view.obs.groups_known:
         return ()
     behind = backed(view, prepared(view, view.status.attempt))
-    known = {resource_of(need) for need in view.obs.groups_known}
-    there = {(resource_of(f.need), f.document["metadata"]["name"]) for f in view.obs.groups}
-    wanted = behind.objects if behind is not None else ()
-    return tuple(
-        o for o in wanted if o.resource in known and (o.resource, o.manifest["metadata"]["name"]) not in there
+    return (
+        behind.missing(current.values(), view.obs.groups, view.obs.groups_known) if behind is not None else ()
     )
 
 
@@ -120,7 +89,7 @@ def said(view: View) -> Refusal | None:
     found = backed(view, prepared(view, view.status.attempt)) if view.obs.backend.foreign else None
     if found is None:
         return None
-    return found.adapter.waits(found.facts, (f.document for f in view.obs.groups))
+    return found.waits(view.obs.groups)
 
 
 def backend_of(status: TrainingJobStatus) -> str:
@@ -157,28 +126,7 @@ def let_in(view: View, current: Mapping[int, Pod]) -> View:
 
 def retired(view: View, keep: int | None) -> View:
     """The view in which what an earlier attempt has with its backend is deleted. `keep`: the attempt that runs."""
-    old = [f for f in view.obs.groups if not _of_attempt(view, f, keep)]
-    deletes = (
-        Delete(
-            resource_of(f.need),
-            view.obs.job.namespace,
-            f.document["metadata"]["name"],
-            f.uid,
-        )
-        for f in old
-        if not f.document["metadata"].get("deletionTimestamp")
-    )
-    return view.act(*deletes)
-
-
-def is_of(uid: str, document: Manifest) -> bool:
-    """Whether an attempt's object is that job's: it owns it, or the attempt's pods do, for which a backend made it."""
-    metadata = document["metadata"]
-    pods = f"{metadata['name']}-"
-    return any(
-        o.get("uid") == uid or (o.get("kind") == "Pod" and str(o.get("name")).startswith(pods))
-        for o in metadata.get("ownerReferences") or ()
-    )
+    return view.act(*ended(f for f in view.obs.groups if not _of_attempt(view, f, keep)))
 
 
 def _queue(view: View) -> str:
@@ -193,20 +141,3 @@ def _of_attempt(view: View, found: Found, attempt: int | None) -> bool:
     return attempt is not None and found.document["metadata"]["name"] == revision_name(
         view.obs.job.name, attempt
     )
-
-
-def _requests(pod: Manifest) -> dict[str, int]:
-    return dict(shape_of(pod["spec"]).requests)
-
-
-def _lost(sent: object, found: object, path: str) -> str:
-    if isinstance(sent, dict):
-        inner = found if isinstance(found, dict) else {}
-        return next((lost for k, v in sent.items() if (lost := _lost(v, inner.get(k), f"{path}.{k}"))), "")
-    if isinstance(sent, list):
-        inner_list = found if isinstance(found, list) else []
-        if len(inner_list) < len(sent):
-            return path
-        pairs = enumerate(zip(sent, inner_list, strict=False))
-        return next((lost for i, (a, b) in pairs if (lost := _lost(a, b, f"{path}[{i}]"))), "")
-    return "" if found is not None or sent is None else path

@@ -11,11 +11,12 @@ from drumline.api.status import TrainingJobStatus
 from drumline.core.gang.backends.base import Found
 from drumline.core.gang.backends.native import VERSIONS
 from drumline.core.gang.backends.registry import Choice
+from drumline.core.gang.backing import is_of, lost_of_object
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.lazy import rendered
 from drumline.core.gang.plan import Create, Delete, Plan
 from drumline.core.gang.types import Placement, Refusal
-from drumline.core.training.backing import facts_of, is_of, lost_of_object
+from drumline.core.training.backing import facts_of
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Observation
 from drumline.core.training.rendering import prepared

@@ -19,13 +19,14 @@ from functools import partial
 
 from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.backends.base import BUILTIN
+from drumline.core.gang.backing import Backed
 from drumline.core.gang.clock import unix
 from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Action, Create, Manifest
 from drumline.core.gang.pods import kept_off
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished
-from drumline.core.training.backing import Backed, backed, backend_of, lost_objects
+from drumline.core.training.backing import backed, backend_of, lost_objects
 from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
 from drumline.core.training.render import PreparedGang, placement_hash
 from drumline.core.training.rendering import prepared

@@ -12,10 +12,10 @@ from hypothesis.stateful import initialize, invariant
 from drumline.core.gang.backends.base import Found
 from drumline.core.gang.backends.native import VERSIONS
 from drumline.core.gang.backends.registry import Choice
+from drumline.core.gang.backing import resource_of
 from drumline.core.gang.plan import Create, Delete
 from drumline.core.gang.projection import project_pod
 from drumline.core.gang.types import Placement, Pod, Refusal
-from drumline.core.training.backing import resource_of
 from drumline.core.training.observation import Granted, Observation
 from tests.unit.core.training import jobs
 from tests.unit.core.training.history import NODES, World, spec
