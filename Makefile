@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.drumline-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test e2e bench chaos verify cluster-up cluster-down
+.PHONY: help venv demo test test-next e2e bench chaos verify cluster-up cluster-down
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: $(STAMP) ## Train a real model in real pods on this machine, and survive a
 
 test: $(STAMP) ## Run all tests: unit, control plane and, as root on Linux, real node
 	$(PY) -m e2e.stages test
+
+test-next: $(STAMP) ## Run the control plane's tests on Kubernetes 1.37, which is built first
+	DRUMLINE_KUBERNETES=1.37 $(PY) -m e2e.stages cluster
 
 e2e: $(STAMP) ## Run the end-to-end suites, with a real vLLM
 	$(PY) -m e2e.engines all

@@ -1,6 +1,6 @@
 """Run the stages of ``make test`` and ``make verify``, each within its time, and print what each took.
 
-``python -m e2e.stages test|verify`` runs a list below. A stage that fails does not keep the next ones from
+``python -m e2e.stages test|cluster|verify`` runs a list below. A stage that fails does not keep the next ones from
 running, except those that need what it builds. With ``DRUMLINE_STAGES`` set to a file, results are appended to
 it too, and ``python -m e2e.stages table FILE`` prints them all in one table. Standard library only.
 """
@@ -146,6 +146,12 @@ def tests() -> list[Stage]:
     ]
 
 
+def on_control_plane() -> list[Stage]:
+    """Those tests that need a control plane alone: of which Kubernetes, ``DRUMLINE_KUBERNETES`` says."""
+    build = Stage("build", (_PYTHON, "-m", "e2e.cluster.build", "control-plane"), 1800)
+    return [build, *(s for s in tests() if any(a.startswith("tests/integration") for a in s.command))]
+
+
 def checks() -> list[Stage]:
     """All that can be said about the code without running it, and what is generated from it."""
     stages = [
@@ -164,7 +170,7 @@ def checks() -> list[Stage]:
     return stages
 
 
-LISTS = {"test": tests, "verify": checks}
+LISTS = {"test": tests, "cluster": on_control_plane, "verify": checks}
 
 
 def run_all(stages: Iterable[Stage]) -> list[Result]:

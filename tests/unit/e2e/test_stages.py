@@ -81,6 +81,16 @@ def test_the_table_adds_up() -> None:
     assert table(results).splitlines()[-1].split() == ["all", "3.8"]
 
 
+def test_what_needs_a_control_plane_alone_is_built_and_run() -> None:
+    build, *rest = stages.on_control_plane()
+    assert build.command[-2:] == ("e2e.cluster.build", "control-plane")
+    assert [stage.name for stage in rest] == [
+        stage.name
+        for stage in stages.tests()
+        if stage.name == "control plane" or stage.name.endswith(" on it")
+    ]
+
+
 def test_the_files_that_stages_name_exist() -> None:
     words = [word.removeprefix("--ignore=") for stage in stages.tests() for word in stage.command]
     files = [word for word in words if word.endswith(".py") and "/" in word]

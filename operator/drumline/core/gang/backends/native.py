@@ -29,6 +29,7 @@ from drumline.core.gang.types import PlacementPolicy, Refusal
 GROUP: Final = "scheduling.k8s.io"
 FIELD: Final = "schedulingGroup"
 _NAME: Final = "podGroupName"
+_ERROR: Final = "SchedulerError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class Native:
         if told.get("status") == "True":
             return None
         why = words(told.get("message")) or words(told.get("reason"))
+        if told.get("reason") == _ERROR:
+            return Refusal(Reason.QUEUED, f"the scheduler fails on PodGroup {facts.group}: {why}")
         return Refusal(Reason.INSUFFICIENT_ACCELERATORS, f"PodGroup {facts.group} has no nodes: {why}")
 
 

@@ -12,8 +12,8 @@ versions = pytest.mark.parametrize("backend", VERSIONS, ids=lambda b: b.version)
 _OLD = VERSIONS[-1]
 
 
-def _said(backend, status, message=""):
-    told = {"type": backend.scheduled, "status": status, "reason": "Unschedulable", "message": message}
+def _said(backend, status, message="", reason="Unschedulable"):
+    told = {"type": backend.scheduled, "status": status, "reason": reason, "message": message}
     return found(backend.needs[0], status={"conditions": [told]})
 
 
@@ -76,6 +76,14 @@ def test_its_condition_says_why_it_waits(backend):
     assert told.reason == Reason.INSUFFICIENT_ACCELERATORS
     assert told.message == "PodGroup llama-3 has no nodes: 3 of 4 pods fit"
     assert backend.waits(FACTS, (_said(backend, "True"),)) is None
+
+
+@versions
+def test_a_scheduler_that_fails_is_no_lack_of_nodes(backend):
+    told = backend.waits(FACTS, (_said(backend, "False", "no such profile", "SchedulerError"),))
+    assert told is not None
+    assert told.reason == Reason.QUEUED
+    assert told.message == "the scheduler fails on PodGroup llama-3: no such profile"
 
 
 def test_versions_differ_in_their_condition():
