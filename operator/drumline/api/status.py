@@ -90,6 +90,33 @@ class PlacementStatus(StatusModel):
     )
 
 
+class ProvisioningPhase(StrEnum):
+    """How far a request for nodes has come."""
+
+    REQUESTED = "Requested"
+    PROVISIONED = "Provisioned"
+    ENDED = "Ended"
+
+
+class ProvisioningStatus(StatusModel):
+    """The latest request for nodes."""
+
+    request: str = Field(max_length=MAX_NAME, description="Name of the ProvisioningRequest.")
+    number: int = Field(description="How many there were so far, from 1.")
+    class_name: str = Field(max_length=MAX_NAME, description="Its class.")
+    phase: ProvisioningPhase = Field(
+        description="`Requested`: it waits, and holds its quota. `Provisioned`: the nodes are there for the gang, which is "
+        "placed, or runs. `Ended`: the nodes are asked for no more."
+    )
+    since: Time = Field(description="Since when it is in that phase.")
+    slices: int = Field(description="Slices that it asks nodes for.")
+    chips: int = Field(description="Accelerators that count in the queue while no attempt runs.")
+    failed: bool = Field(default=False, description="Whether it ended since no nodes came.")
+    message: str | None = Field(
+        default=None, max_length=MAX_MESSAGE, description="What is known, for people."
+    )
+
+
 class PhaseTime(StatusModel):
     """Wall time of one phase of a recovery."""
 
@@ -238,6 +265,10 @@ class TrainingJobStatus(StatusModel):
         default=None,
         description="Since when it is refused nodes, quota or power for that accelerator; only of a job that "
         "tries something else then.",
+    )
+    provisioning: ProvisioningStatus | None = Field(
+        default=None,
+        description="The latest request for nodes; only of a job that asks by ProvisioningRequest.",
     )
     queued_at: Time | None = Field(
         default=None,

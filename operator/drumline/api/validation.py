@@ -32,7 +32,7 @@ from drumline.api.validation_failure import failure_errors
 from drumline.api.validation_helpers import helper_errors
 from drumline.api.validation_parallelism import parallelism_errors
 from drumline.api.validation_progress import progress_errors
-from drumline.api.validation_provisioning import provisioning_errors
+from drumline.api.validation_provisioning import provisioning_errors, request_errors
 from drumline.api.wire import field_errors
 
 MAX_PODS: Final = 50_000
@@ -66,6 +66,7 @@ def _errors(name: str, spec: TrainingJobSpec, catalog: Catalog) -> tuple[FieldEr
         *elastic_errors(spec),
         *backend_errors(spec),
         *failure_errors(spec),
+        *request_errors(spec),
         *_placement_errors(spec),
         *template_errors(spec, catalog),
         *helper_errors(spec),

@@ -1,4 +1,8 @@
-"""Whether a job that may ask for nodes can run on nodes that nobody chose for it."""
+"""Whether a job asks for nodes in a way that it can run on what comes.
+
+Nodes that come for a ProvisioningRequest are known before the gang is placed, so whatever may be asked of nodes that are
+there may be asked of these. Pods that are pinned to no node go where the scheduler puts them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,30 @@ def provisioning_errors(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[Fie
     provisioning = spec.scheduling.provisioning
     if provisioning is None or provisioning.mode is ProvisioningMode.NEVER:
         return
-    for why in _obstacles(spec, catalog):
-        yield FieldError(f"{PATH}.mode", f"given {provisioning.mode} with {why}; allowed: Never")
+    if provisioning.mode is ProvisioningMode.UNPINNED:
+        for why in _obstacles(spec, catalog):
+            allowed = f"allowed: {ProvisioningMode.NEVER}, {ProvisioningMode.REQUEST}"
+            yield FieldError(f"{PATH}.mode", f"given {provisioning.mode} with {why}; {allowed}")
+
+
+def request_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
+    """Errors of what only a ProvisioningRequest has, whatever the accelerator."""
+    provisioning = spec.scheduling.provisioning
+    if provisioning is None:
+        return
+    asks, mode = provisioning.mode is ProvisioningMode.REQUEST, provisioning.mode
+    if asks and provisioning.class_name is None:
+        text = f"required with mode {mode}; allowed: a class that an autoscaler of the cluster serves"
+        yield FieldError(f"{PATH}.className", text)
+    given = {
+        "className": provisioning.class_name,
+        "parameters": provisioning.parameters,
+        "managedResources": provisioning.managed_resources,
+    }
+    for name, value in given.items():
+        if value is not None and not asks:
+            text = f"given with mode {mode}; allowed: only with mode {ProvisioningMode.REQUEST}"
+            yield FieldError(f"{PATH}.{name}", text)
 
 
 def _obstacles(spec: TrainingJobSpec, catalog: Catalog) -> Iterator[str]:

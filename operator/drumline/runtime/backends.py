@@ -1,4 +1,4 @@
-"""Which backends the cluster can have, and what they say of gangs.
+"""Which backends the cluster can have, and what they say of gangs; and whether it takes requests for nodes.
 
 What is served is asked once when a replica begins to lead and again from time to time: seldom, but soon where a backend
 that somebody wants is absent. The objects of a backend are mirrored from the moment that a job is to be admitted by it.
@@ -20,10 +20,12 @@ from drumline.core.gang.backing import is_of, resource_of
 from drumline.core.gang.names import revision_name
 from drumline.core.training.backing import backend_of
 from drumline.core.training.observation import Observation
+from drumline.core.training.provisioned import NEED
 from drumline.runtime.errors import ApiError, NotFound
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.reflector import Reflector
+from drumline.runtime.requests import Requests
 
 REFRESH_SECONDS: Final = 300.0
 ABSENT_SECONDS: Final = 10.0
@@ -58,12 +60,13 @@ class Backends:
         self._wanted: set[str] = set()
         self._mirrors: dict[Need, tuple[Reflector[Found], asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
+        self.requests = Requests(client, namespace, self._wake.set)
         self.changed: Callable[[str, Found], None] = lambda _namespace, _found: None
         self.appeared: Callable[[], None] = lambda: None
 
     def told(self, obs: Observation) -> Observation:
         """The observation with its backend and what that has of it; the very same for one that has none but ours."""
-        name = self._name(obs)
+        obs, name = self.requests.told(obs), self._name(obs)
         for wanted in {name, backend_of(obs.status)} - {BUILTIN}:
             self._want(wanted)
         if not self._wanted:
@@ -89,8 +92,9 @@ class Backends:
         except (ApiError, KeyError, TypeError) as error:  # an odd answer may not end what follows them
             logger.warning("cannot discover what other schedulers serve: %s", error)
             return False
+        news = self.requests.are_served(NEED in served)
         if served == self._served:
-            return False
+            return news
         self._served = served
         self._choices.clear()
         there = [name for name in self._adapters if self.choice(name).adapter is not None]
@@ -102,13 +106,16 @@ class Backends:
         try:
             while True:
                 self._mirror()
+                self.requests.mirror()
                 absent = any(self.choice(name).adapter is None for name in self._wanted)
+                absent = absent or self.requests.absent
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), ABSENT_SECONDS if absent else REFRESH_SECONDS)
                 self._wake.clear()
                 if await self.refresh():
                     self.appeared()
         finally:
+            self.requests.stop()
             for _, task in self._mirrors.values():
                 task.cancel()
 
@@ -156,7 +163,7 @@ class Backends:
             self.changed(found.document["metadata"].get("namespace", ""), found)
 
     async def _discover(self) -> list[Need]:
-        wanted = {n for known in self._adapters.values() for a in known for n in a.needs}
+        wanted = {n for known in self._adapters.values() for a in known for n in a.needs} | {NEED}
         groups = (await self._client.request("GET", "/apis"))["groups"]
         versions = {(g["name"], v["version"]) for g in groups for v in g["versions"]}
         found: list[Need] = []

@@ -38,12 +38,18 @@ def add_backends(client: Client, controller: Controller, config: Config) -> Back
                 controller.job_changed(key, urgent=False)
                 return
 
+    def of_job(uid: str) -> None:
+        """What a job asks nodes by changed."""
+        if (key := controller.world.keys.get(uid)) is not None:
+            controller.job_changed(key, urgent=False)
+
     def appeared() -> None:
         for key in list(controller.world.jobs.store):
             controller.job_changed(key, urgent=False)
 
     made = Backends(client, config.backend, settings, backend_of, label, config.namespace)
     made.changed, made.appeared = changed, appeared
+    made.requests.changed = of_job
     controller.backends = made
     controller.companions.append(made.run)
     return made

@@ -235,7 +235,7 @@ class Controller:
     def _ask(self, record: JobRecord, observation: Observation, plan: Plan) -> None:
         """Join the admission queue, or leave it; a grant that nobody takes up is given back."""
         uid = record.meta.uid
-        if plan.waiting is not None or not plan.begins:
+        if plan.waiting is not None or not plan.takes:
             given_back = self.admitter.granted(uid)  # what it does not want any more
             if given_back:
                 self.holdings.release(uid)
@@ -275,6 +275,9 @@ class Controller:
             self.admitter.drop(uid)
             memory.counted_at = self._now()
             memory.ended.clear()
+        elif plan.asks:
+            memory.held = "nodes asked for"  # what was granted to it has none: let go of when the mirror shows that
+            self.admitter.drop(uid)
         if plan.begins or (written is not None and written.get("placement") is None):
             memory.forget_refusals()
 

@@ -23,6 +23,7 @@ PREFIXES: Final[Mapping[str, str]] = {
     "endpoints": "/api/v1",
     "events": "/api/v1",
     "nodes": "/api/v1",
+    "podtemplates": "/api/v1",
     "namespaces": "/api/v1",
     "resourcequotas": "/api/v1",
     "persistentvolumeclaims": "/api/v1",

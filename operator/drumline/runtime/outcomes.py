@@ -31,9 +31,12 @@ def conflict_pause(conflicts: int) -> float:
 
 
 def created_pod(plan: Plan, what: str) -> Mapping[str, Any] | None:
-    """The manifest of the pod (``pods/name``), or of its gang's group, that the plan creates; None: none of that name."""
+    """The manifest of the pod (``pods/name``) that the plan creates, of its gang's group, or of what asks for its nodes.
+
+    None: none of that name.
+    """
     resource, _, name = what.partition("/")
-    if resource != "pods" and "." not in resource:
+    if resource not in ("pods", "podtemplates") and "." not in resource:
         return None
     found = (a.manifest for a in _actions(plan) if isinstance(a, Create) and a.resource == resource)
     return next((m for m in found if m["metadata"]["name"] == name), None)

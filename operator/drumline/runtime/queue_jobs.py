@@ -11,6 +11,7 @@ from drumline.core.gang.clock import unix
 from drumline.core.gang.queues import RunningGang
 from drumline.core.gang.types import Pod, Refusal
 from drumline.core.training.observation import Observation
+from drumline.core.training.provisioned import holds_quota
 from drumline.core.training.spares import spare_places_held
 from drumline.runtime.queue_book import QueueBook
 
@@ -44,7 +45,8 @@ class JobQueues:
         if queue is None:
             self._book.hold(uid, None)
             return
-        leaving = obs.status.placement is None or obs.job.deleting
+        asked = holds_quota(obs.status)
+        leaving = (obs.status.placement is None and asked is None) or obs.job.deleting
         chips = self._left(obs) if leaving else _held(obs)
         known = self._book.gang(uid)
         if known is not None and (leaving or not chips):
@@ -58,7 +60,9 @@ class JobQueues:
             chips,
             obs.priority or 0,
             # a gang whose spec does not hold any more is left alone: nobody can have it leave
-            unix(obs.status.admitted_at) if obs.spec is not None else inf,
+            unix(obs.status.admitted_at or (asked.since if asked is not None else _began(obs)))
+            if obs.spec is not None
+            else inf,
             checkpoint_of(obs) or 0.0,
             leaving=leaving,
         )
@@ -80,8 +84,16 @@ def _kind(obs: Observation, known: RunningGang | None, *, leaving: bool) -> str:
     return obs.spec.accelerator.type if obs.spec is not None else ""
 
 
+def _began(obs: Observation) -> str | None:
+    """When the latest attempt began: since then one that waits for its first node has its quota."""
+    return obs.status.attempts[-1].started_at if obs.status.attempts else None
+
+
 def _held(obs: Observation) -> int:
-    """Chips of a gang with its spares, by the placement that its status names."""
+    """Chips of a gang with its spares, by the placement that its status names, or the nodes that it asks for."""
+    asked = holds_quota(obs.status)
+    if asked is not None:
+        return asked.chips
     if obs.shape is None:
         return 0
     return obs.shape.chips + spare_places_held(obs) * obs.shape.chips_per_worker

@@ -10,7 +10,9 @@ from tests.unit.api.specs import errors_of
 
 H100 = {"type": "nvidia-h100-80gb"}
 UNPINNED = {"mode": "Unpinned"}
-MODE = "spec.scheduling.provisioning.mode"
+PATH = "spec.scheduling.provisioning"
+MODE = f"{PATH}.mode"
+REQUEST = {"mode": "ProvisioningRequest", "className": "queued-provisioning.gke.io"}
 
 
 def job(provisioning: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -26,6 +28,15 @@ ACCEPTED = [
     job(accelerator={"type": "tpu-v5p", "topology": "2x2x1"}, workersPerSlice=1),
     job({"mode": "Never"}, spares=1),
     job(parallelism={"tensor": 8}),
+    job(REQUEST),
+    job(
+        {**REQUEST, "parameters": {"maxRunDurationSeconds": "86400"}, "managedResources": ["nvidia.com/gpu"]}
+    ),
+    job(REQUEST, spares=1),
+    job(REQUEST, elastic={"maxSlices": 2}),
+    job(REQUEST, scheduling={"placement": {"policy": "Required", "level": "block"}}),
+    job(REQUEST, parallelism={"tensor": 16, "scaleUp": "Preferred"}),
+    job(REQUEST, accelerator={"type": "tpu-v5p", "topology": "4x4x4"}, workersPerSlice=16),
 ]
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (job(spares=1), MODE, "given Unpinned with spec.spares 1"),
@@ -47,6 +58,20 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "allowed: only with spec.scheduling.backend builtin",
     ),
     (job({"mode": "Always"}), MODE, "given 'Always'"),
+    (job({"mode": "ProvisioningRequest"}), f"{PATH}.className", "required with mode ProvisioningRequest"),
+    (
+        job({**UNPINNED, "className": "a"}),
+        f"{PATH}.className",
+        "given with mode Unpinned; allowed: only with",
+    ),
+    (job({**UNPINNED, "parameters": {"a": "b"}}), f"{PATH}.parameters", "given with mode Unpinned"),
+    (job({"managedResources": ["cpu"]}), f"{PATH}.managedResources", "given with mode Never; allowed: only"),
+    (job({**REQUEST, "className": "Not A Class"}), f"{PATH}.className", "given 'Not A Class'"),
+    (job({**REQUEST, "className": "a" * 254}), f"{PATH}.className", "allowed: at most 253"),
+    (job({**REQUEST, "parameters": {"a": "b" * 256}}), f"{PATH}.parameters.a", "at most 255"),
+    (job({**REQUEST, "parameters": {f"k{i}": "" for i in range(101)}}), f"{PATH}.parameters", "at most 100"),
+    (job({**REQUEST, "managedResources": []}), f"{PATH}.managedResources", "at least 1"),
+    (job(REQUEST, scheduling={"backend": "kai"}), PATH, "only with spec.scheduling.backend builtin"),
     (job({**UNPINNED, "timeoutSeconds": 9}), "spec.scheduling.provisioning.timeoutSeconds", "given 9"),
     (job({**UNPINNED, "afterSeconds": -1}), "spec.scheduling.provisioning.afterSeconds", "given -1"),
     (

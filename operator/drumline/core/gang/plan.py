@@ -40,6 +40,7 @@ Resource = (
         "httproutes",
         "inferencepools",
         "nodes",
+        "podtemplates",
     ]
     | GroupResource
 )
@@ -131,6 +132,7 @@ class Plan:
     delete_self: bool = False  # TTL after finished: delete the object itself (background)
     waiting: GangRequest | None = None  # put this gang in the admission queue; None = take it out
     queue: tuple[GangRequest, ...] = ()  # the same for an owner of many gangs: these wait, its others don't
+    asks: bool = False  # nodes are asked for with the quota that admission granted
     orders: Orders | None = None  # what the launchers of the running attempt are told; None = as before
     metadata: Mapping[str, str] = field(default_factory=dict)  # for logs: policy that decided, …
 
@@ -138,3 +140,8 @@ class Plan:
     def begins(self) -> bool:
         """Whether an attempt begins with this plan: a placement is written down."""
         return bool(self.prepare)
+
+    @property
+    def takes(self) -> bool:
+        """Whether what admission granted is taken up: an attempt begins, or nodes are asked for."""
+        return self.begins or self.asks

@@ -16,7 +16,7 @@ to go on matching none: it is left alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drumline.api.environment import LIST_LIKE
@@ -44,11 +44,13 @@ class PodSettings:
     """What the operator's configuration says about pods.
 
     `node_loss_seconds`: how long a pod stays bound to a node that is not ready or unreachable (Kubernetes'
-    own default is 300); None = for ever. `priority_class`: what the pods carry, see `pod_priority_class`.
+    own default is 300); None = for ever. `priority_class`: what the pods carry, see `pod_priority_class`. `annotations`
+    are those of one gang, which a template does not override.
     """
 
     node_loss_seconds: int | None = 30
     priority_class: str = WORKER_PRIORITY_CLASS
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def prepare(owner: Owner, role: Role, settings: PodSettings) -> PreparedPod:
     )
     own = {key: value for key, value in role.labels.items() if key.startswith(f"{GROUP}/")}
     labels = {**role.labels, **(metadata.get("labels") or {}), **own}
-    return PreparedPod(_shared_metadata(owner, metadata), labels, spec, containers, role.leading)
+    return PreparedPod(_shared_metadata(owner, metadata, settings), labels, spec, containers, role.leading)
 
 
 def pod_priority_class(name: str | None, preemption_policy: str | None) -> str:
@@ -200,10 +202,10 @@ def _prepare_container(container: Mapping[str, Any], ours: Sequence[EnvVar]) -> 
     return PreparedContainer(container, tuple(merged_env(ours, user)), frozenset(e["name"] for e in user))
 
 
-def _shared_metadata(owner: Owner, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _shared_metadata(owner: Owner, metadata: Mapping[str, Any], settings: PodSettings) -> dict[str, Any]:
     shared: dict[str, Any] = {
         "namespace": owner.namespace,
-        "annotations": {**_ANNOTATIONS, **(metadata.get("annotations") or {})},
+        "annotations": {**_ANNOTATIONS, **(metadata.get("annotations") or {}), **settings.annotations},
         "ownerReferences": [owner.owner_reference()],
     }
     if metadata.get("finalizers"):

@@ -14,7 +14,8 @@ from drumline.api.failure import JobBackoff
 from drumline.api.orders import ProcessState
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import AttemptStatus, TrainingJobStatus
-from drumline.core.gang.clock import rfc3339_millis, unix
+from drumline.core.gang.clock import SKEW_SECONDS, rfc3339_millis, unix
+from drumline.core.training.provisioned import ended
 from drumline.core.training.requests import settled
 from drumline.core.training.view import View, deletions
 
@@ -22,7 +23,6 @@ KEPT_ATTEMPTS = 10
 KEPT_WHOLE = 4  # of these, the latest; of those before them less is said, so that the status stays small
 SHORT = 128  # characters, to which their texts are cut
 MAX_DOUBLINGS = 20  # 2^20 s are more than any maxSeconds
-SKEW_SECONDS = 30.0  # by which clocks of healthy machines may differ
 
 
 def begun(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
@@ -85,13 +85,14 @@ def finished(status: TrainingJobStatus, now: float, **details: object) -> Traini
 
 
 def released(status: TrainingJobStatus, now: float) -> TrainingJobStatus:
-    """The status with no placement: its nodes are free for others. Admitted time is added up."""
+    """The status with no placement: its nodes are free for others, and asked for no more. Admitted time is added up."""
     seconds = status.admitted_seconds
     if status.admitted_at is not None:
         seconds += max(0, round(now - unix(status.admitted_at, now)))
     return status.model_copy(
         update={
             "placement": None,
+            "provisioning": ended(status, now),
             "slices": None,
             "resize": None,
             "admitted_at": None,

@@ -3,8 +3,8 @@
 Each policy has its own file. The first ones may end the decision (a finished, invalid or suspended job needs
 nothing of the rest); the later ones bring an attempt from the queue to running pods:
 
-    leave alone → finished → validity → name conflict → suspension → deadline → success → failure → in place
-    → hang → departure → preemption → stall → gang timeout → resize → retire old pods → termination → admission → discovery → creation → spares → readiness → orders
+    leave alone → requests → finished → validity → name conflict → suspension → deadline → success → failure → in place
+    → hang → departure → preemption → stall → gang timeout → resize → retire old pods → termination → provisioning → admission → discovery → creation → spares → readiness → orders
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from drumline.core.training.policies.leave_alone import leave_alone
 from drumline.core.training.policies.name_conflict import name_conflict
 from drumline.core.training.policies.orders import orders
 from drumline.core.training.policies.preemption import preemption
+from drumline.core.training.policies.provisioning import provisioning
 from drumline.core.training.policies.readiness import readiness
+from drumline.core.training.policies.requests import requests
 from drumline.core.training.policies.resize import resize
 from drumline.core.training.policies.retire import retire
 from drumline.core.training.policies.spares import spares
@@ -36,10 +38,12 @@ from drumline.core.training.policies.success import success
 from drumline.core.training.policies.suspension import suspension
 from drumline.core.training.policies.termination import termination
 from drumline.core.training.policies.validity import validity
+from drumline.core.training.provisioned import holds_quota
 from drumline.core.training.view import Policy, View
 
 POLICIES: tuple[Policy, ...] = (
     leave_alone,
+    requests,
     finished,
     validity,
     name_conflict,
@@ -56,6 +60,7 @@ POLICIES: tuple[Policy, ...] = (
     resize,
     retire,
     termination,
+    provisioning,
     admission,
     discovery,
     creation,
@@ -92,15 +97,16 @@ def _plan(view: View) -> Plan:
         requeue_after=view.requeue_after,
         delete_self=view.delete_self,
         waiting=view.waiting,
+        asks=view.asks,
         orders=view.orders,
         metadata={"policy": view.ended} if view.ended else {},
     )
 
 
 def _out_of_queue(view: View) -> TrainingJobStatus:
-    """The status of a gang that counts in its queue until the last of its pods is gone."""
+    """The status of a gang that counts in its queue until the last of its pods is gone, or while it asks for nodes."""
     status = view.status
-    if status.queue is None or status.placement is not None:
+    if status.queue is None or status.placement is not None or holds_quota(status) is not None:
         return status
     there = any(not pod.terminal for pod in view.obs.pods.values())
     return status if there else status.model_copy(update={"queue": None})

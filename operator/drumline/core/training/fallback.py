@@ -16,6 +16,7 @@ from drumline.api.candidates import FALLBACK_SECONDS, choices, following, in_wor
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Refusal
+from drumline.core.training.provisioned import open_request
 from drumline.core.training.provisioning import asked_for
 from drumline.core.training.view import View
 
@@ -90,7 +91,10 @@ def _ran_since(view: View, since: str) -> bool:
 
 
 def _asked_in_vain(view: View, since: str) -> bool:
-    """Whether an attempt that began without nodes, after that time, had not got them in time."""
+    """Whether an attempt that began without nodes, or a request for some, had not got them in time, after that time."""
+    asked = view.status.provisioning
+    if asked is not None and asked.failed and unix(asked.since) >= unix(since):
+        return True
     last = view.status.attempts[-1] if view.status.attempts else None
     timed_out = last is not None and last.cause == Cause.GANG_TIMEOUT
     return timed_out and last is not None and unix(last.started_at) >= unix(since)
@@ -98,6 +102,6 @@ def _asked_in_vain(view: View, since: str) -> bool:
 
 def _holds_anything(view: View) -> bool:
     status = view.status
-    if status.placement is not None or status.queue is not None:
+    if status.placement is not None or status.queue is not None or open_request(status) is not None:
         return True
     return any(not pod.terminal for pod in view.obs.pods.values())

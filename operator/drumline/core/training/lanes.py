@@ -4,7 +4,7 @@ For each lane its milestones are put together: when it entered which base state,
 they say them. Those that the ledger has not heard of are handed on. Rows of the table, the first that holds:
 
     suspended     spec.suspend
-    queued        no placement
+    queued        no placement (provisioning: its quota is taken, and its nodes are asked for)
     draining      the attempt has ended and the lane's pod is not gone, or the pod failed or is being deleted
     binding       a node is reserved and the pod not bound to it (provisioning: none is reserved)
     pod_init      bound; sandbox, volumes, init containers
@@ -35,6 +35,7 @@ from drumline.core.gang.ledger.events import LanesChanged
 from drumline.core.gang.types import Pod, PodPhase
 from drumline.core.training import bitmap, conditions
 from drumline.core.training.observation import Observation
+from drumline.core.training.provisioned import holds_quota
 
 Base = State | None  # None = up
 Milestone = tuple[int, Base]  # Unix milliseconds, state from then on
@@ -92,7 +93,8 @@ def look(
         raise ValueError("the lanes of a job without a valid spec are not known")
     moment, lanes = millis(now), obs.roster.workers
     if obs.spec.suspend or status.placement is None:
-        state = State.SUSPENDED if obs.spec.suspend else State.QUEUED
+        waiting = State.QUEUED if holds_quota(status) is None else State.PROVISIONING
+        state = State.SUSPENDED if obs.spec.suspend else waiting
         same = seen.key == (state,) and len(seen.pods) == lanes
         return [None if same else ((moment, state),)] * lanes, Seen((state,), (None,) * lanes)
     current = obs.roster.of_attempt(obs.pods, status.attempt)

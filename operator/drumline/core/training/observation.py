@@ -21,6 +21,7 @@ from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.queues import Eviction
 from drumline.core.gang.types import Granted, Node, Placement, Pod, Refusal
 from drumline.core.training.members import Roster
+from drumline.core.training.provisioned import NOTHING, Provisioner
 
 __all__ = ["Granted", "JobMeta", "Observation", "Settings"]
 
@@ -70,11 +71,11 @@ class Observation:
     blocked: str = ""  # the API server's last word on creating this attempt's pods, when it was a final no
     created_attempt: int = -1  # the attempt whose pods were all created, though the status may not say so yet
     spares_refused: str = ""  # the API server's last word on creating a spare's pod, when it was a final no
-    foreign: frozenset[str] = (
     late_refused: tuple[str, float] = (
         "",
         0.0,
     )  # … a pod's that comes later (`dependsOn`), and when it said so
+    foreign: frozenset[str] = (
         frozenset()
     )  # names we would use that are somebody else's ("service/x", "pod/y")
     crew: Mapping[int, Process] = field(
@@ -98,6 +99,7 @@ class Observation:
     queue_refused: Refusal | None = None  # why it is in no queue, though it should be in one: it waits
     backend: Choice = OURS  # who admits the running attempt; where none runs, the next one
     topology_key: str = ""  # node label of the level that the gang's placement names; "" = it names none
+    provisioner: Provisioner = NOTHING  # of a job that asks for nodes by requests, or has asked
     groups: tuple[Found, ...] = ()  # what backends have of the job's attempts
     groups_known: frozenset[Need] = frozenset()  # kinds of which `groups` has all that there is
     queue_max_run_seconds: int | None = None  # of the queue that the running attempt was admitted by

@@ -1,11 +1,15 @@
-"""When a gang asks for nodes that are not there: it begins unpinned, and a cluster's autoscaler sees its pods.
+"""When a gang asks for nodes that are not there, and how.
 
 It asks once it was refused nodes for `afterSeconds`; a refusal for quota or power asks for none, as more nodes would not
-help. Its queue's quota is taken when it begins, so that no queue grows beyond its share. From then on one clock runs,
+help. Its queue's quota is taken first, so that no queue grows beyond its share.
+
+`Unpinned`: it begins unpinned, and a cluster's autoscaler sees its pods. From then on one clock runs,
 which no pod that is bound puts back: while any is still without a node at its end, the whole attempt ends, so that a
-scale-up that comes late, or in part, leaves no part of a gang behind. Only pods that are created later, of helpers that
-wait for others, put it back. A restart asks for nodes as any gang does, those that it had first; it is pinned to what it
-gets.
+scale-up that comes late, or in part, leaves no part of a gang behind. Helpers that
+wait for others have no part in that: they find their nodes when they come, however long it takes. A restart asks for
+nodes as any gang does, those that it had first; it is pinned to what it gets.
+
+`ProvisioningRequest`: no pod exists until the nodes do (policy `provisioning`); then it is placed as any other gang.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.clock import unix
 from drumline.core.gang.types import Refusal
 from drumline.core.training import conditions
+from drumline.core.training.provisioned import NEED, open_request
 from drumline.core.training.view import View
 
 WANT_OF_NODES: Final = frozenset(
@@ -25,6 +30,7 @@ WANT_OF_NODES: Final = frozenset(
         Reason.NO_FEASIBLE_NODE,
         Reason.TOPOLOGY_UNSATISFIABLE,
         Reason.HEAD_OF_QUEUE_RESERVED,
+        Reason.PROVISIONING_UNAVAILABLE,
     }
 )
 
@@ -36,17 +42,24 @@ def asked_for(view: View) -> Provisioning | None:
     return None if never else wish
 
 
-def begins_unpinned(view: View) -> bool:
-    """Whether the gang, which waits, is now to begin without nodes.
+def asks_by_request(view: View) -> Provisioning | None:
+    """How the job asks for nodes by a ProvisioningRequest; None where it does not."""
+    wish = asked_for(view)
+    return wish if wish is not None and wish.mode is ProvisioningMode.REQUEST else None
 
-    What was last said of it counts while there is no answer yet, else it would ask in turn for one and the other.
-    """
-    wish, since, answer = asked_for(view), view.status.refused_since, view.obs.admission
-    if wish is None or since is None or view.status.placement is not None:
-        return False
-    known = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
-    said = answer.reason if isinstance(answer, Refusal) else known.reason if known is not None else ""
-    return said in WANT_OF_NODES and unix(since) + wish.after_seconds <= view.now
+
+def begins_unpinned(view: View) -> bool:
+    """Whether the gang, which waits, is now to have its quota without nodes: to begin, or to ask for them."""
+    return _due(view) and (asks_by_request(view) is None or view.obs.provisioner.served)
+
+
+def for_want_of_api(view: View, answer: Refusal) -> Refusal:
+    """The refusal of a gang that would ask for nodes, if the cluster knew the kind."""
+    if answer.reason not in WANT_OF_NODES or not _due(view) or begins_unpinned(view):
+        return answer
+    what = f"{NEED.kind} ({NEED.group}/{NEED.version})"
+    text = f"{answer.message}; nodes can't be asked for, as the cluster does not serve {what}"
+    return Refusal(Reason.PROVISIONING_UNAVAILABLE, text)
 
 
 def until_asking(view: View) -> float | None:
@@ -64,3 +77,16 @@ def patience(view: View) -> float | None:
     if wish is None or placement is None or not placement.unpinned:
         return None
     return float(wish.timeout_seconds)
+
+
+def _due(view: View) -> bool:
+    """Whether the gang has been refused nodes for long enough.
+
+    What was last said of it counts while there is no answer yet, else it would ask in turn for one and the other.
+    """
+    wish, since, answer = asked_for(view), view.status.refused_since, view.obs.admission
+    if wish is None or since is None or view.status.placement is not None or open_request(view.status):
+        return False
+    known = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
+    said = answer.reason if isinstance(answer, Refusal) else known.reason if known is not None else ""
+    return said in WANT_OF_NODES and unix(since) + wish.after_seconds <= view.now

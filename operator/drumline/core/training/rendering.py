@@ -5,15 +5,18 @@ from __future__ import annotations
 from drumline.core.gang.pods import PodSettings
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.progress_render import Reporting
+from drumline.core.training.provisioned import consumed
 from drumline.core.training.render import PreparedGang, RenderSettings, prepare_gang
 from drumline.core.training.spares_render import PreparedSpares, prepare_spares
 from drumline.core.training.view import View
 
 
 def render_settings(obs: Observation) -> RenderSettings:
-    """What the configuration and the job's priority class say about its pods."""
+    """What the configuration, the job's priority class and its request for nodes say about its pods."""
     pods = PodSettings(
-        node_loss_seconds=obs.settings.node_loss_seconds, priority_class=obs.pod_priority_class
+        node_loss_seconds=obs.settings.node_loss_seconds,
+        priority_class=obs.pod_priority_class,
+        annotations=consumed(obs.status),
     )
     return RenderSettings(
         pods=pods, cluster_domain=obs.settings.cluster_domain, reporting=reporting(obs.settings)

@@ -36,6 +36,7 @@ class View(Course):
     silent: bool = False  # no status is written
     waiting: GangRequest | None = None
     delete_self: bool = False
+    asks: bool = False  # see `Plan.asks`
     orders: Orders | None = None  # for the launchers
 
     def with_status(self, **changes: Any) -> View:

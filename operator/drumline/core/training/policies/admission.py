@@ -36,7 +36,15 @@ from drumline.core.training.elastic_admission import (
 from drumline.core.training.fallback import left, moved_on, refused_since, which
 from drumline.core.training.observation import Granted
 from drumline.core.training.progress_condition import silent
-from drumline.core.training.provisioning import begins_unpinned, patience, until_asking
+from drumline.core.training.provisioned import holds_quota
+from drumline.core.training.provisioning import (
+    asks_by_request,
+    begins_unpinned,
+    for_want_of_api,
+    patience,
+    until_asking,
+)
+from drumline.core.training.provisioning_steps import requested
 from drumline.core.training.render import placement_hash
 from drumline.core.training.rendering import prepared, render_settings, reporting
 from drumline.core.training.request import gang_request
@@ -93,7 +101,7 @@ def _answered(view: View, kept: Placement | None) -> View:
     if isinstance(answer, Granted):
         if not view.obs.backend.foreign:  # those wait in no queue of ours, but in the backend's of that name
             view = replace(view, obs=replace(view.obs, queue=answer.queue))
-        return _begin(at_size(view, answer.slices or wanted(view.obs)), answer.placement)
+        return _granted(at_size(view, answer.slices or wanted(view.obs)), answer)
     if answer is not None and kept is not None and not passes(view, answer):
         return _begin(view, kept)
     if answer is not None and answer.reason == Reason.TEMPLATE_REFUSED:
@@ -101,7 +109,16 @@ def _answered(view: View, kept: Placement | None) -> View:
     view = refused_since(view, answer)
     if (moved := moved_on(view)) is not None:
         return moved.done(admission.__name__)
+    answer = for_want_of_api(view, answer) if answer is not None else None
     return _wait(view, answer, stays=kept is not None and bool(view.spec.spares))
+
+
+def _granted(view: View, answer: Granted) -> View:
+    """Begin, or ask for nodes where quota is all that was granted; `view` is at the size that was granted."""
+    wish = asks_by_request(view)
+    if wish is not None and answer.placement.unpinned:
+        return requested(view, answer, wish, admission.__name__)
+    return _begin(view, answer.placement)
 
 
 def asked_of(view: View) -> GangRequest:
@@ -285,12 +302,16 @@ def _next_expiry(view: View) -> float | None:
 
 def _refused(view: View, answer: Refusal) -> View:
     """Say why the gang waits; an event says so when the reason is another, not when only numbers are."""
-    held = view.status.placement is not None
+    held, asked = view.status.placement is not None, holds_quota(view.status)
     kind = ConditionType.RESTARTING if held else ConditionType.QUOTA_RESERVED
     known, text = conditions.find(view.status, kind), f"{answer.message}{_kept_away(view)}{which(view)}"
+    if asked is not None:
+        text = (
+            f"ProvisioningRequest {asked.request} is provisioned, and its nodes are not all there yet: {text}"
+        )
     if known is None or known.reason != answer.reason:
         view = view.event("Normal", answer.reason, text)
-    view = view.condition(kind, held, answer.reason, text)
+    view = view.condition(kind, held or asked is not None, answer.reason, text)
     return view if held else view.clear(ConditionType.ADMITTED, answer.reason, text)
 
 
@@ -298,8 +319,8 @@ def _first_look(view: View) -> View:
     """The answer is a moment away; of a new job that there is none yet is not worth a write."""
     if not view.obs.status.conditions:
         return replace(view, silent=True)
-    known = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
-    if view.status.placement is None and (known is None or known.status == "True"):
+    known, free = conditions.find(view.status, ConditionType.QUOTA_RESERVED), view.status.placement is None
+    if free and holds_quota(view.status) is None and (known is None or known.status == "True"):
         text = "waiting for the next admission round"
         return view.condition(ConditionType.QUOTA_RESERVED, False, Reason.QUEUED, text)
     return view
