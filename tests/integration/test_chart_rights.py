@@ -54,7 +54,7 @@ MAY = [
     *rights(CORE, "configmaps", "get create patch"),
     *rights(APPS, "controllerrevisions", "get list watch create patch delete"),
     *rights(CORE, "events", "create"),
-    *rights(CORE, "resourcequotas", "list"),
+    *rights(CORE, "resourcequotas", "list watch"),
     *rights(CORE, "persistentvolumeclaims", "get"),
     *rights(LEASES, "leases", "create", HERE),
     *rights(LEASES, "leases", "get update", HERE, "op"),

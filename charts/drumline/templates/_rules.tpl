@@ -138,7 +138,7 @@ Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices
 # preflight of a gang
 - apiGroups: [""]
   resources: [resourcequotas]
-  verbs: [list]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get]

@@ -38,14 +38,13 @@ from drumline.runtime.preflight_elastic import at_size, with_fewer_slices
 from drumline.runtime.preflight_spares import with_fewer_spares
 from drumline.runtime.queue_book import QueueBook
 from drumline.runtime.queue_evictions import relieved
-
-Answer = Granted | Refusal
+from drumline.runtime.telling import Answer, Telling
 
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02  # between rounds: what arrives together is decided together
-RETELL_SECONDS = 5.0  # between two refusals that differ only in their numbers, at least …
-RETELLS_PER_SECOND = 20  # … and of all jobs together no more than this
+IDLE_PER_ROUND = 3.0  # times what a round took: where very many wait, rounds leave the loop time for all else
+POSTPONED_SECONDS = 5.0  # until those hear why they wait for whom there was no room
 PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (a policy) is looked at again after this
 SEARCH_SECONDS = (
     5.0  # between rounds while more want others to leave for them than one round looks at, at most
@@ -67,7 +66,8 @@ class _Waiting:
     refused: Refusal | None = None  # by preflight
     retry_at: float = 0.0
     errors: int = 0
-    told_at: float = 0.0  # when the job last heard an answer
+    told: Answer | None = None  # what the job last heard …
+    told_at: float = 0.0  # … and when
     task: asyncio.Task[Cleared | Refusal] | None = None  # the preflight under way
 
     def cancel(self) -> None:
@@ -110,6 +110,8 @@ class Admitter:
         self._slots = asyncio.Semaphore(CHECKS)
         self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by namespace
         self._said: set[str] = set()
+        self._telling = Telling(clock)
+        self._took = 0.0  # seconds, the last round
         self.changes = 0  # of who waits, and of what was answered
 
     def __len__(self) -> int:
@@ -182,7 +184,7 @@ class Admitter:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), again)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(max(PAUSE_SECONDS, self._took * IDLE_PER_ROUND))
             self._wake.clear()
             try:
                 again = await self._round()
@@ -191,7 +193,8 @@ class Admitter:
                 again = 1.0
 
     async def _round(self) -> float | None:
-        now = self._clock()
+        now, begun = self._clock(), asyncio.get_running_loop().time()
+        self._telling.postponed = False
         self._look_ahead(now)
         asking = [aged(request, now, self._patience.aging) for request in self._asking()]
         queues = self.book.now()
@@ -207,6 +210,7 @@ class Admitter:
             self._settle(waiting, granted)
         for uid, refusal in result.refused.items():
             self._settle(self._waiting[uid], refusal)
+        self._took = asyncio.get_running_loop().time() - begun
         if result.undecided:
             await self._refresh(result)
             return 0.0
@@ -259,6 +263,8 @@ class Admitter:
             waits.append(result.requeue_after)
         if any(r.reason == Reason.NAMESPACE_QUOTA for r in result.refused.values()):
             waits.append(self._quota_pause())
+        if self._telling.postponed:
+            waits.append(POSTPONED_SECONDS)
         waits += [wait for r in self.waiting() if (wait := r.queued_at + self._patience.aging - now) > 0]
         return max(0.05, min(waits)) if waits else None
 
@@ -357,16 +363,18 @@ class Admitter:
         logger.warning("%s", text, exc_info=error)
 
     def _settle(self, waiting: _Waiting, answer: Answer) -> None:
-        """Keep the answer and tell the job, but not of every number that changes in a refusal's text."""
-        uid, now = waiting.request.uid, self._clock()
-        if self._waiting.get(uid) is not waiting:
+        """Keep the answer and tell the job, unless it is not worth that now."""
+        uid = waiting.request.uid
+        if self._waiting.get(uid) is not waiting or waiting.told == answer:
             return
-        known = self._answers.get(uid)
-        if known == answer:
+        if isinstance(answer, Granted):
+            self._telling.granted()
+        elif not self._telling.refused(waiting.told, answer, waiting.told_at, len(self._waiting)):
+            if uid not in self._answers:  # for who asks: the queue, if nobody else
+                self._answers[uid] = answer
+                self.changes += 1
             return
-        same = isinstance(known, Refusal) and isinstance(answer, Refusal) and known.reason == answer.reason
-        if same and now - waiting.told_at < max(RETELL_SECONDS, len(self._waiting) / RETELLS_PER_SECOND):
-            return
-        self._answers[uid], waiting.told_at = answer, now
+        self._answers[uid] = waiting.told = answer
+        waiting.told_at = self._clock()
         self.changes += 1
         self._changed(waiting.request)

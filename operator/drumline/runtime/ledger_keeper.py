@@ -1,7 +1,8 @@
 """Keeps the ledger of every job: tells it what is seen and reported, and puts its figures into the status.
 
 A status that is written anyway carries the figures along; on its own they are written at most every
-`HELD_SECONDS` while a job holds accelerators, and every `WAITING_SECONDS` while it waits; the first time after a
+`HELD_SECONDS` while a job holds accelerators, and every `WAITING_SECONDS` while it waits, or less often where there are so
+many jobs that this would be more than `WAITING_PER_SECOND`; the first time after a
 status that was due anyway up to half of that sooner, at a moment of each job's own. What a plan is about to say
 of attempts holds for the ledger only once it is written, since another plan may take its place. After a restart
 the ledger goes on from `status.goodput.resume`; what happened meanwhile is told by the pods' own times. A reporter's receipt covers what the last written status holds, so that a report is sent
@@ -48,6 +49,7 @@ from drumline.runtime.world import World
 
 HELD_SECONDS: Final = 30.0
 WAITING_SECONDS: Final = 300.0
+WAITING_PER_SECOND: Final = 10.0  # writes for the figures alone of all jobs that wait
 NOT_YET_SECONDS: Final = 1.0
 _RANK_0: Final = (0, 0)
 _OVER: Final = frozenset({"leave_alone", "finished"})
@@ -128,10 +130,10 @@ class LedgerKeeper:
         plan = _again(plan, silent.due)
         draft = Draft(plan, entry, ledger, lanes, ended, obs.status, early=_early(obs.job.uid))
         if plan.status is None and plan.intent is None:
-            wait = entry.written_at + _period(lanes, entry.early) - now
+            wait = entry.written_at + self._period(lanes, entry.early) - now
             if (wait > 0 and silent.said is None) or not obs.status.conditions:
                 entry.ledger, entry.lanes, entry.ended = ledger, lanes, ended
-                return Draft(_again(plan, wait if wait > 0 else WAITING_SECONDS))
+                return Draft(_again(plan, wait if wait > 0 else self._period(lanes, 0.0)))
             draft = replace(draft, plan=replace(plan, status=whole.status or obs.status.to_json()), early=0.0)
         closing = _closing(entry, ledger, after, now)
         return self._drafted(obs, replace(draft, ledger=fold_all(ledger, closing)))
@@ -158,8 +160,13 @@ class LedgerKeeper:
         intent, status = told(plan.intent), told(plan.status)
         plan = replace(plan, intent=_json(intent), status=_json(status))
         if figures.ended_at is None:
-            plan = _again(plan, _period(draft.lanes, draft.early))
+            plan = _again(plan, self._period(draft.lanes, draft.early))
         return replace(draft, plan=plan, after=status or intent)
+
+    def _period(self, lanes: KnownLanes, early: float) -> float:
+        """Seconds from one status to the next that is written for its figures alone."""
+        waiting = max(WAITING_SECONDS, len(self._entries) / WAITING_PER_SECOND)
+        return (HELD_SECONDS if lanes.held else waiting) * (1.0 - early)
 
     def settle(self, obs: Observation, draft: Draft, *, written: bool) -> None:
         """A draft's plan was applied: its ledger holds if a status was written, else the one before.
@@ -331,11 +338,6 @@ def _facts(obs: Observation) -> Facts:
 
 def _json(status: TrainingJobStatus | None) -> dict[str, Any] | None:
     return status.to_json() if status is not None else None
-
-
-def _period(lanes: KnownLanes, early: float) -> float:
-    """Seconds from one status to the next that is written for its figures alone."""
-    return (HELD_SECONDS if lanes.held else WAITING_SECONDS) * (1.0 - early)
 
 
 def _early(uid: str) -> float:

@@ -77,7 +77,10 @@ class Cleared:
 
 
 class Preflight:
-    """Checks gangs against the API server. `samples` renders a pod of each role, workers first: of each kind one."""
+    """Checks gangs against the API server. `samples` renders a pod of each role, workers first: of each kind one.
+
+    `namespace` is the one that all gangs are in; "" = any.
+    """
 
     def __init__(
         self,
@@ -85,13 +88,14 @@ class Preflight:
         samples: Callable[[GangRequest], Sequence[Sample]],
         clock: Callable[[], float],
         objects: Callable[[GangRequest], Sequence[Create]] = lambda _: (),
+        namespace: str = "",
     ) -> None:
         self._client = client
         self._samples = samples
         self._objects = objects
         self._clock = clock
         self._shapes: dict[str, tuple[float, asyncio.Task[PodShape | Refusal]]] = {}
-        self.quotas = Quotas(client, clock)
+        self.quotas = Quotas(client, clock, namespace)
 
     async def check(self, request: GangRequest) -> Cleared | Refusal:
         """The gang as the API server sees it, or why it can't be admitted.

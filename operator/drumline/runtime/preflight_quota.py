@@ -8,6 +8,10 @@ never begins one that its namespace has no room for.
 Claims are lost with the operator. Its successor knows which gangs had begun and were not whole, but not what
 webhooks and LimitRanges make of their pods. So such a gang is inherited: until its pods must have been created,
 nobody begins in its namespace if that has quotas.
+
+Most namespaces have no quota. Which ones have is mirrored by a watch (`follow`), so that only these are listed: a list
+for each of a thousand namespaces every other second would cost the API server more than all their jobs. A quota that
+the watch has yet to show is to us as one that is made a moment later.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from drumline.core.gang.quota import Role, check_quota
 from drumline.core.gang.types import Refusal
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.reflector import Reflector
+from drumline.runtime.store import Store
 
 QUOTA_SECONDS = 2.0  # how long a list is good for
 LIST_SECONDS = 2.0  # time limit of one try
@@ -44,18 +50,30 @@ class _Claim:
 
 
 class Quotas:
-    """Quotas of every namespace in which gangs wait. `clock` gives seconds, monotonic."""
+    """Quotas of every namespace in which gangs wait. `clock` gives seconds, monotonic; `namespace` "" = all."""
 
-    def __init__(self, client: Client, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float], namespace: str = "") -> None:
         self._client = client
         self._clock = clock
+        self._mirror = Reflector(
+            client,
+            resource_path("resourcequotas", namespace),
+            _namespace_of,
+            store=Store[str]({"namespace": lambda found: found}),
+        )
         self._lists: dict[str, tuple[float, list[Mapping[str, Any]]]] = {}  # → good until, quotas
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._claims: dict[str, _Claim] = {}  # by gang
+        self._pruned_at = 0.0
+
+    async def follow(self) -> None:
+        """Mirror which namespaces have quotas, until cancelled. Without it every namespace is listed."""
+        await self._mirror.run()
 
     def fresh(self, namespace: str) -> bool:
         """Whether `refusal` can tell without asking."""
-        return namespace in self._lists and self._lists[namespace][0] >= self._clock()
+        listed = namespace in self._lists and self._lists[namespace][0] >= self._clock()
+        return listed or self._has_none(namespace)
 
     async def refresh(self, namespace: str) -> None:
         """List the namespace's quotas unless they are fresh; many may wait for one list. Raises ApiError."""
@@ -68,8 +86,8 @@ class Quotas:
         await asyncio.shield(task)
 
     def refusal(self, uid: str, namespace: str, roles: Sequence[Role]) -> Refusal | None:
-        """Why the namespace has no room for this gang. KeyError when its quotas are not listed."""
-        quotas = self._lists[namespace][1]
+        """Why the namespace has no room for this gang. KeyError when its quotas are not known."""
+        quotas = [] if self._has_none(namespace) else self._lists[namespace][1]
         refusal = check_quota(quotas, roles)
         if refusal is not None or not quotas:
             return refusal
@@ -83,6 +101,8 @@ class Quotas:
 
     def claim(self, uid: str, namespace: str, roles: Sequence[Role]) -> None:
         """The gang was granted its nodes and will create its pods."""
+        if self._clock() - self._pruned_at > CLAIM_SECONDS:
+            self._prune()
         self._claims[uid] = _Claim(namespace, tuple(roles), sum(count for _, _, count in roles))
 
     def inherit(self, uid: str, namespace: str, pods: int) -> None:
@@ -105,9 +125,15 @@ class Quotas:
         return [role for claim in self._others(uid, namespace) for role in claim.roles]
 
     def _others(self, uid: str, namespace: str) -> list[_Claim]:
-        now = self._clock()
-        self._claims = {u: c for u, c in self._claims.items() if c.until >= now}
+        self._prune()
         return [c for u, c in self._claims.items() if u != uid and c.namespace == namespace]
+
+    def _prune(self) -> None:
+        self._pruned_at = now = self._clock()
+        self._claims = {u: c for u, c in self._claims.items() if c.until >= now}
+
+    def _has_none(self, namespace: str) -> bool:
+        return self._mirror.synced.is_set() and not self._mirror.store.by("namespace", namespace)
 
     async def _list(self, namespace: str) -> None:
         path = resource_path("resourcequotas", namespace)
@@ -120,3 +146,7 @@ class Quotas:
         del self._asking[namespace]
         if not task.cancelled():
             task.exception()  # those who wait for it hear of it; if nobody does, nobody misses it
+
+
+def _namespace_of(quota: Mapping[str, Any]) -> str:
+    return str(quota["metadata"]["namespace"])

@@ -39,7 +39,7 @@ WRITE = {
     "configmaps": {"get", "create", "patch"},
     "controllerrevisions.apps": {"get", "list", "watch", "create", "patch", "delete"},
     "events": {"create", "get", "list", "watch"},
-    "resourcequotas": {"list"},
+    "resourcequotas": {"list", "watch"},
     "persistentvolumeclaims": {"get"},
 }
 

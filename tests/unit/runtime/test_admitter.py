@@ -16,6 +16,7 @@ from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement_elastic import place_most
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training.observation import Granted
+from drumline.runtime import telling
 from drumline.runtime.admitter import CHECKS, Admitter, Patience
 from drumline.runtime.errors import Unavailable
 from drumline.runtime.preflight import Preflight, Sample
@@ -250,20 +251,46 @@ async def test_many_that_wait_are_told_of_numbers_less_often(hall: Hall) -> None
     for number in range(400):
         hall.want(f"g{number}", 9)
     await asyncio.sleep(5)
-    told = len(hall.changed)
-    assert told == 400
+    assert len(hall.changed) == 400
     for step in range(15):
         for extra in gpu_block("b", step + 1, gpus=1):
             hall.room.set_node(extra)
         hall.admitter.wake()
         await asyncio.sleep(1)
-    assert len(hall.changed) == told
+    assert len(hall.changed) == 400
     await asyncio.sleep(5)
     for extra in gpu_block("c", 1, gpus=2):
         hall.room.set_node(extra)
     hall.admitter.wake()
     await asyncio.sleep(1)
-    assert len(hall.changed) == 2 * told
+    assert len(hall.changed) == 800
+
+
+async def test_of_very_many_that_wait_the_first_in_line_hear_first_and_all_in_time(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "BURST", 20.0)
+    for number in range(100):
+        hall.want(f"g{number:02}", 9, queued_at=float(number))
+    await asyncio.sleep(2)
+    told = [name for _, name in hall.changed]
+    assert "g00" in told
+    assert len(told) < 100
+    assert hall.reason("g99") == Reason.INSUFFICIENT_ACCELERATORS, "whoever asks hears it"
+    await asyncio.sleep(30)
+    assert len({name for _, name in hall.changed}) == 100
+
+
+async def test_who_is_let_in_hears_it_at_once_however_many_wait(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "BURST", 20.0)
+    for number in range(100):
+        hall.want(f"g{number}", 9)
+    hall.want("small")
+    await asyncio.sleep(2)
+    assert ("team", "small") in hall.changed
+    assert len(hall.changed) < 100
 
 
 @pytest.mark.parametrize(("free", "slices"), [(6, 3), (5, 2), (4, 2), (3, 1), (8, 4)])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from drumline.api.reasons import Reason
@@ -29,9 +31,12 @@ class Api:
         self.quotas: list[dict[str, Any]] = []
         self.objects: dict[str, Any] = {}
         self.error: ApiError | None = None
+        self.news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
         await asyncio.sleep(0.01)
+        if path == "/api/v1/resourcequotas":
+            return {"items": copy.deepcopy(self.quotas), "metadata": {"resourceVersion": "1"}}
         if self.error is not None:
             raise self.error
         if method == "POST":
@@ -41,6 +46,10 @@ class Api:
             self.lists += 1
             return {"items": copy.deepcopy(self.quotas)}
         return self.objects[path.rpartition("/")[2]]
+
+    async def stream_lines(self, *_: Any, **__: Any) -> AsyncIterator[bytes]:
+        while True:
+            yield orjson.dumps(await self.news.get())
 
 
 def manifest(job: str, **container: Any) -> dict[str, Any]:
@@ -81,7 +90,8 @@ async def jobs() -> Jobs:
 
 
 def quota(pods: int, used: int = 0) -> dict[str, Any]:
-    return {"metadata": {"name": "q"}, "status": {"hard": {"pods": str(pods)}, "used": {"pods": str(used)}}}
+    metadata = {"name": "q", "namespace": "team", "uid": "u", "resourceVersion": "1"}
+    return {"metadata": metadata, "status": {"hard": {"pods": str(pods)}, "used": {"pods": str(used)}}}
 
 
 async def test_the_dry_run_takes_nobodys_name(jobs: Jobs) -> None:
@@ -206,6 +216,36 @@ async def test_nobody_begins_beside_a_gang_that_an_earlier_leader_was_still_crea
 async def test_without_quotas_an_inherited_gang_holds_up_nobody(jobs: Jobs) -> None:
     jobs.preflight.quotas.inherit("a", "team", 6)
     assert isinstance(await jobs.check("b"), Cleared)
+
+
+async def test_a_namespace_that_is_seen_to_have_no_quota_is_not_listed(jobs: Jobs) -> None:
+    quotas = jobs.preflight.quotas
+    following = asyncio.create_task(quotas.follow())
+    await asyncio.sleep(1)
+    first = await jobs.check("a")
+    assert isinstance(first, Cleared)
+    assert quotas.fresh("team")
+    assert quotas.refusal("a", "team", first.roles) is None
+    assert jobs.api.lists == 0
+    jobs.api.quotas = [quota(0)]
+    jobs.api.news.put_nowait({"type": "ADDED", "object": jobs.api.quotas[0]})
+    await asyncio.sleep(0.1)
+    assert not quotas.fresh("team")
+    second = await jobs.check("b")
+    assert isinstance(second, Refusal)
+    assert second.reason == Reason.NAMESPACE_QUOTA
+    assert jobs.api.lists == 1
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
+async def test_claims_that_are_over_are_forgotten_where_nobody_has_a_quota(jobs: Jobs) -> None:
+    quotas = jobs.preflight.quotas
+    for number in range(50):
+        quotas.claim(f"j{number}", "team", ())
+        quotas.settle(f"j{number}")
+        await asyncio.sleep(1)
+    assert len(quotas._claims) < 15
 
 
 async def test_quotas_of_namespaces_that_nobody_asks_for_are_forgotten(jobs: Jobs) -> None:
