@@ -71,7 +71,11 @@ class RawClient:
         listed = await self.request("GET", path)
         for item in listed["items"]:
             yield "ADDED", item
-        version = listed["metadata"]["resourceVersion"]
+        async for event in self.events(path, listed["metadata"]["resourceVersion"]):
+            yield event["type"], event["object"]
+
+    async def events(self, path: str, version: str) -> AsyncIterator[Any]:
+        """What a watch from a resource version on shows, for ever."""
         while True:
             params = {"watch": "1", "resourceVersion": version}
             async with self._session.get(
@@ -83,7 +87,7 @@ class RawClient:
                     for line in lines:
                         event = orjson.loads(line)
                         version = event["object"]["metadata"].get("resourceVersion", version)
-                        yield event["type"], event["object"]
+                        yield event
 
 
 def is_ready(thing: Mapping[str, Any]) -> bool:
