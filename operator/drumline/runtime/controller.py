@@ -140,6 +140,7 @@ class Controller:
             self._hold_at_start(record)
         if self.beside is not None:
             self.beside.take_over()
+        self.book.inherit(self.world.pods.store.values())
         self._tasks.append(asyncio.create_task(self.admitter.run()))
         self._tasks.append(asyncio.create_task(self.catalogue.tell()))
         self._tasks += [asyncio.create_task(run()) for run in self.companions]

@@ -4,21 +4,22 @@
 
 A gang counts in its queue from the grant until the last of its pods is gone that holds a node or may come to hold one,
 whoever deletes them. What it counts for is read off its owner's status at each look at that; a leader that takes over
-reads all of them before its first round. Without any queue nothing of this is kept for admission, and gangs that were
+reads all of them before its first round, and counts pods that no status speaks of by their own word. Without any queue nothing of this is kept for admission, and gangs that were
 admitted then count in none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from drumline.core.gang.admission import AdmissionRound
+from drumline.core.gang.charges import added_up
 from drumline.core.gang.queue_choice import QueueEntry, choose
 from drumline.core.gang.queue_fit import chips_placed
 from drumline.core.gang.queue_quota import QueueQuotas, chips_of
 from drumline.core.gang.queues import NO_QUEUES, Queue, Queues, RunningGang
-from drumline.core.gang.types import GangRequest, Placement, Refusal
+from drumline.core.gang.types import GangRequest, Placement, Pod, Refusal
 from drumline.runtime.queue_evictions import Evictions
 
 
@@ -77,6 +78,18 @@ class QueueBook:
         else:
             return
         self.changes += 1
+
+    def inherit(self, pods: Iterable[Pod]) -> None:
+        """As a new leader: pods of gangs that no status speaks of count until they are gone, by what they say."""
+        gangs: dict[str, list[Pod]] = {}
+        for pod in pods:
+            if pod.member is not None and pod.member.charge is not None and not pod.terminal:
+                gangs.setdefault(pod.member.gang, []).append(pod)
+        for uid in gangs.keys() - self._running.keys():
+            charge = added_up(gangs[uid])
+            if charge is not None:
+                self.hold(uid, RunningGang(uid, charge.queue, charge.accelerator, charge.chips, leaving=True))
+                self.hold(uid, None)
 
     def now(self) -> Queues:
         """The queues with all gangs that count in them."""

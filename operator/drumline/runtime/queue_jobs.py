@@ -7,9 +7,10 @@ from dataclasses import replace
 from math import inf
 
 from drumline.api.meta import LABEL_QUEUE, ROLE_SPARE, ROLE_WORKER
+from drumline.core.gang.charges import added_up
 from drumline.core.gang.clock import unix
 from drumline.core.gang.queues import RunningGang
-from drumline.core.gang.types import Pod, Refusal
+from drumline.core.gang.types import Charge, Pod, Refusal
 from drumline.core.training.observation import Observation
 from drumline.core.training.provisioned import holds_quota
 from drumline.core.training.spares import spare_places_held
@@ -47,16 +48,20 @@ class JobQueues:
             return
         asked = holds_quota(obs.status)
         leaving = (obs.status.placement is None and asked is None) or obs.job.deleting
-        chips = self._left(obs) if leaving else _held(obs)
         known = self._book.gang(uid)
+        unknown = known is None and (
+            leaving or obs.spec is None
+        )  # its spec, if there is one, may be another by now
+        said = added_up(filter(_computes, obs.pods.values())) if unknown else None
+        if obs.spec is None and known is None and said is None:
+            return
+        chips = _left(obs, said) if leaving or obs.spec is None else _held(obs)
         if known is not None and (leaving or not chips):
             chips = known.chips
-        if obs.spec is None and known is None:
-            return
         gang = RunningGang(
             uid,
             queue,
-            _kind(obs, known, leaving=leaving),
+            _kind(obs, known, said, leaving=leaving),
             chips,
             obs.priority or 0,
             # a gang whose spec does not hold any more is left alone: nobody can have it leave
@@ -69,18 +74,20 @@ class JobQueues:
         if gang != known:
             self._book.hold(uid, gang)
 
-    @staticmethod
-    def _left(obs: Observation) -> int:
-        """Chips of a gang that gave its nodes back while nobody led who remembers it: what its pods take."""
-        if obs.shape is None:
-            return 0
-        return obs.shape.chips_per_worker * sum(map(_computes, obs.pods.values()))
+
+def _left(obs: Observation, said: Charge | None) -> int:
+    """Chips of a gang of which the status says too little: what its pods take."""
+    if said is not None or obs.shape is None:
+        return said.chips if said is not None else 0
+    return obs.shape.chips_per_worker * sum(map(_computes, obs.pods.values()))
 
 
-def _kind(obs: Observation, known: RunningGang | None, *, leaving: bool) -> str:
+def _kind(obs: Observation, known: RunningGang | None, said: Charge | None, *, leaving: bool) -> str:
     """The accelerators that it has: not those that it asks for while it has pods on others."""
     if known is not None and (leaving or obs.spec is None):
         return known.accelerator
+    if said is not None and (leaving or obs.spec is None):
+        return said.accelerator
     return obs.spec.accelerator.type if obs.spec is not None else ""
 
 
@@ -94,9 +101,18 @@ def _held(obs: Observation) -> int:
     asked = holds_quota(obs.status)
     if asked is not None:
         return asked.chips
-    if obs.shape is None:
+    if obs.shape is None or not obs.shape.chips_per_worker:
         return 0
-    return obs.shape.chips + spare_places_held(obs) * obs.shape.chips_per_worker
+    workers = obs.shape.chips // obs.shape.chips_per_worker
+    return (workers + spare_places_held(obs)) * _per_worker(obs, obs.shape.chips_per_worker)
+
+
+def _per_worker(obs: Observation, now: int) -> int:
+    """Chips of a worker that the attempt began with; `now` by the catalogue in force, where no pod says so."""
+    attempt = obs.status.attempt
+    members = (pod.member for pod in obs.pods.values())
+    mine = (m.charge for m in members if m is not None and m.attempt == attempt)
+    return next((charge.chips for charge in mine if charge is not None), now)
 
 
 def _computes(pod: Pod) -> bool:

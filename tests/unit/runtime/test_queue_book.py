@@ -12,7 +12,7 @@ from drumline.api.queue import Reclaim, WithinQueue
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.queue_choice import QueueEntry
 from drumline.core.gang.queues import NO_QUEUES, Queue, QueueQuota, RunningGang
-from drumline.core.gang.types import Granted, Placement, Refusal
+from drumline.core.gang.types import Charge, Granted, Placement, Pod, Refusal
 from drumline.core.training.observation import Observation
 from drumline.runtime.queue_book import QueueBook
 from drumline.runtime.queue_jobs import JobQueues
@@ -142,6 +142,13 @@ def test_nobody_is_to_leave_who_can_not_be_told(desk: Desk) -> None:
     assert desk.book.now().running[UID].leaving
 
 
+def test_a_gang_that_waits_for_its_first_node_has_its_quota_since_it_began(desk: Desk) -> None:
+    obs = h100()
+    status = obs.status.model_copy(update={"admitted_at": None})
+    JobQueues(desk.book).hold(replace(obs, status=status), never)
+    assert desk.book.now().running[UID].admitted_at == NOW
+
+
 def test_a_job_that_asks_for_others_counts_for_the_accelerators_that_its_pods_have(desk: Desk) -> None:
     queues, obs = JobQueues(desk.book), h100()
     queues.hold(obs, never)
@@ -223,3 +230,48 @@ def test_who_is_out_of_the_status_after_its_last_pod_frees_quota_that_no_pod_tol
     desk.book.hold("a", gang)
     desk.book.hold("a", replace(gang, chips=4))
     assert desk.freed == 2
+
+
+def charged(obs: Observation, charge: Charge | None = None) -> Observation:
+    """The job whose pods say what they count for."""
+    charge = charge or Charge("q", H100, 2)
+
+    def said(pod: Pod) -> Pod:
+        assert pod.member is not None
+        return replace(pod, member=replace(pod.member, charge=charge))
+
+    return jobs.with_pods(obs, said)
+
+
+def test_a_job_whose_spec_does_not_hold_any_more_counts_by_its_pods(desk: Desk) -> None:
+    gone = replace(charged(h100()), spec=None, shape=None, roster=None)
+    JobQueues(desk.book).hold(gone, never)
+    found = desk.book.now().running[UID]
+    assert (found.queue, found.accelerator, found.chips, found.admitted_at) == ("q", H100, 4, inf)
+    JobQueues(desk.book).hold(gone, never)
+    assert desk.counted() == {UID: 4}
+
+
+def test_a_catalogue_that_changed_does_not_change_what_a_running_job_counts_for(desk: Desk) -> None:
+    JobQueues(desk.book).hold(charged(h100(), Charge("q", H100, 3)), never)
+    assert desk.counted() == {UID: 6}
+
+
+def test_a_successor_counts_pods_of_a_job_that_is_gone(desk: Desk) -> None:
+    obs = charged(h100())
+    over = jobs.with_pod(obs, 1, jobs.succeeded)
+    desk.pods.add(UID)
+    desk.book.inherit(over.pods.values())
+    found = desk.book.now().running[UID]
+    assert (found.queue, found.accelerator, found.chips, found.leaving) == ("q", H100, 2, True)
+    desk.book.inherit(obs.pods.values())
+    assert desk.counted() == {UID: 2}
+    desk.pods.clear()
+    assert desk.counted() == {}
+
+
+def test_a_successor_counts_nobody_twice(desk: Desk) -> None:
+    JobQueues(desk.book).hold(charged(h100()), never)
+    desk.book.inherit(charged(h100()).pods.values())
+    found = desk.book.now().running[UID]
+    assert (found.chips, found.leaving) == (4, False)

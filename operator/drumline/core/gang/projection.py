@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from drumline.api.meta import ANNOTATION_WATTS, IN_SERVICE
 from drumline.api.power import MAX_WATTS
+from drumline.core.gang.charges import charge_of
 from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.projection_requests import effective_requests, is_sidecar
 from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
@@ -216,7 +217,14 @@ def _member(metadata: Raw) -> Member | None:
         return None
     names = intern(member.job), intern(member.role)
     return Member(
-        names[0], member.job_uid, member.attempt, names[1], member.slice, member.worker, member.group
+        names[0],
+        member.job_uid,
+        member.attempt,
+        names[1],
+        member.slice,
+        member.worker,
+        member.group,
+        charge_of(metadata.get("annotations")),
     )
 
 

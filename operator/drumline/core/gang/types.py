@@ -119,6 +119,15 @@ class Termination:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What a pod, or a gang, counts for in an AcceleratorQueue."""
+
+    queue: str
+    accelerator: str  # key of the catalogue
+    chips: int
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Which place of which gang a pod fills, read from its labels. Workers of a job: role "worker".
 
@@ -132,6 +141,7 @@ class Member:
     slice: int  # 0 for helpers
     worker: int  # index in the slice, or the helper's replica
     group: bool = False  # of an InferenceService, where each group is a gang of its own
+    charge: Charge | None = None  # None: it counts in no queue, or does not say so
 
     @property
     def gang(self) -> str:

@@ -20,11 +20,12 @@ from functools import partial
 from drumline.api.reasons import ConditionType, Reason
 from drumline.core.gang.backends.base import BUILTIN
 from drumline.core.gang.backing import Backed
+from drumline.core.gang.charges import charged
 from drumline.core.gang.clock import unix
 from drumline.core.gang.lazy import Lazy
 from drumline.core.gang.plan import Action, Create, Manifest
 from drumline.core.gang.pods import kept_off
-from drumline.core.gang.types import Pod
+from drumline.core.gang.types import Charge, Pod
 from drumline.core.training.attempts import finished
 from drumline.core.training.backing import backed, backend_of, lost_objects
 from drumline.core.training.dependencies import dependent_helpers, dependent_indexes, not_due
@@ -81,7 +82,10 @@ def _create(view: View, gang: PreparedGang, batch: Sequence[int], *, first: bool
     off, behind = tuple(barred(view)), backed(view, gang)
     kept = behind.adapter.kept if behind is not None else None
     pods = [
-        Create("pods", Lazy(partial(_pod, gang, i, _node(view, i), off, behind)), kept=kept) for i in batch
+        Create(
+            "pods", Lazy(partial(_pod, gang, i, _node(view, i), off, behind, charge_of(view, i))), kept=kept
+        )
+        for i in batch
     ]
     if behind is not None and first:
         view, pods = view.act(*behind.objects).act(pods[0]), pods[1:]
@@ -89,15 +93,28 @@ def _create(view: View, gang: PreparedGang, batch: Sequence[int], *, first: bool
 
 
 def _pod(
-    gang: PreparedGang, index: int, node: str | None, off: Sequence[tuple[str, bool]], behind: Backed | None
+    gang: PreparedGang,
+    index: int,
+    node: str | None,
+    off: Sequence[tuple[str, bool]],
+    behind: Backed | None,
+    charge: Charge | None,
 ) -> Manifest:
     """The pod on its node; one that is pinned to none is kept off the nodes that the gang avoids."""
-    pod: Manifest = gang.pod(index, node)
+    pod: Manifest = charged(gang.pod(index, node), charge)
     if behind is not None:
         pod = behind.pod(pod, index)
     if node is not None or not off:
         return pod
     return {**pod, "spec": {**pod["spec"], "affinity": kept_off(pod["spec"].get("affinity"), off)}}
+
+
+def charge_of(view: View, index: int) -> Charge | None:
+    """What a worker counts for in the attempt's queue, and a spare likewise; helpers count for nothing."""
+    helper = view.roster.workers <= index < view.roster.size
+    if view.status.queue is None or helper:
+        return None
+    return Charge(view.status.queue, view.spec.accelerator.type, view.shape.chips_per_worker)
 
 
 def _missing(view: View, current: dict[int, Pod]) -> list[int]:

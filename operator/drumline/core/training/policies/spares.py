@@ -13,15 +13,17 @@ from functools import partial
 
 from drumline.api.meta import ROLE_SPARE
 from drumline.api.reasons import ConditionType, Reason
+from drumline.core.gang.charges import charged
 from drumline.core.gang.lazy import Lazy
-from drumline.core.gang.plan import Create
-from drumline.core.gang.types import Pod
+from drumline.core.gang.plan import Create, Manifest
+from drumline.core.gang.types import Charge, Pod
 from drumline.core.training import conditions
 from drumline.core.training.departing import departing
-from drumline.core.training.policies.creation import occupied_nodes
+from drumline.core.training.policies.creation import charge_of, occupied_nodes
 from drumline.core.training.policies.failure import has_failed
 from drumline.core.training.rendering import prepared_spares
 from drumline.core.training.spares import spare_nodes, standing_by
+from drumline.core.training.spares_render import PreparedSpares
 from drumline.core.training.view import View, deletions
 
 
@@ -44,8 +46,13 @@ def spares(view: View) -> View:
         if index not in pods and nodes[index] not in occupied and nodes[index] not in view.obs.unhealthy
     ]
     batch = due[: view.obs.settings.creates_per_plan]
-    view = view.act(*(Create("pods", Lazy(partial(rendered.pod, i, nodes[i] or None))) for i in batch))
+    charge = charge_of(view, view.roster.size)
+    view = view.act(*(Create("pods", Lazy(partial(_pod, rendered, i, nodes[i], charge))) for i in batch))
     return view.again_in(0.0) if len(batch) < len(due) else view
+
+
+def _pod(rendered: PreparedSpares, index: int, node: str, charge: Charge | None) -> Manifest:
+    return charged(rendered.pod(index, node or None), charge)
 
 
 def is_spare(pod: Pod) -> bool:
