@@ -104,6 +104,15 @@ Rules in "drumline.jobRules" are needed where TrainingJobs and InferenceServices
   resources: [inferencepools]
   verbs: [get, list, watch, create, patch, delete]
 {{- end }}
+{{- if .Values.provisioningRequests.enabled }}
+# nodes that jobs ask an autoscaler for
+- apiGroups: [autoscaling.x-k8s.io]
+  resources: [provisioningrequests]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [podtemplates]
+  verbs: [get, list, watch, create, delete]
+{{- end }}
 {{- /* what other schedulers want to have of a gang; Kueue makes its Workloads itself */ -}}
 {{- $groups := dict "native" "scheduling.k8s.io" "volcano" "scheduling.volcano.sh" "coscheduling" "scheduling.x-k8s.io" "kai" "scheduling.run.ai" }}
 {{- range $name := .Values.backends }}

@@ -92,6 +92,15 @@ def test_groups_of_other_schedulers_may_be_written_only_where_they_are_named(ren
     assert "backend: native" in config["data"]["config.yaml"]
 
 
+def test_nodes_may_be_asked_for_only_where_the_chart_says_so(render: Render) -> None:
+    asked = render({"provisioningRequests": {"enabled": True}})
+    verbs = {"get", "list", "watch", "create", "delete"}
+    requests = {"provisioningrequests.autoscaling.x-k8s.io": verbs, "podtemplates": verbs}
+    assert granted(one(asked, "ClusterRole")) == READ | WRITE | requests
+    limited = render({"provisioningRequests": {"enabled": True}, "namespace": "team-a"})
+    assert granted(one(limited, "Role", "drumline")) == WRITE | requests
+
+
 def test_routes_may_be_made_only_where_the_gateway_api_is_asked_for(render: Render) -> None:
     asked = render({"gateway": {"enabled": True}})
     verbs = {"get", "list", "watch", "create", "patch", "delete"}
