@@ -101,7 +101,7 @@ class Controller:
         self.admitter = Admitter(
             self.world.capacity,
             self.preflight,
-            lambda request: self._look_at(request.uid),
+            lambda request: self._look_at(request.uid, back=not self.admitter.granted(request.uid)),
             clocks.now,
             Patience(settings.head_wait_seconds, settings.aging_seconds),
             self.book,
@@ -314,10 +314,10 @@ class Controller:
         if missing > 0:
             self.preflight.quotas.inherit(record.meta.uid, record.meta.namespace, missing)
 
-    def _look_at(self, uid: str) -> None:
-        """There is something new to be said of a gang."""
+    def _look_at(self, uid: str, *, back: bool = False) -> None:
+        """There is something new to be said of a gang; `back`: no more than that."""
         if (key := self.world.keys.get(uid)) is not None:
-            self._queue.add(key)
+            self._queue.add(key, back=back)
         elif self.beside is not None:
             self.beside.answered(uid)
 
@@ -335,7 +335,9 @@ class Controller:
         return View(observation, self._now(), observation.status)
 
     def _objects(self, request: GangRequest) -> Sequence[Create]:
-        """What a job's backend wants to have before its pods."""
+        """What a gang's backend wants to have before its pods."""
+        if request.uid not in self.world.keys and self.beside is not None:
+            return self.beside.objects(request)
         return objects_of(self._view(request)) if request.unpinned else ()
 
     def job_changed(self, key: Key, *, urgent: bool) -> None:

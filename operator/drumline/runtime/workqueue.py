@@ -3,19 +3,25 @@
 A key is in the queue at most once, and with at most one worker at a time: a key added while it is worked
 on comes back when that is done. Keys that fail come back after a delay that doubles each time; keys may
 be added for later, the earliest time wins. Times are the event loop's.
+
+There are two lanes. What nobody holds anything for waits in the back one (`back`), which has its turn when the other is
+empty, and each `BACK_EVERY`-th time. A key that is wanted in both is in the front one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from drumline.runtime.errors import DrumlineError
 
 K = TypeVar("K", bound=Hashable)
 Handler = Callable[[K], Awaitable[float | None]]  # seconds until the key wants to be looked at again
+
+BACK_EVERY: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +32,15 @@ class WorkQueue(Generic[K]):
     def __init__(self, *, initial: float = 0.1, maximum: float = 60.0) -> None:
         self._initial = initial
         self._maximum = maximum
-        self._ready: asyncio.Queue[K | None] = asyncio.Queue()  # None wakes a worker to see it is over
-        self._wanted: set[K] = set()  # in _ready, or to go there when its worker is done
+        self._ready = asyncio.Semaphore(
+            0
+        )  # one for each key in a lane, and one for each worker once it is over
+        self._front: OrderedDict[K, None] = OrderedDict()
+        self._back: OrderedDict[K, None] = OrderedDict()
+        self._turn = 0
+        self._wanted: dict[
+            K, bool
+        ] = {}  # in a lane, or to go there when its worker is done → whether in the back one
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
@@ -43,13 +56,19 @@ class WorkQueue(Generic[K]):
         """Keys that wait for their time."""
         return len(self._timers)
 
-    def add(self, key: K) -> None:
+    def add(self, key: K, *, back: bool = False) -> None:
         """Have the key worked on as soon as a worker is free."""
-        if self._closed or key in self._wanted:
+        if self._closed:
             return
-        self._wanted.add(key)
-        if key not in self._working:
-            self._ready.put_nowait(key)
+        known = self._wanted.get(key)
+        self._wanted[key] = back and known is not False
+        if key in self._working:
+            return
+        if known is None:
+            self._line_up(key)
+        elif known and not back:
+            del self._back[key]
+            self._front[key] = None
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have the key worked on in `seconds`, or earlier if it was already to be."""
@@ -89,7 +108,7 @@ class WorkQueue(Generic[K]):
         if not self._workers:
             return True
         for _ in self._workers:
-            self._ready.put_nowait(None)
+            self._ready.release()
         _, late = await asyncio.wait(self._workers, timeout=grace)
         for task in late:
             task.cancel()
@@ -100,19 +119,30 @@ class WorkQueue(Generic[K]):
         del self._timers[key]
         self.add(key)
 
+    def _line_up(self, key: K) -> None:
+        (self._back if self._wanted[key] else self._front)[key] = None
+        self._ready.release()
+
+    def _next(self) -> K:
+        self._turn += 1
+        back = self._back and (not self._front or self._turn % BACK_EVERY == 0)
+        key, _ = (self._back if back else self._front).popitem(last=False)
+        return key
+
     async def _work(self, handler: Handler[K]) -> None:
         while True:
-            key = await self._ready.get()
-            if self._closed or key is None:
+            await self._ready.acquire()
+            if self._closed:
                 return
-            self._wanted.discard(key)
+            key = self._next()
+            del self._wanted[key]
             self._working.add(key)
             try:
                 await self._handle(handler, key)
             finally:
                 self._working.discard(key)
                 if key in self._wanted:
-                    self._ready.put_nowait(key)
+                    self._line_up(key)
 
     async def _handle(self, handler: Handler[K], key: K) -> None:
         try:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from drumline.runtime.errors import Unavailable
-from drumline.runtime.workqueue import WorkQueue
+from drumline.runtime.workqueue import BACK_EVERY, WorkQueue
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -144,3 +144,43 @@ async def test_only_what_is_not_expected_is_logged_with_its_trace(queue, caplog,
     await asyncio.sleep(0.5)
     assert [bool(record.exc_info) for record in caplog.records] == [trace]
     assert "trying again in 1.0 s" in caplog.text
+
+
+async def test_the_front_lane_goes_first_and_the_back_one_is_not_forgotten(queue) -> None:
+    log = Log(seconds=1)
+    for number in range(3):
+        queue.add(f"back{number}", back=True)
+    for number in range(BACK_EVERY + 1):
+        queue.add(f"front{number}")
+    assert len(queue) == BACK_EVERY + 4
+    queue.start(log, 1)
+    await asyncio.sleep(BACK_EVERY + 4.5)
+    began = [key for _, key in log.began]
+    assert began[: BACK_EVERY - 1] == [f"front{number}" for number in range(BACK_EVERY - 1)]
+    assert began[BACK_EVERY - 1] == "back0"
+    assert began[-2:] == ["back1", "back2"]
+    assert len(queue) == 0
+
+
+async def test_a_key_of_the_back_lane_that_matters_now_goes_to_the_front(queue) -> None:
+    log = Log(seconds=1)
+    queue.add("a", back=True)
+    queue.add("b", back=True)
+    queue.add("c")
+    queue.add("b")
+    queue.add("b", back=True)
+    queue.start(log, 1)
+    await asyncio.sleep(5)
+    assert [key for _, key in log.began] == ["c", "b", "a"]
+
+
+async def test_a_key_that_comes_back_does_so_in_its_lane(queue) -> None:
+    log = Log(seconds=1)
+    queue.add("a")
+    queue.start(log, 1)
+    await asyncio.sleep(0.5)
+    queue.add("a", back=True)
+    queue.add("b", back=True)
+    queue.add("c")
+    await asyncio.sleep(5)
+    assert [key for _, key in log.began] == ["a", "c", "b", "a"]
