@@ -49,10 +49,10 @@ def install(cluster: Cluster) -> None:
     cluster.apply(_kai())
     names = [_name(file) for file in files]
     for name in (*names, _kai()["metadata"]["name"]):
-        _wait_served(cluster, name)
+        wait_served(cluster, name)
 
 
-def _wait_served(cluster: Cluster, name: str) -> None:
+def wait_served(cluster: Cluster, name: str) -> None:
     """Until the CRD is established: `kubectl wait` fails on one that has no conditions yet."""
     deadline = time.monotonic() + 120
     while True:
