@@ -25,6 +25,7 @@ from e2e.cluster.process import spawn
 # Short, so that a seed sees several leaders, and long enough for a machine that is busy.
 LEASE = ("--lease-duration", "6", "--lease-renew-deadline", "4", "--lease-retry", "0.5")
 OTHER = ("--shutdown-grace", "1", "--exclude", "60")
+LAUNCHERS = ("--report-url", "https://reports.default.svc/v1/report", "--launcher-image", "drumline:chaos")
 _TRACE = 4000  # characters kept of one
 _RIGHTS = {
     "metadata": {"name": "chaos"},
@@ -68,11 +69,15 @@ class Replica:
 
 
 class Crew:
-    """Two replicas; `tend` replaces those that have ended, as a Deployment does. Proxies stay with their places."""
+    """Two replicas; `tend` replaces those that have ended, as a Deployment does. Proxies stay with their places.
+
+    So do the sockets on which they hear of processes, for those who ask on them.
+    """
 
     def __init__(
         self, proxies: list[FaultProxy], configs: list[Path], folder: Path, flags: tuple[str, ...]
     ) -> None:
+        self.sockets = [folder / f"reports-{place}.sock" for place in range(len(proxies))]
         self._proxies, self._configs, self._folder, self._flags = proxies, configs, folder, flags
         self._started = 0
         self.ended: list[Replica] = []
@@ -112,7 +117,8 @@ class Crew:
         self._started += 1
         log, clock = (self._folder / f"operator-{self._started}.{kind}" for kind in ("log", "clock"))
         skew(clock, 0.0)
-        command, url = operator_command(self._configs[place], *self._flags)
+        flags = (*self._flags, "--report-socket", str(self.sockets[place]), *LAUNCHERS)
+        command, url = operator_command(self._configs[place], *flags)
         argv = [sys.executable, "-m", "e2e.chaos.skewed", str(clock), *command[2:]]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT}"}
         return Replica(spawn(argv, log, environment, ROOT), url, self._proxies[place], clock, log)

@@ -29,6 +29,8 @@ OPTIONS = ClusterOptions(
 )
 PREFIXES = {
     "/registry/drumline.dev/trainingjobs/": "trainingjobs",
+    "/registry/drumline.dev/inferenceservices/": "inferenceservices",
+    "/registry/drumline.dev/inferenceroles/": "inferenceroles",
     "/registry/pods/": "pods",
     "/registry/minions/": "nodes",
 }

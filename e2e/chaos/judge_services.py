@@ -51,7 +51,7 @@ def faults(before: Document, service: Document, answering: Answering) -> Iterato
     old, new = before.get("status") or {}, service.get("status") or {}
     yield from _went_back(old, new)
     for role in new.get("roles") or ():
-        known = next((r for r in old.get("roles") or () if r["name"] == role["name"]), {})
+        known: Document = next((r for r in old.get("roles") or () if r["name"] == role["name"]), {})
         yield from _misnumbered(known, role)
         yield from _let_go(service, known, role, answering)
     yield from _unbalanced(old.get("serving") or {}, new.get("serving") or {})

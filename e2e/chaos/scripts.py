@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-FAKE = "fake.drumline.dev/"
+from drumline.api.meta import LABEL_ATTEMPT, LABEL_RANK
+
+FAKE = "fake.drumline.dev/"  # what kwok makes of a pod
+PLAYED = "chaos.drumline.dev/"  # the same of a pod whose program runs behind a launcher, which kwok knows nothing of
 POOL = "cloud.google.com/gke-nodepool"
 
 
@@ -106,7 +110,8 @@ class Script:
             said = {"run-seconds": "2", "exit-code": "3", "only-ranks": rank}
         if self.kind is Kind.STUMBLES:
             said["only-attempts"] = "1"
-        return {f"{FAKE}{key}": value for key, value in said.items()}
+        prefix = PLAYED if self.form is Form.IN_PLACE else FAKE
+        return {f"{prefix}{key}": value for key, value in said.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +189,14 @@ def _actions(
     if kind is Kind.ENDLESS or chance.random() < 0.12:
         found.append((moment(begins + 1, seconds), "delete"))
     return tuple(sorted(found))
+
+
+def script_of(pod: Mapping[str, Any]) -> dict[str, str]:
+    """What a pod's annotations say of its program, where they count for this rank and attempt."""
+    labels, notes = pod["metadata"].get("labels") or {}, pod["metadata"].get("annotations") or {}
+    said = {k.partition("/")[2]: v for k, v in notes.items() if k.startswith((FAKE, PLAYED))}
+    ranks, attempts = said.pop("only-ranks", None), said.pop("only-attempts", None)
+    counts = (ranks is None or labels.get(LABEL_RANK, "") in ranks.split(",")) and (
+        attempts is None or labels.get(LABEL_ATTEMPT, "0") in attempts.split(",")
+    )
+    return said if counts else {}

@@ -7,10 +7,14 @@ wherever their pods came to lie.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from e2e.chaos import judge_services, pods
 from e2e.chaos.scripts import POOL, Room
+
+Document = Mapping[str, Any]
 
 SHARE = 10  # chips that all services of a seed ask for at most, with those that stand in for others
 GROUP = (1, 1, 2, 3)  # pods of a group
@@ -60,6 +64,12 @@ class Service:
         """Version that all groups have to be of in the end."""
         rolled = [what.split()[1] for _, what in self.actions if what.startswith("roll ")]
         return rolled[-1] if rolled else "0"
+
+    def is_overtaken(self, what: str, now: float) -> bool:
+        """Whether by now a later action has told the same role another number, so that `what` is not tried again."""
+        name = what.split()[1]
+        told = [w for at, w in self.actions if at <= now and w.startswith(f"scale {name} ")]
+        return bool(told) and told[-1] != what
 
     def manifest(self, namespace: str, pool: str) -> dict[str, Any]:
         """The InferenceService, whose pods land on the hosts of that pool."""
@@ -185,3 +195,24 @@ def _actions(
     if chance.random() < 0.2:
         found.append((round(chance.uniform(begins + 1, seconds), 2), "delete"))
     return tuple(sorted(found))
+
+
+def unconverged(
+    services: Sequence[Service], there: Mapping[str, Document], live: Iterable[Document]
+) -> Iterator[str]:
+    """What is not as it should be in the end. `there`: services by name; `live`: pods of theirs, among others."""
+    found = list(live)
+    for service in services:
+        its = there.get(service.name)
+        if (its is None) is not service.gone:
+            yield f"{service.name} is {'gone' if its is None else 'there'}"
+        elif its is not None and (why := _unconverged(service, its, found)):
+            yield f"{service.name}: {why}"
+
+
+def _unconverged(service: Service, its: Document, live: Iterable[Document]) -> str:
+    if why := judge_services.unconverged(its, {role.name: service.replicas(role) for role in service.roles}):
+        return why
+    mine = [p for p in live if pods.owner_of(p) == its["metadata"]["uid"]]
+    said = {p["metadata"]["annotations"][VERSION] for p in mine}
+    return "" if said == {service.version()} else f"its pods are of versions {sorted(said)}"

@@ -15,6 +15,7 @@ from typing import Any
 from drumline.runtime.errors import AlreadyExists, ApiError, NotFound, TransientError
 from drumline.runtime.http import JSON
 from drumline.runtime.http_paths import resource_path
+from drumline.runtime.ingest.link import Link
 from drumline.runtime.kube import Client, connect
 from e2e.chaos.crew import Crew, crew
 from e2e.chaos.history import OPTIONS, History
@@ -42,6 +43,7 @@ class Site:
     crew: Crew
     weather: Weather
     hosts: list[str]
+    links: list[Link]  # to the replicas, as their ingests have them
 
     @property
     def embedded(self) -> EmbeddedCluster:
@@ -60,8 +62,9 @@ class Site:
             await asyncio.sleep(0.05)
 
     async def clear(self, name: str) -> None:
-        """Delete the jobs and pods of a namespace, and it."""
-        await self.client.request("DELETE", resource_path("trainingjobs", name))
+        """Delete the jobs, services and pods of a namespace, and it."""
+        for resource in ("trainingjobs", "inferenceservices"):
+            await self.client.request("DELETE", resource_path(resource, name))
         await self.client.request("DELETE", resource_path("pods", name), params={"gracePeriodSeconds": 0})
         await self.client.request("DELETE", resource_path("namespaces", name=name))
 
@@ -120,7 +123,14 @@ async def site(chance: random.Random, flags: tuple[str, ...] | None = None) -> A
             History(embedded) as history,
             crew(embedded, Path(folder), weather, chance, **extra) as running,
         ):
-            yield Site(cluster, client, history, running, weather, hosts)
+            links = [Link(socket) for socket in running.sockets]
+            tasks = [asyncio.create_task(link.run()) for link in links]
+            try:
+                yield Site(cluster, client, history, running, weather, hosts, links)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def quietly(what: Callable[[], Awaitable[object]]) -> None:

@@ -15,16 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from drumline.api.meta import LABEL_RANK
+from drumline.api.orders import Muster
 from drumline.core.gang.clock import rfc3339
 from drumline.runtime.crews import Crews
+from drumline.runtime.ingest.verdicts import Reporter
 from e2e.chaos import pods
+from e2e.chaos.launchers import Answer, Launcher, Launchers
 from e2e.chaos.model.answers import Refused
-from e2e.chaos.model.launchers import Launcher, Launchers
 from e2e.chaos.model.patch import merged
 from e2e.chaos.model.server import Document, Key, Server
+from e2e.chaos.scripts import script_of
 
-FAKE = "fake.drumline.dev/"
 TOLERATION = 30.0  # seconds that a pod stays on a lost node
 RESCHEDULE = 3.0
 KILLED = 137
@@ -50,9 +51,19 @@ class Machines:
     ips: int = 0
 
     def __post_init__(self) -> None:
+        find = partial(self.server.find, "pods")
         self.launchers = Launchers(
-            self.server, self.chance, self.crews, self._runs, self._launcher_ends, self._alive, self.wrong
+            find, self.chance, self._ask, self._runs, self._launcher_ends, self._alive, self.wrong
         )
+
+    def _ask(self, muster: Muster, reporter: Reporter, answer: Answer) -> None:
+        """The operator that leads, and learn what it has told the gang."""
+        crews = self.crews()
+        if crews is None:
+            answer(None, None)
+            return
+        verdict, gang = crews.hear(muster, reporter), (muster.job.uid, muster.attempt)
+        answer(verdict, next((t.orders for t in crews.told() if (t.uid, t.attempt) == gang), None))
 
     def changed(self, resource: str, before: Document | None, after: Document | None) -> None:
         """What a change sets in motion."""
@@ -157,7 +168,7 @@ class Machines:
 
     def _run(self, key: Key, uid: str, pod: Document, epoch: int | None = None) -> None:
         """What a program does by its script; `epoch` of a process behind a launcher."""
-        script = _script(pod)
+        script = script_of(pod)
         if "run-seconds" in script or "exit-code" in script:
             delay, code = float(script.get("run-seconds", 0)), int(script.get("exit-code", 0))
             self._at(delay, lambda: self._ends(key, uid, code, epoch))
@@ -294,15 +305,3 @@ def _key(document: Document) -> Key:
 def _is_open(pod: Document) -> bool:
     """Whether all of its readiness gates are."""
     return all(pods.has_condition(pod, gate) for gate in pods.gates_of(pod))
-
-
-def _script(pod: Document) -> dict[str, str]:
-    """What its annotations say, where they count for this rank and attempt."""
-    notes = pod["metadata"].get("annotations") or {}
-    said = {k.removeprefix(FAKE): v for k, v in notes.items() if k.startswith(FAKE)}
-    ranks, attempts = said.pop("only-ranks", None), said.pop("only-attempts", None)
-    rank = (pod["metadata"].get("labels") or {}).get(LABEL_RANK, "")
-    counts = (ranks is None or rank in ranks.split(",")) and (
-        attempts is None or str(pods.attempt_of(pod)) in attempts.split(",")
-    )
-    return said if counts else {}

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from e2e.chaos import judge_services, pods
 from e2e.chaos.model.answers import Refused
 from e2e.chaos.model.server import Document, Key, Server
-from e2e.chaos.services import VERSION, Service
+from e2e.chaos.services import Service, unconverged
 
 
 @dataclass
@@ -41,24 +40,14 @@ class Serving:
         try:
             self.server.json_patch(resource, (self.space, name), operations, status=False)
         except Refused:  # its InferenceRole is not there yet: it may be scaled once it is
-            asyncio.get_running_loop().call_later(1.0, self._act, service, what)
+            loop = asyncio.get_running_loop()
+            if not service.is_overtaken(what, loop.time()):
+                loop.call_later(1.0, self._act, service, what)
 
     def unconverged(self) -> Iterator[str]:
         """What is not as it should be in the end."""
-        for service in self.services:
-            found = self._find(service)
-            if (found is None) is not service.gone:
-                yield f"{service.name} is {'gone' if found is None else 'there'}"
-            elif found is not None and (why := self._why(service, found)):
-                yield f"{service.name}: {why}"
-
-    def _why(self, service: Service, found: Document) -> str:
-        replicas = {role.name: service.replicas(role) for role in service.roles}
-        if why := judge_services.unconverged(found, replicas):
-            return why
-        mine = [p for p in self.server.all("pods") if pods.owner_of(p) == found["metadata"]["uid"]]
-        said = {p["metadata"]["annotations"][VERSION] for p in mine}
-        return "" if said == {service.version()} else f"its pods are of versions {sorted(said)}"
+        there = {d["metadata"]["name"]: d for d in self.server.all("inferenceservices")}
+        return unconverged(self.services, there, self.server.all("pods"))
 
     def _find(self, service: Service) -> Document | None:
         key: Key = (self.space, service.name)

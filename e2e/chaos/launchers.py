@@ -1,8 +1,9 @@
-"""The launchers of modelled pods: each musters with the operator that leads, holds at the barrier, follows orders.
+"""The launchers of fake pods: each musters with the operator that leads, holds at the barrier, follows orders.
 
-Musters go to the leader's own `Crews`, as its ingest would hand them over; a leader that is gone, cut off or new hears
-them with the next poll. A process is a state and a timer here. Of two epochs of one attempt no processes may run at
-the same time, which `wrong` is told of.
+How a muster gets there is `ask`'s: of the model to the leader's own `Crews`, as its ingest would hand them over; on a
+real control plane over the ingest's end of the socket. A leader that is gone, cut off or new hears them with the next
+poll. A process is a state and a timer here. Of two epochs of one attempt no processes may run at the same time, which
+`wrong` is told of.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from drumline.api.meta import LABEL_SLICE, LABEL_WORKER
 from drumline.api.orders import Muster, Orders, ProcessState
 from drumline.api.report import JobRef
-from drumline.runtime.crews import Crews
-from drumline.runtime.ingest.verdicts import Heard, Reporter, Stale
+from drumline.runtime.ingest.verdicts import Heard, MusterVerdict, Reporter, Stale
 from e2e.chaos import pods
-from e2e.chaos.model.server import Document, Key, Server
 
+Document = dict[str, Any]
+Key = tuple[str, str]
+Answer = Callable[[MusterVerdict | None, Orders | None], None]  # None: nobody was reached; no orders yet
+Ask = Callable[[Muster, Reporter, Answer], None]
 POLL = (0.3, 1.5)  # seconds between musters
 BARRIER = 120.0  # a launcher that nobody has answered for so long ends as its process did
 TERMINATED = 143
@@ -61,9 +66,9 @@ class Launcher:
 class Launchers:
     """All of them. `runs` begins a process in a pod; `ends` ends the pod; `alive`: whether its node is."""
 
-    server: Server
+    find: Callable[[Key], Document | None]  # a pod
     chance: random.Random
-    crews: Callable[[], Crews | None]  # of the operator that leads, if it is reached now
+    ask: Ask
     runs: Callable[[Launcher], None]
     ends: Callable[[Launcher, int], None]
     alive: Callable[[Document], bool]
@@ -110,7 +115,7 @@ class Launchers:
         asyncio.get_running_loop().call_later(seconds, self._poll, launcher)
 
     def _poll(self, launcher: Launcher) -> None:
-        pod = self.server.find("pods", launcher.key)
+        pod = self.find(launcher.key)
         if self.by_uid.get(launcher.uid) is not launcher:
             return
         if (
@@ -121,22 +126,25 @@ class Launchers:
         ):
             del self.by_uid[launcher.uid]
             return
-        crews = self.crews() if self.alive(pod) else None
-        verdict = crews.hear(launcher.muster(), Reporter(*launcher.key, launcher.uid)) if crews else None
+        answer = partial(self._answered, launcher)
+        if self.alive(pod):
+            self.ask(launcher.muster(), Reporter(*launcher.key, launcher.uid), answer)
+        else:
+            answer(None, None)
+
+    def _answered(self, launcher: Launcher, verdict: MusterVerdict | None, orders: Orders | None) -> None:
+        if self.by_uid.get(launcher.uid) is not launcher:
+            return
         if isinstance(verdict, Stale):
             self._dismissed(launcher)
             return
-        if crews is not None and isinstance(verdict, Heard):
+        if isinstance(verdict, Heard):
             launcher.heard_at = self._now()
-            self._obey(launcher, self._orders(crews, launcher))
+            self._obey(launcher, orders)
         elif launcher.state is not ProcessState.RUNNING and self._now() - launcher.heard_at > BARRIER:
             self._over(launcher, launcher.code or 1)
             return
         self._poll_later(launcher)
-
-    def _orders(self, crews: Crews, launcher: Launcher) -> Orders | None:
-        mine = (t for t in crews.told() if (t.uid, t.attempt) == (launcher.job.uid, launcher.attempt))
-        return next((told.orders for told in mine), None)
 
     def _dismissed(self, launcher: Launcher) -> None:
         """Its attempt is over: a process that runs is left to end with its pod."""
@@ -171,7 +179,7 @@ class Launchers:
         gang = (other.job.uid, other.attempt) == (launcher.job.uid, launcher.attempt)
         if not gang or other.state is not ProcessState.RUNNING or other.epoch >= launcher.epoch:
             return False
-        pod = self.server.find("pods", other.key)
+        pod = self.find(other.key)
         return pod is not None and not pods.is_deleting(pod) and not pods.is_over(pod)
 
     def _over(self, launcher: Launcher, code: int) -> None:
