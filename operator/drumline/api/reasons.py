@@ -89,6 +89,7 @@ class Reason(StrEnum):
     QUEUE_QUOTA = "QueueQuotaExceeded"
     QUEUE_NOT_FOUND = "QueueNotFound"
     QUEUE_INVALID = "QueueInvalid"
+    NAMESPACES_UNKNOWN = "NamespacesUnknown"
     QUEUE_NOT_ALLOWED = "QueueNotAllowed"
     QUEUE_AMBIGUOUS = "QueueAmbiguous"
     POWER_BUDGET = "PowerBudgetExceeded"

@@ -68,6 +68,7 @@ class _Waiting:
     errors: int = 0
     told: Answer | None = None  # what the job last heard …
     told_at: float = 0.0  # … and when
+    version: int = 0  # of the queues there were when it was last asked for
     task: asyncio.Task[Cleared | Refusal] | None = None  # the preflight under way
 
     def cancel(self) -> None:
@@ -121,9 +122,12 @@ class Admitter:
         """Put a gang in the queue, or update what it asks for."""
         known = self._waiting.get(request.uid)
         if known is not None and known.request == request:
+            if known.version != self.book.version:
+                known.version = self.book.version
+                self.wake()
             return
         self._forget(request.uid)
-        self._waiting[request.uid] = _Waiting(request)
+        self._waiting[request.uid] = _Waiting(request, version=self.book.version)
         self.changes += 1
         self.wake()
 
@@ -236,9 +240,10 @@ class Admitter:
         self.book.decided(result, self._targets, asked)
 
     def _asking(self) -> Iterator[GangRequest]:
-        """What waits, is cleared, and has claims that can be counted, if any."""
+        """What waits, by the queues there are, is cleared, and has claims that can be counted, if any."""
         for waiting in list(self._waiting.values()):
-            if waiting.cleared is not None and not self.granted(waiting.request.uid):
+            settled = self.book.is_settled(waiting.request, waiting.version)
+            if settled and waiting.cleared is not None and not self.granted(waiting.request.uid):
                 request = self._resolved(waiting.cleared.request)
                 if isinstance(request, Refusal):
                     self._keep_nothing(waiting.request.uid)

@@ -40,6 +40,9 @@ class QueueBook:
         self.entries: dict[str, QueueEntry] = {}
         self.queues: dict[str, Queue] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}  # labels by name
+        self.unseen = ""  # why namespaces are not known; "" = they are, or need not be
+        self.settling = False  # there are queues that are not taken in yet: nobody is let in
+        self.version = 0  # of the queues that are taken in
         self.evictions = Evictions(changed)
         self.is_gone = gone
         self._clock = clock
@@ -55,7 +58,18 @@ class QueueBook:
         """The queue of a gang that holds nothing; "" for none."""
         if not self.entries:
             return ""
-        return choose(field, label, namespace, self.namespaces.get(namespace), self.entries)
+        return choose(field, label, namespace, self.namespaces.get(namespace), self.entries, self.unseen)
+
+    def take_in(self, entries: Mapping[str, QueueEntry], queues: Mapping[str, Queue]) -> None:
+        """These are the queues from now on. Who is in none has to be asked for again: it may be in one of these."""
+        self.entries, self.queues = dict(entries), dict(queues)
+        self.settling = False
+        self.version += 1
+        self.changes += 1
+
+    def is_settled(self, request: GangRequest, asked: int) -> bool:
+        """Whether a gang may be let in that was asked for when the queues had the version `asked`."""
+        return not self.settling and (bool(request.queue) or asked == self.version)
 
     def gang(self, uid: str) -> RunningGang | None:
         """What a gang counts for."""

@@ -1,7 +1,9 @@
 """AcceleratorQueues: mirrored into the book, and told what becomes of them in their status.
 
-Every replica mirrors the queues before it may lead, so that no round is ever held without them. Namespaces are mirrored
-from the first queue on: nobody else asks for them. Where the API server does not serve the kind there are no queues.
+Every replica mirrors the queues before it may lead, so that no round is ever held without them. From the moment that
+another queue is known until it is taken in nobody is admitted who is in none. Namespaces are mirrored from the first queue
+on that asks for their labels: nobody else does. Where they may not be read, the queues that ask say so. Where the API
+server does not serve the kind there are no queues.
 
 The leader looks at all queues again when something has changed that their statuses tell, at most once in `PASS_SECONDS`.
 A status that differs is written, each at most once in `WRITE_SECONDS`, or less often where there are many queues; one
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -23,11 +26,11 @@ from drumline.api.queue import AcceleratorQueueStatus
 from drumline.api.reasons import QueueCondition
 from drumline.api.validation_queue import unknown_accelerators
 from drumline.core.gang.conditions import find
-from drumline.core.gang.queue_choice import Defaults, rivals
+from drumline.core.gang.queue_choice import Defaults, asks_namespaces, rivals
 from drumline.core.gang.queue_report import Facts, Faults, Lines, heads, report
 from drumline.core.gang.types import Refusal
 from drumline.runtime.controller import Clocks, Controller
-from drumline.runtime.errors import NotFound
+from drumline.runtime.errors import NotFound, TerminalError
 from drumline.runtime.http import MERGE_PATCH, Client
 from drumline.runtime.http_paths import resource_path
 from drumline.runtime.metrics_queues import QueueSight, queue_lines
@@ -41,10 +44,14 @@ Key = tuple[str, str]
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS: Final = 0.05  # between looks whether namespaces are known
 SETTLE_SECONDS: Final = 0.05  # after a change of queues: what arrives together is taken in together
 PASS_SECONDS: Final = 1.0
 GANGS_PER_SECOND: Final = 20_000  # that are looked at in passes
 WRITE_SECONDS: Final = 5.0
+NO_RIGHT: Final = (
+    "the operator needs the right to list and watch namespaces, by whose labels queues select them"
+)
 ECHO_SECONDS: Final = 30.0  # within which the mirror shows what was written
 WRITES_PER_SECOND: Final = 20.0  # of all queues together
 
@@ -74,8 +81,8 @@ class QueueController:
         await self.kinds.start((ACCELERATOR_QUEUES,))
         self._taken_in()
         self._tasks.append(asyncio.create_task(self.kinds.run()))
-        if self._follows:
-            await self.namespaces.synced.wait()
+        while self._book.settling:  # noqa: ASYNC110 - a server that refuses sets no event
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def start(self) -> None:
         """As leader: tell the queues what becomes of them."""
@@ -160,7 +167,11 @@ class QueueController:
         found = rivals(self._book.entries, self._book.namespaces, self._defaults)
         catalog = self._shared.catalogue.current
         return {
-            record.name: Faults(_unknown(record, catalog), found.get(record.name))
+            record.name: Faults(
+                _unknown(record, catalog),
+                found.get(record.name),
+                self._book.unseen if record.entry.asks_labels else "",
+            )
             for record in self.records.store.values()
         }
 
@@ -187,6 +198,8 @@ class QueueController:
             return  # a status, ours as a rule
         if new is None and old is not None:
             self._written.pop(old.name, None)
+        if new is not None and new.name not in self._book.entries:
+            self._book.settling = True
         if self.records.synced.is_set():
             self._take_in()
 
@@ -199,19 +212,33 @@ class QueueController:
         self._due = None
         served = self.kinds.mirrors(ACCELERATOR_QUEUES)
         records = list(self.records.store.values()) if served else []
-        self._book.entries = {record.name: record.entry for record in records}
-        self._book.queues = {record.name: record.queue for record in records}
+        if asks_namespaces(record.entry for record in records) and not self._knows_namespaces():
+            self._book.settling = True
+            return
         self._defaults.clear()
-        self._book.changes += 1
-        if records and not self._follows:
+        self._book.take_in({r.name: r.entry for r in records}, {r.name: r.queue for r in records})
+        self._shared.world.queues_changed()
+
+    def _knows_namespaces(self) -> bool:
+        """Whether they are known, or it is known that they may not be read; else the queues are taken in when they are."""
+        if not self._follows:
             self._follows = True
             self._tasks.append(asyncio.create_task(self.namespaces.run()))
             self._tasks.append(asyncio.create_task(self._once_known()))
-        self._shared.world.queues_changed()
+        return self.namespaces.synced.is_set() or bool(self._book.unseen)
 
     async def _once_known(self) -> None:
-        await self.namespaces.synced.wait()
-        self._shared.world.queues_changed()
+        """Take the queues in once namespaces are known, and before that as soon as they are refused."""
+        while not self.namespaces.synced.is_set():
+            error = self.namespaces.error
+            unseen = f"{NO_RIGHT}: {error}" if isinstance(error, TerminalError) else self._book.unseen
+            if unseen != self._book.unseen:
+                self._book.unseen = unseen
+                self._take_in()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.namespaces.synced.wait(), LOOK_SECONDS)
+        self._book.unseen = ""
+        self._take_in()
 
     def _on_namespace(self, old: NamespaceRecord | None, new: NamespaceRecord | None) -> None:
         if old is not None and new is not None and old.labels == new.labels:

@@ -64,6 +64,7 @@ class Reflector(Generic[T]):
         self.synced = asyncio.Event()
         self.failures = 0  # projections and handlers that raised
         self.lists = 0  # full lists so far
+        self.error: Exception | None = None  # of the last try; None = it went well, or there was none
         self.resource_version = ""
         self._client = client
         self._path = path
@@ -85,6 +86,7 @@ class Reflector(Generic[T]):
                 if not self.resource_version:
                     await self._list()
                     before = self.resource_version
+                self.error = None
                 await self._watch()
                 if self.resource_version == before:  # a stream that says nothing must not spin
                     await asyncio.sleep(_backoff(1))
@@ -94,6 +96,7 @@ class Reflector(Generic[T]):
                 self.resource_version = ""
                 await asyncio.sleep(_backoff(1))
             except Exception as error:  # noqa: BLE001 - nothing may end a mirror: a frozen one is worse than a late one
+                self.error = error
                 failed = failed + 1 if self.resource_version == before else 1
                 if failed % RELIST_AFTER == 0:
                     self.resource_version = ""

@@ -14,6 +14,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang import admission
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement_elastic import place_most
+from drumline.core.gang.queues import Queue
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training.observation import Granted
 from drumline.runtime import telling
@@ -99,6 +100,21 @@ async def test_a_gang_that_fits_is_granted(hall: Hall) -> None:
     await asyncio.sleep(1)
     assert isinstance(hall.admitter.answer("g"), Granted)
     assert hall.changed == [("team", "g")]
+
+
+async def test_nobody_passes_queues_that_are_not_taken_in(hall: Hall) -> None:
+    book = hall.admitter.book
+    book.settling = True
+    hall.want("g")
+    await asyncio.sleep(1)
+    assert hall.reason("g") == ""
+    book.take_in({}, {"q": Queue("q")})
+    hall.want("h", queue="q")
+    await asyncio.sleep(1)
+    assert (hall.reason("g"), hall.reason("h")) == ("", Reason.QUEUE_QUOTA), "g may be in q by now"
+    hall.want("g")
+    await asyncio.sleep(1)
+    assert hall.reason("g") == "granted"
 
 
 async def test_a_webhook_that_hangs_in_one_namespace_holds_up_no_other(hall: Hall) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from drumline.core.training.observation import Settings
 from drumline.runtime import queue_controller
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
-from drumline.runtime.errors import NotFound
+from drumline.runtime.errors import Forbidden, NotFound
 from drumline.runtime.queue_controller import WRITE_SECONDS, QueueController
 from drumline.runtime.queue_records import NamespaceRecord, read_queue
 from drumline.runtime.workqueue import WorkQueue
@@ -48,6 +50,7 @@ class Desk:
         self.controller = QueueController(self.api, self.queue, self.jobs, clocks)  # type: ignore[arg-type]
         self.controller.kinds.mirrors = lambda _: True  # type: ignore[method-assign]
         self.controller._follows = True  # its namespaces are told by the test
+        self.controller.namespaces.synced.set()
         self.put()
 
     def put(self, generation: int = 1, **spec: Any) -> None:
@@ -124,6 +127,87 @@ async def test_namespaces_are_known_by_their_labels(desk: Desk) -> None:
     assert book.choose("q", None, "team") == "q"
     on(NamespaceRecord("team", {"a": "1"}), None)
     assert "team" not in book.namespaces
+
+
+LABELLED = {"namespaceSelector": {"matchLabels": {"team": "b"}}}
+
+
+class Closed(Api):
+    """Namespaces may not be read until somebody says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: Exception | None = None
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        if not path.endswith("/namespaces"):
+            return await super().request(method, path, **more)
+        if self.error is not None:
+            raise self.error
+        item = {"metadata": {"name": "team", "uid": "n", "resourceVersion": "1", "labels": {"team": "b"}}}
+        return {"items": [item], "metadata": {"resourceVersion": "1"}}
+
+    async def stream_lines(self, path: str, params: Any, *, inactivity: float) -> Any:
+        await asyncio.get_running_loop().create_future()
+        yield b""
+
+
+def beginning() -> tuple[Desk, Closed]:
+    """A desk at which no queue and no namespace is known yet."""
+    desk, api = Desk(), Closed()
+    desk.controller = QueueController(api, desk.queue, desk.jobs, desk.controller._clocks)  # type: ignore[arg-type]
+    desk.controller.kinds.mirrors = lambda _: True  # type: ignore[method-assign]
+    desk.jobs.book.take_in({}, {})
+    return desk, api
+
+
+@pytest.mark.looptime
+async def test_no_namespace_is_read_for_queues_that_are_for_all() -> None:
+    desk, api = beginning()
+    api.error = Forbidden("namespaces is forbidden", status=403)
+    desk.put()
+    assert not desk.jobs.book.settling
+    assert desk.jobs.book.choose("q", None, "team") == "q"
+
+
+@pytest.mark.looptime
+async def test_the_first_queue_that_selects_is_taken_in_with_the_namespaces() -> None:
+    desk, _ = beginning()
+    desk.put(**LABELLED)
+    assert (desk.jobs.book.settling, desk.jobs.book.now()) == (True, NO_QUEUES)
+    await asyncio.sleep(1)
+    assert not desk.jobs.book.settling
+    assert desk.jobs.book.choose("q", None, "team") == "q"
+    await desk.controller.stop()
+
+
+@pytest.mark.looptime
+async def test_a_right_that_is_missing_is_named_until_it_is_given() -> None:
+    desk, api = beginning()
+    api.error = Forbidden("namespaces is forbidden", status=403)
+    desk.put(**LABELLED)
+    await asyncio.sleep(1)
+    book = desk.jobs.book
+    assert not book.settling
+    assert "right to list and watch namespaces" in str(book.choose("q", None, "team"))
+    desk.controller.look()
+    (condition,) = desk.controller._wanted["q"].conditions
+    assert (condition.status, condition.reason) == ("False", "NamespacesUnknown")
+    api.error = None
+    await asyncio.sleep(20)
+    assert book.choose("q", None, "team") == "q"
+    desk.controller.look()
+    assert desk.controller._wanted["q"].conditions[0].status == "True"
+    await desk.controller.stop()
+
+
+async def test_a_queue_that_is_new_is_waited_for(desk: Desk) -> None:
+    record = desk.controller.records.store.get(*KEY)
+    assert record is not None
+    desk.controller._on_queue(None, replace(record, entry=replace(record.entry, name="new")))
+    assert desk.jobs.book.settling
+    desk.controller._taken_in()
+    assert not desk.jobs.book.settling
 
 
 async def test_an_own_status_is_no_change_of_the_queue(desk: Desk) -> None:

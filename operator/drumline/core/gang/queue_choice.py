@@ -5,7 +5,8 @@
 3. Not named: the default queue that selects the namespace. Two of these are a fault, and nobody guesses; without one the
    gang is in no queue and has no quota.
 
-While a namespace has not been seen nothing can be told of it, so its gangs wait for a moment.
+While a namespace has not been seen nothing can be told of its labels, so gangs wait for which these matter: for a moment,
+or for as long as the operator may not read namespaces.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ class QueueEntry:
     spec: AcceleratorQueueSpec | None  # None = it does not hold
     fault: str = ""  # why not
 
+    @property
+    def asks_labels(self) -> bool:
+        """Whether the labels of a namespace say whether it may use it: not where all may, or none."""
+        selector = self.spec.namespace_selector if self.spec is not None else None
+        return selector is not None and any(_requirements(selector))
+
     def selects(self, labels: Labels) -> bool:
         """Whether a namespace with these labels may use it."""
         selector = self.spec.namespace_selector if self.spec is not None else None
@@ -48,10 +55,25 @@ def selected(selector: NamespaceSelector, labels: Labels) -> bool:
     return all(holds(requirement, labels, "") for requirement in _requirements(selector))
 
 
+def asks_namespaces(queues: Iterable[QueueEntry]) -> bool:
+    """Whether namespaces have to be known for gangs to be told their queue, or for two defaults to be told apart."""
+    known = list(queues)
+    defaults = sum(entry.spec is not None and entry.spec.default for entry in known)
+    return defaults > 1 or any(entry.asks_labels for entry in known)
+
+
 def choose(
-    field: str | None, label: str | None, namespace: str, labels: Labels | None, queues: Entries
+    field: str | None,
+    label: str | None,
+    namespace: str,
+    labels: Labels | None,
+    queues: Entries,
+    unseen: str = "",
 ) -> str | Refusal:
-    """The queue's name, "" for none, or why the gang waits. `labels` are the namespace's; None = not seen yet."""
+    """The queue's name, "" for none, or why the gang waits.
+
+    `labels` are the namespace's; None = not seen, `unseen` being why none is, "" = not yet.
+    """
     if not queues:
         return ""
     if field and label and field != label:
@@ -59,10 +81,13 @@ def choose(
             f"spec.queue names queue {field} and the label {LABEL_QUEUE} names {label}; allowed: one of them"
         )
         return Refusal(Reason.QUEUE_AMBIGUOUS, text)
-    if labels is None:
-        return Refusal(Reason.QUEUED, f"namespace {namespace} is not known yet")
     name = field or label
-    return _named(name, namespace, labels, queues) if name else _default(namespace, labels, queues)
+    if labels is None and _matter(name, queues):
+        if unseen:
+            return Refusal(Reason.NAMESPACES_UNKNOWN, f"its queue can't be told: {unseen}")
+        return Refusal(Reason.QUEUED, f"namespace {namespace} is not known yet")
+    known = labels or {}
+    return _named(name, namespace, known, queues) if name else _default(namespace, known, queues)
 
 
 def rivals(
@@ -82,6 +107,13 @@ def rivals(
         for name in names if len(names) > 1 else ():
             found.setdefault(name, (namespace, tuple(n for n in names if n != name)))
     return found
+
+
+def _matter(name: str | None, queues: Entries) -> bool:
+    """Whether a namespace's labels matter to a gang that names that queue, or none."""
+    if name:
+        return name in queues and queues[name].asks_labels
+    return any(e.asks_labels for e in queues.values() if e.spec is not None and e.spec.default)
 
 
 def _named(name: str, namespace: str, labels: Labels, queues: Entries) -> str | Refusal:

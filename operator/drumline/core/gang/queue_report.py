@@ -64,6 +64,9 @@ class Faults:
     rivals: tuple[str, tuple[str, ...]] | None = (
         None  # a namespace of which others are the default too, and these
     )
+    unseen: str = (
+        ""  # why namespaces are not known, whose labels it asks; "" = they are, or will be in a moment
+    )
 
 
 def heads(waiting: Iterable[GangRequest]) -> tuple[Counter[str], dict[str, GangRequest]]:
@@ -168,6 +171,8 @@ def _verdict(entry: QueueEntry, faults: Faults) -> tuple[bool, str, str]:
     """Whether it can be used as it stands, with reason and message."""
     if entry.spec is None:
         return False, Reason.INVALID_SPEC.value, entry.fault
+    if faults.unseen:
+        return False, Reason.NAMESPACES_UNKNOWN.value, faults.unseen
     if faults.rivals is not None:
         namespace, others = faults.rivals
         text = f"queue {', '.join(others)} is the default of namespace {namespace} too: jobs there that name no queue wait"

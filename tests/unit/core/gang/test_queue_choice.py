@@ -10,7 +10,7 @@ import pytest
 from drumline.api.queue import NamespaceSelector
 from drumline.api.reasons import Reason
 from drumline.api.validation_queue import parse_queue
-from drumline.core.gang.queue_choice import QueueEntry, choose, rivals, selected
+from drumline.core.gang.queue_choice import QueueEntry, asks_namespaces, choose, rivals, selected
 from drumline.core.gang.types import Refusal
 
 EVERY: Mapping[str, Any] = {"namespaceSelector": {}}
@@ -51,6 +51,26 @@ def test_a_queue_that_there_is_not_is_waited_for() -> None:
     assert answer == Refusal(Reason.QUEUE_NOT_FOUND, "there is no AcceleratorQueue z; there are: a, b")
 
 
+def test_where_all_namespaces_may_use_a_queue_none_has_to_be_known() -> None:
+    queues = entries(entry("a", default=True), entry("b", namespaceSelector={"matchLabels": {"team": "b"}}))
+    assert choose("a", None, "team", None, queues) == "a"
+    assert choose(None, None, "team", None, queues) == "a"
+    assert refused(choose("b", None, "team", None, queues)).reason == Reason.QUEUED
+    lacks = refused(choose("b", None, "team", None, queues, "namespaces is forbidden"))
+    assert (lacks.reason, "namespaces is forbidden" in lacks.message) == (Reason.NAMESPACES_UNKNOWN, True)
+    assert choose(None, None, "team", {"team": "b"}, queues, "is forbidden") == "a"
+
+
+def test_which_queues_ask_for_namespaces() -> None:
+    labelled = entry("b", namespaceSelector={"matchLabels": {"team": "b"}})
+    asks = [
+        [entry("a", default=True), entry("b", namespaceSelector=None), entry("c", maxRunSeconds=0)],
+        [labelled],
+        [entry("a", default=True), entry("b", default=True)],
+    ]
+    assert [asks_namespaces(queues) for queues in asks] == [False, True, True]
+
+
 def test_a_queue_that_does_not_hold_says_why() -> None:
     answer = refused(choose("a", None, "team", {}, entries(entry("a", maxRunSeconds=0))))
     assert answer.reason == Reason.QUEUE_INVALID
@@ -66,7 +86,8 @@ def test_a_queue_has_to_be_for_the_namespace(selector: Any) -> None:
 
 
 def test_nothing_is_told_of_a_namespace_that_was_not_seen() -> None:
-    assert refused(choose(None, None, "team", None, entries(entry("a")))).reason == Reason.QUEUED
+    labelled = entry("a", default=True, namespaceSelector={"matchLabels": {"team": "b"}})
+    assert refused(choose(None, None, "team", None, entries(labelled))).reason == Reason.QUEUED
 
 
 def test_the_default_of_the_namespace_takes_who_names_none() -> None:

@@ -94,6 +94,8 @@ def test_the_condition_says_whether_it_can_be_used() -> None:
     status, reason, message = verdict(entry(default=True), Faults(rivals=("team", ("b", "c"))))
     assert (status, reason) == ("False", "QueueAmbiguous")
     assert "queue b, c is the default of namespace team too" in message
+    unseen = Faults(unseen="namespaces is forbidden")
+    assert verdict(entry(), unseen) == ("False", "NamespacesUnknown", "namespaces is forbidden")
     unknown = Faults(unknown=(FieldError("spec.quotas[0].accelerator", "unknown accelerator 'x'"),))
     assert verdict(entry(), unknown)[:2] == ("False", "UnknownAccelerator")
 
