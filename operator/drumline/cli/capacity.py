@@ -1,4 +1,4 @@
-"""``kubectl drumline capacity``: the cluster's accelerators by topology, and what each does.
+"""``kubectl drumline capacity``: the cluster's accelerators by topology, what each does, and the power that is left.
 
 Exit codes: 0 shown, 1 the cluster can't be reached or refused.
 """
@@ -9,7 +9,6 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Final
 
-from drumline.api.catalog import Catalog
 from drumline.cli import cluster, manifests
 from drumline.cli.capacity_text import drawn
 from drumline.cli.capacity_view import WANTED, capacity_of, raw
@@ -18,7 +17,7 @@ from drumline.cli.topology_file import add_option
 
 EVERY_LEVEL: Final = 64
 
-HELP: Final = "draw the tree of accelerators: used, reserved, broken, free"
+HELP: Final = "draw the tree of accelerators: used, reserved, broken, free; and the power that is left"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,17 +33,33 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Read and show; the exit code."""
+    # what follows takes half a second to import, and other commands need none of it
+    from drumline.cli import capacity_power as power  # noqa: PLC0415
+    from drumline.cli.settings import raw as raw_settings  # noqa: PLC0415
+    from drumline.cli.settings import read_settings  # noqa: PLC0415
+
+    access = cluster.access_of(args)
     try:
-        found = cluster.list_each(cluster.access_of(args), WANTED)
+        found = cluster.list_each(access, WANTED)
     except cluster.ClusterError as error:
         sys.stderr.write(f"error: {error}\n")
         return cluster.UNREACHABLE
-    trees = [t for t in capacity_of(found, Catalog.default(), args.topology) if args.type in (None, t.name)]
+    settings = read_settings(access).given(topology=args.topology)
+    every = capacity_of(found, settings.catalog, settings.topology)
+    trees = [tree for tree in every if args.type in (None, tree.name)]
+    metered = bool(settings.power.budgets)
+    supplies = power.supplies_of(power.with_services(access, found), settings) if metered else ()
     depth = args.depth if args.depth is not None else EVERY_LEVEL if args.nodes else None
     if args.output == "text":
-        sys.stdout.write(drawn(trees, terminal_of(sys.stdout), depth))
+        terminal = terminal_of(sys.stdout)
+        sys.stdout.write(drawn(trees, terminal, depth) + power.told(supplies, settings, terminal))
     else:
-        sys.stdout.write(manifests.dump({"accelerators": raw(trees, depth)}, args.output))
+        whole = {
+            "accelerators": raw(trees, depth),
+            "power": power.raw(supplies),
+            "settings": raw_settings(settings),
+        }
+        sys.stdout.write(manifests.dump(whole, args.output))
     return cluster.OK
 
 

@@ -11,11 +11,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Final
 
-from drumline.api.catalog import Catalog
 from drumline.cli import cluster, manifests
 from drumline.cli.explain_text import told
 from drumline.cli.terminal import terminal_of
-from drumline.cli.topology_file import add_option
+from drumline.cli.topology_file import add_aging, add_option
 
 ABSENT: Final = 3
 
@@ -29,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="JOB", help="the job's name")
     parser.add_argument("-n", "--namespace", help="default: the context's namespace")
     add_option(parser)
+    add_aging(parser)
     cluster.add_connection(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(action=run)
@@ -39,12 +39,14 @@ def run(args: Namespace) -> int:
     # what follows takes half a second to import, and other commands need none of it
     from drumline.cli.devices import with_devices  # noqa: PLC0415
     from drumline.cli.explain_view import WANTED, NotWaitingError, explained, raw  # noqa: PLC0415
+    from drumline.cli.settings import read_settings  # noqa: PLC0415
 
     access = cluster.access_of(args)
     key = (args.namespace or cluster.namespace_of(access), args.name)
     try:
         found = with_devices(access, cluster.list_each(access, WANTED))
-        view = explained(found, key, Catalog.default(), now(), args.topology)
+        settings = read_settings(access).given(aging=args.aging, topology=args.topology)
+        view = explained(found, key, settings, now())
     except cluster.ClusterError as error:
         return _fail(str(error), cluster.UNREACHABLE)
     except KeyError:

@@ -39,7 +39,7 @@ def _parts(view: ExplainView) -> Iterator[tuple[str, str]]:
     if found.ever is not None:
         yield "Ever", f"not in this cluster: {found.ever.message}, even if every other gang ended"
         return
-    yield "In line", _line_up(found)
+    yield "In line", _line_up(view)
     if now is not None:
         yield "To begin", _leavers(found)
         yield "When", _when(view)
@@ -50,9 +50,13 @@ def _victims(found: Explanation) -> str:
     return f"by the right of its queue these leave for it, once each has saved a checkpoint or its grace is over: {names}"
 
 
-def _line_up(found: Explanation) -> str:
-    place = f"number {len(found.ahead) + 1} of those that want this accelerator"
-    return f"{place}; before it {_named(found.ahead)}" if found.ahead else place
+def _line_up(view: ExplainView) -> str:
+    ahead, settings = view.found.ahead, view.settings
+    place = f"number {len(ahead) + 1} of those that want this accelerator"
+    text = f"{place}; before it {_named(ahead)}" if ahead else place
+    if view.aged:
+        text += f"; it has waited for {duration(round(1000 * settings.aging))}, so no priority goes before it"
+    return f"{text} ({settings.doubt})" if settings.doubt else text
 
 
 def _named(names: tuple[str, ...]) -> str:

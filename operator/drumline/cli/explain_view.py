@@ -6,10 +6,9 @@ What only the operator knows, such as what an API server says of a dry run, is i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from drumline.api.catalog import Catalog
 from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
 from drumline.api.reasons import ConditionType
 from drumline.cli.devices import equip
@@ -27,14 +26,17 @@ from drumline.cli.gangs import (
 )
 from drumline.cli.manifests import Manifest
 from drumline.cli.placements import OURS, REVISIONS, by_owner, placement_of
+from drumline.cli.settings import Settings
+from drumline.cli.settings import raw as raw_settings
 from drumline.core.gang.backends.base import BUILTIN
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.clock import unix
 from drumline.core.gang.explain import Explanation, Holder, explain
+from drumline.core.gang.fairness import aged
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.queue_quota import chips_of
 from drumline.core.gang.queues import NO_QUEUES, Queues, RunningGang
-from drumline.core.gang.topology import Topology
+from drumline.core.gang.standing import Standing, standing_of
 from drumline.core.gang.types import GangRequest, Placement, Pod, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.attempts import admitted_for
@@ -73,17 +75,18 @@ class ExplainView:
     undated: int = 0  # gangs that hold nodes and have no deadline
     queue: str = ""  # that it waits in; "" = none
     lost: str = ""  # why that can't be told
+    aged: bool = False  # no priority goes before it any more
+    settings: Settings = field(default_factory=Settings)
 
 
 def explained(
     found: Mapping[str, list[Manifest]],
     key: tuple[str, str],
-    catalog: Catalog,
+    settings: Settings,
     now: float,
-    topology: Topology | None = None,
 ) -> ExplainView:
     """Why the job `key` waits. KeyError when it is not among `found` (by resource: `WANTED`), NotWaitingError."""
-    site = _Site(found, catalog, now, Capacity(topology))
+    site = _Site(found, settings, now)
     view = site.views[key]
     said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
     backend = site.left_to.get(key, "") if waits(view) or view.live else ""
@@ -91,9 +94,11 @@ def explained(
         raise NotWaitingError(_standing(view, backend))
     held = [h for h in site.holders if h.uid != view.obs.job.uid]
     text = f"{said.reason}: {said.message}" if said is not None and said.status != "True" else ""
-    told = explain(job_request(view), site.capacity, site.asking, held, now, site.queues)
+    asked = aged(job_request(view), now, settings.aging)
+    told = explain(asked, site.capacity, site.asking, held, now, site.queues, site.first)
     undated = sum(1 for h in held if h.ends_by is None)
-    return ExplainView(*key, text, told, now, undated, view.obs.queue, site.lost.get(key, ""))
+    lost = site.lost.get(key, "")
+    return ExplainView(*key, text, told, now, undated, view.obs.queue, lost, asked.aged, settings)
 
 
 def _standing(view: View, backend: str) -> str:
@@ -111,13 +116,13 @@ def _standing(view: View, backend: str) -> str:
 class _Site:
     """The cluster as admission sees it."""
 
-    def __init__(
-        self, found: Mapping[str, list[Manifest]], catalog: Catalog, now: float, capacity: Capacity
-    ) -> None:
-        self.capacity = capacity
+    def __init__(self, found: Mapping[str, list[Manifest]], settings: Settings, now: float) -> None:
+        self.capacity = Capacity(settings.topology, settings.power)
+        self._ask_at, self._aging = now, settings.aging
         self.holders: list[Holder] = []
         self.views: dict[tuple[str, str], View] = {}
         self.asking: list[GangRequest] = []
+        self.first: set[str] = set()  # uids of those for whom others were told to leave
         self.lost: dict[tuple[str, str], str] = {}  # jobs whose queue can't be told, and why
         self.left_to: dict[tuple[str, str], str] = {}  # jobs that another backend admits, and which
         self._running: dict[str, RunningGang] = {}
@@ -130,7 +135,7 @@ class _Site:
         for pod in pods:
             self.capacity.set_pod(pod)
         equip(self.capacity, found, pods)
-        jobs, services = JobReader(catalog), ServiceReader(catalog)
+        jobs, services = JobReader(settings.catalog), ServiceReader(settings.catalog)
         for document in found[TRAINING_JOBS]:
             self._take(jobs.read(document), placement_of(document, revisions), now)
         for document in found[INFERENCE_SERVICES]:
@@ -156,7 +161,13 @@ class _Site:
         elif waits(view) and isinstance(queue, Refusal):
             self.lost[record.key] = f"{queue.reason}: {queue.message}"
         elif waits(view):
-            self.asking.append(job_request(view))
+            said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
+            self._ask(job_request(view), said.message if said is not None else "")
+
+    def _ask(self, request: GangRequest, said: str) -> None:
+        self.asking.append(aged(request, self._ask_at, self._aging))
+        if standing_of(said) is Standing.SERVED_FIRST:
+            self.first.add(request.uid)
 
     def _hold(self, view: View, placement: Placement) -> None:
         request, meta = request_of(view), view.obs.job
@@ -186,7 +197,7 @@ class _Site:
             if request is None:
                 continue
             if not group.nodes:
-                self.asking.append(request)
+                self._ask(request, group.message or "")
             elif request.queue:
                 chips, since = chips_of(request), unix(group.started_at, request.queued_at)
                 self._running[request.uid] = RunningGang(
@@ -256,6 +267,8 @@ def raw(view: ExplainView) -> dict[str, Any]:
         "message": found.refusal.message if found.refusal is not None else None,
         "never": found.ever.message if found.ever is not None else None,
         "ahead": list(found.ahead),
+        "aged": view.aged,
+        "settings": raw_settings(view.settings),
         "queue": view.queue or None,
         "preempts": [_raw_holder(h) for h in found.victims],
         "wouldHaveToEnd": [_raw_holder(h) for h in found.leavers],

@@ -11,10 +11,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Final
 
-from drumline.api.catalog import Catalog
 from drumline.cli import cluster, manifests
 from drumline.cli.queue_text import detail, overview
 from drumline.cli.terminal import terminal_of
+from drumline.cli.topology_file import add_aging
 
 ABSENT: Final = 3
 
@@ -26,6 +26,7 @@ HELP: Final = "show queues: quotas, shares, who holds and who waits"
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="one queue, at length")
+    add_aging(parser)
     cluster.add_connection(parser)
     parser.add_argument("-o", "--output", choices=("text", "json", "yaml"), default="text")
     parser.set_defaults(action=run)
@@ -35,12 +36,14 @@ def run(args: Namespace) -> int:
     """Read and show; the exit code."""
     # what follows takes half a second to import, and other commands need none of it
     from drumline.cli.queue_view import WANTED, queues_of, raw  # noqa: PLC0415
+    from drumline.cli.settings import read_settings  # noqa: PLC0415
 
+    access = cluster.access_of(args)
     try:
-        found = cluster.list_each(cluster.access_of(args), WANTED)
+        found = cluster.list_each(access, WANTED)
     except cluster.ClusterError as error:
         return _fail(str(error), cluster.UNREACHABLE)
-    view = queues_of(found, Catalog.default(), now())
+    view = queues_of(found, read_settings(access).given(aging=args.aging), now())
     chosen = next((queue for queue in view.queues if queue.name == args.name), None)
     if args.name and chosen is None:
         known = ", ".join(queue.name for queue in view.queues) or "none"
@@ -48,7 +51,7 @@ def run(args: Namespace) -> int:
     if args.output != "text":
         sys.stdout.write(manifests.dump(raw(view, args.name), args.output))
     elif chosen is not None:
-        sys.stdout.write(detail(chosen, view.now, terminal_of(sys.stdout)))
+        sys.stdout.write(detail(chosen, view, terminal_of(sys.stdout)))
     else:
         sys.stdout.write(overview(view, terminal_of(sys.stdout)))
     return cluster.OK

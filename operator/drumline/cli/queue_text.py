@@ -10,30 +10,39 @@ from drumline.api.queue import AcceleratorQueueSpec, QueueUsage, Reclaim, Within
 from drumline.cli.goodput_text import ASCII
 from drumline.cli.goodput_words import duration
 from drumline.cli.terminal import Terminal, apportion, table
+from drumline.core.gang.standing import Standing
 
 if TYPE_CHECKING:
     from drumline.cli.queue_view import GangView, QueuesView, QueueView
+    from drumline.cli.settings import Settings
 
 NAMED: Final = 20  # gangs of a list
 BAR: Final = 16  # columns
 _BLOCKS: Final = "█▓·"  # used of its own, borrowed, free of its own
 _LETTERS: Final = "#+."
+_STANDINGS: Final = {
+    Standing.SERVED_FIRST: "others leave for it",
+    Standing.KEPT: "what comes free is kept for it",
+}
 _TIMES: Final = str.maketrans({"×": "x"})
 
 
 def overview(view: QueuesView, terminal: Terminal) -> str:
     """All queues, then who waits in which order."""
-    parts = (_queues(view, terminal), _troubles(view, terminal), _line(view), _lost(view, terminal))
+    line = _line(view), _order(view.line, view.settings, terminal)
+    parts = (_queues(view, terminal), _troubles(view, terminal), *line, _lost(view, terminal))
     return _joined(parts, terminal)
 
 
-def detail(queue: QueueView, now: float, terminal: Terminal) -> str:
-    """One queue: what it may use, who holds it, who waits."""
+def detail(queue: QueueView, view: QueuesView, terminal: Terminal) -> str:
+    """One queue of them: what it may use, who holds it, who waits."""
+    now = view.now
     parts = (
         _head(queue, terminal),
         _quotas(queue, terminal),
         _holds(queue, now),
         _own_line(queue, now, terminal),
+        _order(queue.line, view.settings, terminal),
     )
     return _joined(parts, terminal)
 
@@ -104,9 +113,24 @@ def _line(view: QueuesView) -> Iterator[str]:
     yield from _some(header, list(rows), right=(0, 3, 5))
 
 
+def _order(line: Sequence[GangView], settings: Settings, terminal: Terminal) -> Iterator[str]:
+    """What the order rests on, where it is told of anybody and is not the operator's own word."""
+    if any(gang.aged for gang in line):
+        waited = duration(round(1000 * settings.aging))
+        yield from _wrapped(
+            f"aged: has waited for {waited}, and no priority goes before it any more", terminal
+        )
+    if settings.doubt and len(line) > 1:
+        text = f"the order is by the defaults where the operator's may be another: {settings.doubt}"
+        yield from _wrapped(text, terminal)
+
+
 def _asked(gang: GangView, now: float) -> list[str]:
     waits = duration(max(0, round(1000 * (now - gang.since))))
-    return [str(gang.chips), gang.accelerator or "-", str(gang.priority), waits, gang.reason or "-"]
+    said = [gang.reason or "-", *(["aged"] if gang.aged else [])]
+    if gang.standing is not None:
+        said.append(_STANDINGS[gang.standing])
+    return [str(gang.chips), gang.accelerator or "-", str(gang.priority), waits, ", ".join(said)]
 
 
 def _some(header: list[str], rows: Sequence[list[str]], right: Iterable[int]) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """From the objects of a cluster to its queues: what each may use and uses, who holds it, and who waits in which order.
 
 Quotas, usage and shares are the operator's own words, from the status of each queue. The order of those who wait is
-worked out as admission does (`fairness.Line`), with these shares; it is that of the next round, and a gang
-that does not fit may be passed by others.
+worked out as admission does (`fairness.Line`), with these shares, the operator's patience (`settings`), and what the
+gangs' own messages say is done for them (`standing`); it is that of the next round, and a gang that does not fit may be
+passed by others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from drumline.api.catalog import Catalog
 from drumline.api.inference_status import GroupStatus
 from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
 from drumline.api.queue import AcceleratorQueueSpec, AcceleratorQueueStatus, QueueUsage
@@ -30,9 +30,12 @@ from drumline.cli.gangs import (
     waits,
 )
 from drumline.cli.manifests import Manifest
+from drumline.cli.settings import Settings
+from drumline.cli.settings import raw as raw_settings
 from drumline.core.gang.clock import rfc3339, unix
-from drumline.core.gang.fairness import Line
+from drumline.core.gang.fairness import Line, aged
 from drumline.core.gang.queue_quota import chips_of
+from drumline.core.gang.standing import Standing, standing_of
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training import conditions
 from drumline.core.training.view import View
@@ -61,6 +64,12 @@ class GangView:
     since: float
     reason: str = ""  # why it waits, in CamelCase
     message: str = ""  # … for people
+    aged: bool = False  # no priority goes before it any more
+
+    @property
+    def standing(self) -> Standing | None:
+        """What is done for it while it waits."""
+        return standing_of(self.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class QueuesView:
     line: tuple[GangView, ...]  # of all queues and of none, in order
     lost: tuple[GangView, ...]  # whose queue can't be told, so that they wait in none
     now: float
+    settings: Settings
 
 
 @dataclass(slots=True)
@@ -98,19 +108,26 @@ class _Found:
     desk: QueueDesk
     priorities: Mapping[str, int]
     now: float
+    aging: float
     holds: list[GangView] = field(default_factory=list)
     lost: list[GangView] = field(default_factory=list)
     asking: dict[str, tuple[GangRequest, GangView]] = field(default_factory=dict)  # by uid
 
     def ask(self, request: GangRequest, name: str, reason: str, message: str, since: float = 0.0) -> None:
-        told = _gang(request, name, max(request.queued_at, since), reason, message)
-        self.asking[request.uid] = request, told
+        asked = aged(request, self.now, self.aging)
+        told = _gang(asked, name, max(request.queued_at, since), reason, message)
+        self.asking[request.uid] = asked, told
+
+    def first(self) -> Iterator[str]:
+        """Uids of those that go before everybody."""
+        return (u for u, (_, gang) in self.asking.items() if gang.standing is Standing.SERVED_FIRST)
 
 
-def queues_of(found: Mapping[str, list[Manifest]], catalog: Catalog, now: float) -> QueuesView:
+def queues_of(found: Mapping[str, list[Manifest]], settings: Settings, now: float) -> QueuesView:
     """The queues of a cluster whose objects these are, by resource (`WANTED`), at `now` (Unix seconds)."""
+    catalog = settings.catalog
     desk = desk_of(found[ACCELERATOR_QUEUES], found[NAMESPACES])
-    gangs = _Found(desk, priorities_of(found[CLASSES]), now)
+    gangs = _Found(desk, priorities_of(found[CLASSES]), now, settings.aging)
     jobs, services = JobReader(catalog), ServiceReader(catalog)
     for document in found[TRAINING_JOBS]:
         _take_job(gangs, jobs.read(document))
@@ -118,10 +135,11 @@ def queues_of(found: Mapping[str, list[Manifest]], catalog: Catalog, now: float)
         _take_service(gangs, services.read(document))
     shares = {name: _share(record.status) for name, record in desk.records.items()}
     queues = {name: record.queue for name, record in desk.records.items()}
-    order = Line([r for r, _ in gangs.asking.values()], queues, lambda name: shares.get(name, 0.0))
+    asking = [request for request, _ in gangs.asking.values()]
+    order = Line(asking, queues, lambda name: shares.get(name, 0.0), gangs.first())
     line = tuple(gangs.asking[request.uid][1] for request in order)
     views = (_queue(desk.records[name], gangs.holds, line) for name in sorted(desk.records))
-    return QueuesView(tuple(views), line, tuple(gangs.lost), now)
+    return QueuesView(tuple(views), line, tuple(gangs.lost), now, settings)
 
 
 def _share(status: AcceleratorQueueStatus) -> float:
@@ -194,13 +212,14 @@ def _take_group(
 
 
 def _gang(request: GangRequest, name: str, since: float, reason: str = "", message: str = "") -> GangView:
-    chips = chips_of(request)
-    return GangView(name, request.queue, request.accelerator, chips, request.priority, since, reason, message)
+    asks = request.queue, request.accelerator, chips_of(request), request.priority
+    return GangView(name, *asks, since, reason, message, request.aged)
 
 
 def raw(view: QueuesView, name: str | None = None) -> dict[str, Any]:
     """The view as data, in names of the wire; of one queue only where it is named."""
     found: dict[str, Any] = {"queues": [_raw_queue(q) for q in view.queues if name in (None, q.name)]}
+    found["settings"] = raw_settings(view.settings)
     if name is None:
         found["line"] = [_raw_gang(g, "waitingSince") for g in view.line]
         found["withoutQueue"] = [_raw_gang(g, "waitingSince") for g in view.lost]
@@ -223,7 +242,11 @@ def _raw_queue(queue: QueueView) -> dict[str, Any]:
 
 
 def _raw_gang(gang: GangView, since: str) -> dict[str, Any]:
-    why = {"reason": gang.reason, "message": gang.message} if gang.reason else {}
+    why: dict[str, Any] = {"reason": gang.reason, "message": gang.message} if gang.reason else {}
+    if gang.standing is not None:
+        why["standing"] = gang.standing.value
+    if gang.aged:
+        why["aged"] = True
     return {
         "name": gang.name,
         "queue": gang.queue or None,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from drumline.api.meta import ANNOTATION_WATTS
+from drumline.cli.settings import SELECTOR
 from drumline.runtime.http import MERGE_PATCH
 from tests.integration.dra import devices, driver_of, job_of, serve
 from tests.integration.operator.conftest import CATALOG, Operator
@@ -31,6 +32,24 @@ async def budget(lab: Lab, operator: Operator, block: str, watts: float) -> None
         await lab.client.request("POST", MAPS, body={"metadata": {"name": CATALOG}, **data})
     line = f'drumline_power_budget_watts{{level="block",domain="{block}"}} {watts:g}\n'
     await until(lambda: line in operator.metrics(), f"no {line}")
+
+
+async def _capacity(lab: Lab) -> dict[str, Any]:
+    """What `kubectl drumline capacity` shows where the operator's ConfigMaps are as the chart makes them."""
+    labels = dict(pair.split("=") for pair in SELECTOR.split(","))
+    await lab.client.request(
+        "PATCH", f"{MAPS}/{CATALOG}", body={"metadata": {"labels": labels}}, content_type=MERGE_PATCH
+    )
+    name = f"{lab.prefix}op"
+    data = {"config.yaml": json.dumps({"aging": 60, "catalogConfigMap": CATALOG})}
+    await lab.client.request("POST", MAPS, body={"metadata": {"name": name, "labels": labels}, "data": data})
+    try:
+        done = await lab.plugin("capacity", "-o", "json")
+    finally:
+        await lab.client.request("DELETE", f"{MAPS}/{name}")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def drawn(operator: Operator, block: str) -> float:
@@ -91,5 +110,9 @@ async def test_devices_that_claims_bring_draw_power(lab: Lab, operator: Operator
         await lab.phase("second", "Running")
         await until(lambda: drawn(operator, block) == 10 * 700, "not everybody draws")
         assert sum(map(len, (await dra.allocated()).values())) <= 10
+        shown = await _capacity(lab)
+        assert shown["settings"] == {"agingSeconds": 60.0, "from": f"default/{lab.prefix}op", "doubt": None}
+        mine = next(d for d in shown["power"] if d["domain"].endswith(block))
+        assert (mine["budgetWatts"], mine["usedWatts"], mine["freeWatts"]) == (7000, 7000, 0)
     await lab.client.request("DELETE", f"{MAPS}/{CATALOG}")
     await until(lambda: block not in operator.metrics(), "the budget was not taken back")

@@ -11,6 +11,7 @@ import yaml
 from drumline.api.catalog import Catalog
 from drumline.api.meta import WORKER_PRIORITY_CLASS
 from drumline.api.report import REPORT_PATH
+from drumline.cli import settings as plugin
 from drumline.runtime import config
 from tests.unit.charts.conftest import NAMESPACE, Manifest, Render, every, one
 
@@ -30,6 +31,19 @@ def load(manifests: list[Manifest], folder: Any) -> config.Config:
     for name, text in one(manifests, "ConfigMap", "drumline")["data"].items():
         (folder / name).write_text(text)
     return config.load(["--config", str(folder / "config.yaml")], {})
+
+
+def test_the_commands_of_the_plugin_find_the_settings(render: Render) -> None:
+    budgets = [{"level": "block", "watts": 120000}]
+    values = {"settings": {"aging": 60}, "powerBudgets": budgets, "catalog": {"nvidia-l4": {"watts": 80}}}
+    labels = dict(pair.split("=") for pair in plugin.SELECTOR.split(","))
+    maps = [
+        m for m in every(render(values), "ConfigMap") if labels.items() <= m["metadata"]["labels"].items()
+    ]
+    found = plugin.settings_of(maps)
+    assert (found.doubt, found.source, found.aging) == ("", f"{NAMESPACE}/drumline", 60.0)
+    assert [(b.level, b.watts) for b in found.power.budgets] == [("block", 120_000.0)]
+    assert found.catalog["nvidia-l4"].watts == 80
 
 
 def test_the_pod_meets_the_restricted_level(default: list[Manifest]) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drumline.api.catalog import Catalog
+from drumline.cli import capacity as command
+from drumline.cli.capacity_power import raw as power_data
+from drumline.cli.capacity_power import supplies_of, told
 from drumline.cli.capacity_text import drawn
 from drumline.cli.capacity_view import capacity_of, raw
 from drumline.cli.main import parser
+from drumline.cli.settings import Settings
 from drumline.cli.terminal import Terminal
 from drumline.core.gang.names import Owner
+from drumline.core.gang.power import Budget, Power, ratings_of
 from drumline.core.gang.revision import encode, revision_name
-from drumline.core.gang.topology import Topology
 from drumline.core.gang.types import Placement
+from tests.unit.cli.test_settings import maps
 
 CATALOG = Catalog.default()
 H100 = CATALOG["nvidia-h100-80gb"]
@@ -36,7 +42,7 @@ def job(**status: Any) -> dict[str, Any]:
     template = {"spec": {"containers": [{"name": "train", "image": "example.org/train:1"}]}}
     accelerator = {"type": "nvidia-h100-80gb", "chipsPerWorker": 8}
     return {
-        "metadata": {"name": "train", "namespace": "team", "uid": "u"},
+        "metadata": {"name": "train", "namespace": "team", "uid": "u", "resourceVersion": "1"},
         "spec": {"accelerator": accelerator, "workersPerSlice": 2, "template": template},
         "status": status,
     }
@@ -121,13 +127,92 @@ def test_fragmentation_is_told_by_type_and_level() -> None:
     assert "free as a whole" not in full
 
 
+POWER = Power((Budget("block", 6000.0),), ratings_of(CATALOG))
+
+
+def test_the_power_that_is_left_is_told_where_there_are_budgets() -> None:
+    pod = {
+        "metadata": {"namespace": "team", "name": "p", "uid": "p"},
+        "spec": {"nodeName": "n-1", "containers": [{"resources": {"requests": {H100.resource: "2"}}}]},
+        "status": {"phase": "Running"},
+    }
+    found = {**cluster(*NODES, placed=("n-0", "n-2")), "pods": [pod], "inferenceservices": [GROUP]}
+    settings = Settings(power=POWER)
+    supplies = supplies_of(found, settings)
+    assert power_data(supplies) == [
+        {"level": "block", "domain": "a", "budgetWatts": 6000, "usedWatts": 7000, "freeWatts": 0},
+        {"level": "block", "domain": "b", "budgetWatts": 6000, "usedWatts": 5600 + 1400, "freeWatts": 0},
+    ]
+    free = supplies_of({**found, "pods": [], "inferenceservices": []}, settings)
+    lines = told(free, settings, Terminal()).splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "",
+        "POWER OF BUDGET USED FREE",
+        "block a 6000 W 5600 W 400 W ######################..",
+        "block b 6000 W 5600 W 400 W ######################..",
+    ]
+
+
+GROUP = {
+    "metadata": {"name": "chat", "namespace": "team", "uid": "s", "resourceVersion": "1"},
+    "spec": {
+        "engine": "custom",
+        "model": {"name": "m"},
+        "roles": [
+            {
+                "name": "serve",
+                "accelerator": {"type": "nvidia-h100-80gb", "chipsPerWorker": 2},
+                "port": 8000,
+                "template": {"spec": {"containers": [{"name": "engine", "image": "example.org/e:1"}]}},
+            }
+        ],
+    },
+    "status": {
+        "roles": [
+            {
+                "name": "serve",
+                "groups": [{"id": 0, "revision": "r", "attempt": 1, "phase": "Starting", "nodes": ["n-2"]}],
+            }
+        ]
+    },
+}
+
+
+def test_without_budgets_nothing_is_told_of_power_unless_they_are_not_known() -> None:
+    assert told((), Settings(), Terminal()) == ""
+    doubt = "the operator's settings can't be read: configmaps is forbidden"
+    assert told((), Settings(doubt=doubt), Terminal()) == f"\npower budgets are not known: {doubt}\n"
+
+
+@pytest.mark.parametrize("budgets", [True, False])
+def test_the_command(
+    budgets: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    whole = {**cluster(*NODES, placed=("n-0", "n-2")), "inferenceservices": []}
+    listed = [{"level": "block", "watts": 6000}] if budgets else []
+    whole["configmaps"] = maps(budgets=listed)
+
+    def list_each(_: Any, resources: dict[str, str]) -> dict[str, list[Any]]:
+        asked.extend(resources)
+        return {resource: whole[resource] for resource in resources}
+
+    monkeypatch.setattr(command.cluster, "list_each", list_each)
+    args = parser().parse_args(["capacity", "-o", "json"])
+    assert args.action(args) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [d["usedWatts"] for d in shown["power"]] == ([5600, 5600] if budgets else [])
+    assert ("inferenceservices" in asked) is budgets
+    assert shown["settings"]["from"] == "system/drumline"
+
+
 def test_levels_of_ones_own_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "topology.yaml"
     file.write_text("[{preset: flat}]")
     args = parser().parse_args(["capacity", "--topology", str(file)])
     (tree,) = capacity_of(cluster(*NODES), CATALOG, args.topology)
     assert [child.name for child in tree.children] == ["n-0", "n-1", "n-2"]
-    assert parser().parse_args(["capacity"]).topology == Topology()
+    assert parser().parse_args(["capacity"]).topology is None
 
 
 @pytest.mark.parametrize("text", ["[{preset: galaxy}]", "[", "none"])

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from drumline.api.catalog import Catalog
 from drumline.cli.explain_text import told
 from drumline.cli.explain_view import WANTED, ExplainView, NotWaitingError, explained, raw
+from drumline.cli.settings import Settings
 from drumline.cli.terminal import Terminal
 from drumline.core.gang.explain import Explanation, Holder
+from drumline.core.gang.standing import waits_for
 from drumline.core.gang.topology_config import topology_of
 from drumline.core.gang.types import Refusal
 
@@ -104,7 +105,7 @@ def cluster(*jobs: dict[str, Any]) -> dict[str, list[Any]]:
 )
 def test_a_job_that_waits_for_no_admission(spec: dict[str, Any], text: str) -> None:
     with pytest.raises(NotWaitingError, match=text):
-        explained(cluster(job(**spec)), ("team", "mine"), Catalog.default(), NOW)
+        explained(cluster(job(**spec)), ("team", "mine"), Settings(), NOW)
 
 
 def test_a_job_that_somebody_else_admits_asks_for_nothing_here() -> None:
@@ -113,7 +114,7 @@ def test_a_job_that_somebody_else_admits_asks_for_nothing_here() -> None:
     placement = {"revision": "mine-1", "hash": "h", "pods": 1, "backend": "kueue"}
     attempts = [{"attempt": 1, "startedAt": "2026-11-20T10:00:00Z"}]
     status = {"attempt": 1, "attempts": attempts, "placement": placement, "conditions": [ready]}
-    asked = ("team", "mine"), Catalog.default(), NOW
+    asked = ("team", "mine"), Settings(), NOW
     with pytest.raises(NotWaitingError, match="is left to kueue, which says: at the gate"):
         explained(cluster({**job(), "status": status}), *asked)
     with pytest.raises(NotWaitingError, match="is left to volcano"):
@@ -123,17 +124,37 @@ def test_a_job_that_somebody_else_admits_asks_for_nothing_here() -> None:
 
 
 def test_a_job_that_no_operator_has_looked_at() -> None:
-    found = explained(cluster(job()), ("team", "mine"), Catalog.default(), NOW)
+    found = explained(cluster(job()), ("team", "mine"), Settings(), NOW)
     assert (found.said, found.found.ever is not None) == ("", True)
     with pytest.raises(KeyError):
-        explained(cluster(job()), ("team", "other"), Catalog.default(), NOW)
+        explained(cluster(job()), ("team", "other"), Settings(), NOW)
 
 
 def test_levels_of_ones_own_are_known() -> None:
     wish = {"scheduling": {"placement": {"policy": "Required", "level": "rack"}}}
-    asked = cluster(job(**wish)), ("team", "mine"), Catalog.default(), NOW
+    asked = cluster(job(**wish)), ("team", "mine"), Settings(), NOW
     topology, _ = topology_of(
         [{"name": "hall", "levels": [{"name": "rack", "label": "example.com/rack"}]}], ""
     )
     assert "no topology level is called 'rack'" in raw(explained(*asked))["message"]
-    assert "no topology level" not in raw(explained(*asked, topology))["message"]
+    assert "no topology level" not in raw(explained(*asked[:2], Settings(topology=topology), NOW))["message"]
+
+
+def test_who_is_ahead_is_so_by_the_operators_patience() -> None:
+    mine, other = job(), job(priorityClassName="high")
+    mine["metadata"]["creationTimestamp"] = "2027-01-15T07:00:00Z"  # an hour ago
+    other["metadata"] |= {"name": "other", "uid": "o", "creationTimestamp": "2027-01-15T07:59:00Z"}
+    found = cluster(mine, other)
+    found["priorityclasses"] = [{"metadata": {"name": "high"}, "value": 1000}]
+    patient, impatient = (
+        explained(found, ("team", "mine"), Settings(aging=seconds), NOW) for seconds in (0.0, 3600.0)
+    )
+    assert (patient.found.ahead, impatient.found.ahead) == (("team/other",), ())
+    assert (raw(patient)["aged"], raw(impatient)["aged"]) == (False, True)
+    shown = replace(impatient, found=replace(impatient.found, ever=None))
+    assert "it has waited for 1h 00m, so no priority goes before it" in told(shown, WIDE)
+    leave = {"type": "QuotaReserved", "status": "False", "reason": "InsufficientAccelerators"}
+    leave |= {"message": waits_for("needs 8", 1), "lastTransitionTime": "2027-01-15T07:59:00Z"}
+    other["status"] = {"conditions": [leave]}
+    served = explained(found, ("team", "mine"), Settings(aging=3600.0), NOW)
+    assert served.found.ahead == ("team/other",)

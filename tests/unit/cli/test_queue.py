@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from drumline.api.catalog import Catalog
 from drumline.cli import queue as command
 from drumline.cli.main import parser
 from drumline.cli.queue_text import detail, overview
 from drumline.cli.queue_view import WANTED, QueuesView, queues_of, raw
+from drumline.cli.settings import Settings
 from drumline.cli.terminal import Terminal
+from drumline.core.gang.standing import kept_nodes, waits_for
 
 NOW = 1_800_000_000.0
 H100 = "nvidia-h100-80gb"
@@ -83,8 +84,8 @@ def cluster(*queues: dict[str, Any], jobs: Any = (), services: Any = ()) -> dict
     return found
 
 
-def read(*queues: dict[str, Any], **more: Any) -> QueuesView:
-    return queues_of(cluster(*queues, **more), Catalog.default(), NOW)
+def read(*queues: dict[str, Any], settings: Settings | None = None, **more: Any) -> QueuesView:
+    return queues_of(cluster(*queues, **more), settings or Settings(), NOW)
 
 
 USED = {"accelerator": H100, "nominal": 16, "used": 24, "borrowed": 8, "lent": 0}
@@ -107,6 +108,55 @@ def test_who_waits_stands_in_the_order_of_admission() -> None:
     assert names(view) == ["team/urgent", "team/young", "team/old", "team/free"], "by share, then by age"
     assert [(g.queue, g.chips, g.priority) for g in view.line[:2]] == [("blue", 8, 1000), ("red", 8, 0)]
     assert view.line[-1].queue == "blue", "the default queue"
+
+
+OLD = job("old", "2027-01-15T07:00:00Z", queue="blue")  # an hour before NOW
+URGENT = job("urgent", "2027-01-15T07:59:00Z", queue="blue", priorityClassName="high")
+
+
+@pytest.mark.parametrize(
+    ("aging", "order"), [(3600.0, ["team/old", "team/urgent"]), (0.0, ["team/urgent", "team/old"])]
+)
+def test_who_has_waited_beyond_all_patience_stands_before_every_priority(
+    aging: float, order: list[str]
+) -> None:
+    view = read(BLUE, jobs=(URGENT, OLD), settings=Settings(aging=aging))
+    assert names(view) == order
+    assert [gang.name for gang in view.line if gang.aged] == (["team/old"] if aging else [])
+    text = overview(view, WIDE)
+    assert ("aged: has waited for 1h 00m, and no priority goes before it any more" in text) is bool(aging)
+    assert ("aged" in raw(view)["line"][0]) is bool(aging)
+
+
+def said(name: str, message: str) -> dict[str, Any]:
+    """A job of no priority whose condition says that."""
+    condition = {
+        "type": "QuotaReserved",
+        "status": "False",
+        "reason": "InsufficientAccelerators",
+        "message": message,
+        "lastTransitionTime": "2027-01-15T07:00:00Z",
+    }
+    return job(name, "2027-01-15T07:59:30Z", queue="blue", status={"conditions": [condition]})
+
+
+def test_others_leave_for_the_first_and_room_is_kept_for_a_head() -> None:
+    served = said("served", waits_for("needs 8", 2))
+    head = said("head", kept_nodes("needs 8", 3))
+    view = read(BLUE, jobs=(URGENT, head, served))
+    assert names(view) == ["team/served", "team/urgent", "team/head"]
+    assert [g.get("standing") for g in raw(view)["line"]] == ["ServedFirst", None, "Kept"]
+    text = overview(view, WIDE)
+    assert "InsufficientAccelerators, others leave for it\n" in text
+    assert "InsufficientAccelerators, what comes free is kept for it\n" in text
+
+
+def test_that_the_operators_settings_are_not_known_is_said_where_they_matter() -> None:
+    settings = Settings(doubt="the operator's settings can't be read: no")
+    text = overview(read(BLUE, jobs=(URGENT, OLD), settings=settings), WIDE)
+    assert "the order is by the defaults where the operator's may be another: the operator's" in text
+    alone = read(BLUE, jobs=(OLD,), settings=settings)
+    assert "by the defaults" not in overview(alone, WIDE) + detail(alone.queues[0], alone, WIDE)
 
 
 def test_who_was_preempted_has_its_old_place_and_waits_since_then() -> None:
@@ -185,7 +235,7 @@ def test_one_queue_at_length() -> None:
     }
     blue = queue("blue", {"usage": [USED]}, preemption=preemption, quotas=quotas, maxRunSeconds=3600)
     view = read(blue, jobs=(job("a", queue="blue", status={"conditions": [why]}), holding("b", "blue")))
-    text = detail(view.queues[0], NOW, WIDE)
+    text = detail(view.queues[0], view, WIDE)
     assert "blue: cohort all, weight 1, BestEffortFIFO" in text
     assert (
         "may preempt gangs of a lower priority in the queue and gangs of other queues that have borrowed"
@@ -222,12 +272,16 @@ def test_as_data() -> None:
     assert found["queues"][0]["holds"][0]["admittedAt"] == "2027-01-15T07:00:00Z"
     assert [g["name"] for g in found["line"]] == ["team/a"]
     assert found["withoutQueue"][0]["reason"] == "QueueNotFound"
-    assert [*raw(view, "red")] == ["queues"]
+    assert [*raw(view, "red")] == ["queues", "settings"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
-    [(["queue", "green"], 3, "there are: blue"), (["queue", "blue"], 0, "blue: cohort all")],
+    [
+        (["queue", "green"], 3, "there are: blue"),
+        (["queue", "blue"], 0, "blue: cohort all"),
+        (["queue", "--aging", "60", "-o", "json"], 0, '"agingSeconds": 60.0'),
+    ],
 )
 def test_the_command(
     arguments: list[str], code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any

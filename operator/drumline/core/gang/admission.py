@@ -45,6 +45,7 @@ from drumline.core.gang.preemption import Claim, Preemption, Way
 from drumline.core.gang.queue_fit import chips_placed, within_quota
 from drumline.core.gang.queue_quota import QueueQuotas, chips_of
 from drumline.core.gang.queues import NO_QUEUES, Queues
+from drumline.core.gang.standing import kept_nodes, kept_quota, waits_for
 from drumline.core.gang.targets import target_of
 from drumline.core.gang.types import GangRequest, Placement, Refusal
 
@@ -258,8 +259,7 @@ class _Turn:
             self.victims[request.uid] = uids
         self._withhold()
         self.quotas.claim(request, way.chips)
-        text = f"{answer.message}; waits for {len(told) or 'those'} that {'are' if len(told) != 1 else 'is'} to leave"
-        self.refused[request.uid] = Refusal(answer.reason, text)
+        self.refused[request.uid] = Refusal(answer.reason, waits_for(answer.message, len(told)))
 
     def _refuse(self, request: GangRequest, answer: Refusal) -> None:
         """Note why a gang waits; the first of its kind becomes the head if there is hope for it."""
@@ -278,8 +278,7 @@ class _Turn:
         kept = self.kept.get(request.uid, frozenset())
         target = self.targets[request.uid] = target_of(request, self.capacity, hope, kept)
         claim_for(request, target, self.capacity.now)
-        text = f"{answer.message}; first in line, with {len(target)} of the nodes it can use kept for it"
-        self.refused[request.uid] = Refusal(answer.reason, text)
+        self.refused[request.uid] = Refusal(answer.reason, kept_nodes(answer.message, len(target)))
         self._withhold()
         self.quotas.claim(request, chips_of(request))
 
@@ -303,8 +302,7 @@ class _Turn:
                 self.refused[request.uid] = Refusal(hope.reason, f"{hope.message}{NEVER}")
                 return
             self.quotas.claim(request, chips_of(request))
-            text = f"{answer.message}; first in line: what comes free of it is kept for this gang"
-            self.refused[request.uid] = Refusal(answer.reason, text)
+            self.refused[request.uid] = Refusal(answer.reason, kept_quota(answer.message))
         self.quota_heads[key] = wait
 
     def _beyond_quota(self, request: GangRequest) -> bool:

@@ -127,7 +127,9 @@ class Devices:
         if isinstance(asked, Refusal):
             known = self._held.get(request.uid)
             if known is None:
-                return replace(request, worker=replace(request.worker, draws=_draws(request, _chips(request))))
+                return replace(
+                    request, worker=replace(request.worker, draws=_draws(request, _chips(request)))
+                )
             return replace(request, worker=known.worker, helpers=known.helpers)
         for ask in {a for counts in asked for a in counts}:
             self._know(ask).users[request.uid] = f"{request.namespace}/{request.name}"

@@ -70,15 +70,19 @@ def explain(
     holders: Sequence[Holder],
     now: float,
     queues: Queues = NO_QUEUES,
+    first: Iterable[str] = (),
 ) -> Explanation:
-    """What holds `request` up. `waiting`: every gang in the queue. `capacity` is as before afterwards."""
+    """What holds `request` up. `waiting`: every gang in the queue. `capacity` is as before afterwards.
+
+    `first` are the uids of those for whom others were told to leave.
+    """
     counted = resolved(request, capacity)
     if isinstance(counted, Refusal):
         return Explanation(counted, counted)
     request = counted
     case = _Case(lenient(request, capacity), capacity, QueueQuotas(queues), now)
     answer, hope = case.answer(), case.hope()
-    ahead = case.ahead(waiting, queues)
+    ahead = case.ahead(waiting, queues, first)
     if hope is not None or answer is None:
         return Explanation(answer, hope, ahead)
     others = [h for h in holders if h.uid != request.uid]
@@ -118,11 +122,11 @@ class _Case:
         _, found = hope_for(request, self.capacity, self.now)
         return found if isinstance(found, Refusal) else None
 
-    def ahead(self, waiting: Iterable[GangRequest], queues: Queues) -> tuple[str, ...]:
+    def ahead(self, waiting: Iterable[GangRequest], queues: Queues, first: Iterable[str]) -> tuple[str, ...]:
         """Those before it in line that ask for the same accelerator."""
         mine = self.request
         others = [other for other in waiting if other.uid != mine.uid]
-        line = Line([*others, mine], queues.queues, self.quotas.share)
+        line = Line([*others, mine], queues.queues, self.quotas.share, first)
         before = takewhile(lambda other: other.uid != mine.uid, line)
         return tuple(f"{o.namespace}/{o.name}" for o in before if o.accelerator == mine.accelerator)
 
