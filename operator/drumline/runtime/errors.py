@@ -129,7 +129,11 @@ class Forbidden(TerminalError):
 
 
 class FieldDropped(TerminalError):
-    """The object was made, but the server kept something of it back without a word."""
+    """The object is there, at `version`, but the server kept something of it back without a word."""
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message, status=200, reason="FieldDropped")
+        self.version = version
 
 
 class NameConflict(TerminalError):

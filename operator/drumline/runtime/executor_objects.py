@@ -30,7 +30,7 @@ from drumline.runtime.errors import (
     NameConflict,
     NotFound,
 )
-from drumline.runtime.expectations import Expectations, creation, deletion
+from drumline.runtime.expectations import Expectations, Token, creation, deletion
 from drumline.runtime.http import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, Client
 from drumline.runtime.http_paths import resource_path
 
@@ -89,15 +89,23 @@ class Objects:
             self._expectations.expect(owner.uid, token)
         try:
             created, version = await self._create(owner, action)
+        except FieldDropped as error:
+            self._is_there(action, token, error.version)
+            raise
         except BaseException:
             self._expectations.met(token)
             raise
-        # one that was there already may have been made by an earlier try whose answer was lost: the watch
-        # may still have to show it
-        if not created and self._shown(*_name(action.manifest)):
+        if created:
+            self._expectations.made(token, version)
+        else:
+            self._is_there(action, token, version)
+        return created
+
+    def _is_there(self, action: Create, token: Token, version: str) -> None:
+        """It may have been made by an earlier try whose answer was lost: the watch may still have to show it."""
+        if self._shown(*_name(action.manifest)):
             self._expectations.met(token)
         self._expectations.made(token, version)
-        return created
 
     async def delete(self, owner: Owner, action: Delete) -> bool:
         """False if it was gone already, or another object has its name."""
@@ -165,11 +173,12 @@ class Objects:
                 made = await self._post(path, action.manifest)
                 _read_back(action, made)
             except AlreadyExists as error:
-                existing, version = await self._existing(owner, action)
-                if existing and not action.replace:
-                    return False, version
-                if existing:
-                    await self._delete(f"{path}/{_name(action.manifest)[1]}", existing, None)
+                existing = await self._existing(owner, action)
+                if existing is not None and not action.replace:
+                    _read_back(action, existing)
+                    return False, _version(existing["metadata"])
+                if existing is not None:
+                    await self._delete(f"{path}/{_name(action.manifest)[1]}", _uid(existing), None)
                 last: ApiError = error
             except Conflict as error:  # creates of one namespace race for its resource quota
                 last = error
@@ -184,12 +193,12 @@ class Objects:
         try:
             made = await self._post(path, action.manifest)
         except AlreadyExists:
-            uid, _ = await self._existing(owner, action)
-            if not uid:
+            existing = await self._existing(owner, action)
+            if existing is None:
                 raise
-            await self._patch(action, uid)
-            return uid
-        return str(made["metadata"]["uid"])
+            await self._patch(action, _uid(existing))
+            return _uid(existing)
+        return _uid(made)
 
     async def _post(self, path: str, manifest: Manifest) -> Any:
         body = encoded(manifest)
@@ -212,20 +221,21 @@ class Objects:
             return False
         return True
 
-    async def _existing(self, owner: Owner, action: Create | Apply) -> tuple[str, str]:
-        """Uid and version of the object that has the name, if it is this owner's; "" if it has gone meanwhile.
+    async def _existing(self, owner: Owner, action: Create | Apply) -> Manifest | None:
+        """The object that has the name, if it is this owner's; None if it has gone meanwhile.
 
         What is created must be of the same attempt; what is applied moves from attempt to attempt.
         """
         namespace, name = _name(action.manifest)
         try:
-            found = await self._client.request("GET", resource_path(action.resource, namespace, name))
+            path = resource_path(action.resource, namespace, name)
+            found: Manifest = await self._client.request("GET", path)
         except NotFound:
-            return "", ""
+            return None
         metadata = found["metadata"]
         wanted = action.manifest["metadata"] if isinstance(action, Create) else metadata
         _check_owner(owner, f"{action.resource}/{name}", metadata, _attempt(wanted))
-        return str(metadata["uid"]), _version(metadata)
+        return found
 
     def _remember(self, key: tuple[str, str, str, str], uid: str) -> None:
         self._uids[key] = uid
@@ -238,7 +248,7 @@ def _read_back(action: Create, answer: Manifest) -> None:
     """Raise FieldDropped if the API server dropped what the object is of no use without."""
     lost = action.kept(action.manifest, answer) if action.kept is not None else ""
     if lost:
-        raise FieldDropped(f"the API server dropped {lost} of it", status=200, reason="FieldDropped")
+        raise FieldDropped(f"the API server dropped {lost} of it", _version(answer["metadata"]))
 
 
 def encoded(manifest: Manifest) -> bytes:
@@ -249,6 +259,10 @@ def encoded(manifest: Manifest) -> bytes:
 
 def _name(manifest: Manifest) -> tuple[str, str]:
     return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+def _uid(found: Manifest) -> str:
+    return str(found["metadata"]["uid"])
 
 
 def _version(metadata: Mapping[str, Any]) -> str:

@@ -107,9 +107,9 @@ class QueueBook:
 
     def now(self) -> Queues:
         """The queues with all gangs that count in them."""
+        self.prune()
         if not self.queues:
             return NO_QUEUES
-        self.prune()
         return Queues(self.queues, self.evictions.marked(self._running))
 
     def granted(self, request: GangRequest, placement: Placement) -> None:
@@ -145,9 +145,11 @@ class QueueBook:
             room = quotas.available(request.queue, request.accelerator)
         return min(request.slices, room // chips_of(request, 1))
 
-    def prune(self) -> None:
-        """Count those no more of which the last pod is gone."""
-        for uid in [uid for uid in self._going if self.is_gone(uid)]:
+    def prune(self) -> bool:
+        """Count those no more of which the last pod is gone; whether there were any."""
+        gone = [uid for uid in self._going if self.is_gone(uid)]
+        for uid in gone:
             self.changes += 1
             self._going.discard(uid)
             self._running.pop(uid, None)
+        return bool(gone)

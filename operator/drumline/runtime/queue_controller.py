@@ -146,6 +146,8 @@ class QueueController:
 
     async def _run(self) -> None:
         while True:
+            if self._book.prune():
+                self._shared.capacity_changed()
             if self._book.entries and (seen := self._version()) != self._seen:
                 self._seen = seen
                 self._look_safely()

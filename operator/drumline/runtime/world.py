@@ -164,8 +164,9 @@ class World:
         self._leaving.add(uid)
 
     def is_gone(self, gang: str) -> bool:
-        """Whether a gang has no pod that holds a node or may come to hold one."""
-        return all(pod.terminal for pod in self.pods.store.by("gang", gang).values())
+        """Whether a gang has no pod that holds a node or may come to hold one, one included that nobody has seen yet."""
+        there = any(not pod.terminal for pod in self.pods.store.by("gang", gang).values())
+        return not there and not self.expectations.pending(gang.partition("/")[0])
 
     @property
     def kube_dns(self) -> bool:

@@ -21,7 +21,7 @@ from drumline.runtime.errors import (
     Unavailable,
 )
 from drumline.runtime.executor import Executor, Owner
-from drumline.runtime.expectations import Expectations
+from drumline.runtime.expectations import Expectations, creation
 
 OWNER = Owner("drumline.dev/v1alpha1", "TrainingJob", "trainingjobs", "ns", "job", "uid-job", "7")
 PODS = "/api/v1/namespaces/ns/pods"
@@ -266,15 +266,28 @@ async def test_owner_is_deleted_last(executor, server) -> None:
 
 
 async def test_what_was_dropped_of_a_created_object_is_a_final_no_and_stops_what_follows(
-    executor, server, expectations
+    server, expectations
 ) -> None:
-    server.version = 7
+    executor = Executor(server, expectations, now=lambda: 1000.0, shown=lambda _namespace, _name: False)
     first = Create("pods", manifest("a"), kept=lambda _sent, _answer: "spec.schedulingGroup")
     outcome = await executor.apply(OWNER, Plan(actions=((first,), creates("b"))))
     assert isinstance(outcome.error, FieldDropped)
     assert "dropped spec.schedulingGroup" in outcome.error.message
     assert outcome.failed == "pods/a"
     assert [path for _, path in server.calls] == [f"{PODS}/a"]
-    assert expectations.pending("uid-job") == 0
+    assert expectations.pending("uid-job") == 1, "it is there, and the watch has not shown it"
+    expectations.met(creation("pods", "ns", "a"))
     fine = Create("pods", manifest("c"), kept=lambda _sent, _answer: "")
     assert (await executor.apply(OWNER, Plan(actions=((fine,),)))).error is None
+
+
+async def test_an_object_that_was_there_already_is_read_back_too(server, expectations) -> None:
+    executor = Executor(server, expectations, now=lambda: 1000.0, shown=lambda _namespace, _name: True)
+    server.objects[f"{PODS}/a"] = {"metadata": {**manifest("a")["metadata"], "uid": "u"}, "spec": {}}
+    lost = Create("pods", manifest("a"), kept=lambda _sent, answer: "spec.x" if not answer["spec"] else "")
+    outcome = await executor.apply(OWNER, Plan(actions=((lost,),)))
+    assert isinstance(outcome.error, FieldDropped)
+    assert expectations.pending("uid-job") == 0
+    server.objects[f"{PODS}/a"]["spec"] = {"x": 1}
+    again = await executor.apply(OWNER, Plan(actions=((lost,),)))
+    assert (again.error, again.found) == (None, ["pods/a"])

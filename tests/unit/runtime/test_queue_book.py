@@ -77,6 +77,14 @@ def test_a_gang_counts_from_its_grant_with_its_spares(desk: Desk) -> None:
     assert desk.book.now().running["g"].admitted_at == NOW
 
 
+def test_what_was_counted_is_forgotten_where_there_are_no_queues_any_more(desk: Desk) -> None:
+    desk.book.hold("g", RunningGang("g", "q", H100, 8))
+    desk.book.hold("g", None)
+    desk.book.take_in({}, {})
+    assert desk.book.now() is NO_QUEUES
+    assert len(desk.book) == 0
+
+
 def test_a_gang_that_gave_back_counts_until_its_pods_are_gone(desk: Desk) -> None:
     desk.book.hold("g", RunningGang("g", "q", H100, 8))
     desk.pods.add("g")

@@ -112,6 +112,7 @@ async def test_a_pass_is_due_when_the_last_pod_of_a_gang_went(desk: Desk) -> Non
     assert desk.controller._version() == before
     gone[0] = True
     assert desk.controller._version() != before
+    assert not book.prune(), "it was forgotten with that"
     assert len(book) == 0
 
 

@@ -161,3 +161,13 @@ def test_a_gang_is_gone_with_the_last_of_its_own_pods(world: World) -> None:
     assert [world.is_gone(member.gang) for member in groups] == [True, False]
     world.pods.store.remove(("ns", "p1"))
     assert world.is_gone(groups[1].gang)
+
+
+def test_a_gang_is_not_gone_while_a_pod_of_it_was_not_seen_yet(world: World) -> None:
+    assert world.is_gone(UID)
+    token = creation("pods", "ns", "job-1-0-0")
+    world.expectations.expect(UID, token)
+    assert not world.is_gone(UID)
+    assert not world.is_gone(f"{UID}/decode/0"), "its service's may be its own"
+    world.expectations.met(token)
+    assert world.is_gone(UID)
