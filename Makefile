@@ -32,10 +32,11 @@ e2e: $(STAMP) ## Run the end-to-end suites, with a real vLLM
 	$(PY) -m e2e.engines all
 	$(PY) -m pytest e2e/suites -ra --durations=10
 
-bench: $(STAMP) ## Measure the operator against a raw client, reports, and the ledger's fold; writes build/bench*.json
+bench: $(STAMP) ## Measure the operator against a raw client, reports, the ledger's fold, admission; writes build/bench*.json
 	$(PY) -m e2e.bench
 	$(PY) -m e2e.bench.reports
 	$(PY) -m e2e.bench.fold
+	$(PY) -m e2e.bench.admission_churn --jobs 1000 --queues 20
 
 chaos: $(STAMP) ## Strike the operator by the seed: 5,000 against a model of the API server, 20 on a real control plane
 	$(PY) -m e2e.chaos --model

@@ -14,7 +14,7 @@ either; its runner writes the end of each workload, here the operator does when 
 Unlike there: hosts. The operator places gangs on nodes, so there are some, 8 accelerators each, as many as never to be short
 of; and the 20 of the biggest jobs are 4 pods of 5.
 
-The limit, in the same run: a raw client that makes the very writes of a job one after the other, many jobs at a time.
+The limit, in the same run: a raw client that makes the writes of a job that never waits (`admission_raw`).
 """
 
 from __future__ import annotations
@@ -36,46 +36,22 @@ from typing import Any, Final
 import aiohttp
 
 from drumline.runtime.metrics import read_series
+from e2e.bench.admission_jobs import job_of, prepare
+from e2e.bench.admission_raw import raw_writes
 from e2e.bench.client import RawClient
-from e2e.bench.kubelet import RUN_MS
 from e2e.bench.measure import usage
 from e2e.bench.memory import ENDED, PATIENT
 from e2e.bench.rig import Rig, rig
 from e2e.bench.scenarios import JOBS, Row
 from e2e.cluster.embedded import ClusterOptions
 
-QUEUES: Final = "/apis/drumline.dev/v1alpha1/acceleratorqueues"
 ALL_JOBS: Final = "/apis/drumline.dev/v1alpha1/trainingjobs"
-CLASSES: Final = "/apis/scheduling.k8s.io/v1/priorityclasses"
-KIND: Final = "nvidia-h100-80gb"
-COHORT: Final = 100  # queues
-NOMINAL, BORROWED = 20, 100
 HOSTS_A_QUEUE: Final = 4
+SERVERS: Final = ("kube-apiserver", "etcd")
+MOST_RAW: Final = 2000  # jobs of the raw client
 SECONDS: Final = 3600.0
 LOOK_SECONDS: Final = 10.0
 OUTPUT: Final = Path("build/bench-admission-churn.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """A class of jobs: how many of a queue's 50, what each asks for, and how long it runs."""
-
-    name: str
-    count: int
-    workers: int
-    chips: int
-    run_ms: int
-    priority: int
-
-
-SIZES: Final = (
-    Size("small", 35, 1, 1, 150, 50),
-    Size("medium", 11, 1, 5, 350, 100),
-    Size("large", 4, 4, 5, 700, 200),
-)
-# a queue's 50 jobs in the order in which they are created: classes spread evenly
-_PLACES = [((i + 0.5) / s.count, s.run_ms, s) for s in SIZES for i in range(s.count)]
-ORDER: Final = tuple(size for _, _, size in sorted(_PLACES, key=lambda place: place[:2]))
 
 
 @dataclass(slots=True)
@@ -100,56 +76,6 @@ class Seen:
             self.ended[name] = now, status["phase"]
 
 
-def job_of(number: int, queues: int) -> tuple[str, dict[str, Any]]:
-    """The class and the manifest of a job."""
-    queue, size = number % queues, ORDER[number // queues % len(ORDER)]
-    return size.name, {
-        "apiVersion": "drumline.dev/v1alpha1",
-        "kind": "TrainingJob",
-        "metadata": {"name": f"job-{number}", "namespace": f"q-{queue}"},
-        "spec": {
-            "framework": "torch",
-            "accelerator": {"type": KIND, "chipsPerWorker": size.chips},
-            "workersPerSlice": size.workers,
-            "queue": f"q-{queue}",
-            "priorityClassName": size.name,
-            "template": {
-                "metadata": {"annotations": {RUN_MS: str(size.run_ms)}},
-                "spec": {"containers": [{"name": "train", "image": "pause:3.10"}]},
-            },
-        },
-    }
-
-
-def queue_of(number: int) -> dict[str, Any]:
-    """A queue."""
-    quota = {"accelerator": KIND, "nominalQuota": NOMINAL, "borrowingLimit": BORROWED}
-    return {
-        "apiVersion": "drumline.dev/v1alpha1",
-        "kind": "AcceleratorQueue",
-        "metadata": {"name": f"q-{number}"},
-        "spec": {
-            "cohort": f"c-{number // COHORT}",
-            "quotas": [quota],
-            "namespaceSelector": {},
-            "preemption": {"withinQueue": "LowerPriority", "reclaimWithinCohort": "Any"},
-        },
-    }
-
-
-async def prepare(client: RawClient, queues: int) -> None:
-    """Priorities, namespaces with their service accounts, and queues."""
-    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "preemptionPolicy": "Never"}
-    await client.each(
-        ("POST", CLASSES, kind | {"metadata": {"name": s.name}, "value": s.priority}) for s in SIZES
-    )
-    names = [f"q-{i}" for i in range(queues)]
-    await client.each(("POST", "/api/v1/namespaces", {"metadata": {"name": n}}) for n in names)
-    account = {"metadata": {"name": "default"}}
-    await client.each(("POST", f"/api/v1/namespaces/{n}/serviceaccounts", account) for n in names)
-    await client.each(("POST", QUEUES, queue_of(i)) for i in range(queues))
-
-
 async def main(jobs: int, queues: int) -> Row:
     """Measure; the row."""
     async with rig(ClusterOptions(), f"{queues * HOSTS_A_QUEUE} hosts of h100 in blocks of 32") as made:
@@ -164,7 +90,17 @@ async def main(jobs: int, queues: int) -> Row:
         finally:
             made.stop_operator()
             stand_in.unlink(missing_ok=True)
-    return row
+        row |= await limit(made, min(jobs, MOST_RAW), queues)
+    return row | {"ratio_to_limit": round(row["limit_jobs_per_s"] / row["jobs_per_s"], 2)}
+
+
+async def limit(made: Rig, jobs: int, queues: int) -> Row:
+    """The same writes by the raw client, with the jobs of before still there."""
+    servers = {name: made.cluster.processes[name].pid for name in SERVERS}
+    before = {name: usage(pid).cpu for name, pid in servers.items()}
+    seconds = await raw_writes(made.client, jobs, queues)
+    spent = {name: round(usage(pid).cpu - before[name], 1) for name, pid in servers.items()}
+    return {"limit_jobs": jobs, "limit_jobs_per_s": round(jobs / seconds, 1), "limit_cpu_s": spent}
 
 
 def pids(made: Rig) -> dict[str, int]:
@@ -172,7 +108,7 @@ def pids(made: Rig) -> dict[str, int]:
     if made.operator is None:
         raise RuntimeError("no operator runs")
     found = {"operator": made.operator.pid, "bench": os.getpid()}
-    return found | {name: made.cluster.processes[name].pid for name in ("kube-apiserver", "etcd")}
+    return found | {name: made.cluster.processes[name].pid for name in SERVERS}
 
 
 async def measured(made: Rig, jobs: int, queues: int) -> Row:

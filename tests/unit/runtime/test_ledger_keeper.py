@@ -15,6 +15,7 @@ from drumline.core.gang.plan import Plan
 from drumline.core.training import conditions
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Settings
+from drumline.runtime import ledger_keeper
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
 from drumline.runtime.ingest.verdicts import Accepted, Forbidden, Reporter, Stale, Unavailable
@@ -164,6 +165,11 @@ def test_a_job_that_waits_is_written_less_often():
     assert stage.look(HELD_SECONDS, plan=Plan()).status is None
     assert stage.look(WAITING_SECONDS, plan=Plan()).status is not None
     assert stage.states() == {State.QUEUED: LANES * 335_000}
+
+
+def test_the_more_jobs_there_are_the_less_often_one_that_waits_is_written(monkeypatch):
+    monkeypatch.setattr(ledger_keeper, "WAITING_PER_SECOND", 1 / 1000)
+    assert Stage(jobs.settled(jobs.job(), NOW)).look().requeue_after == 1000
 
 
 def test_a_new_job_that_nothing_is_said_of_is_not_written_for_its_account():
