@@ -44,7 +44,7 @@ FAULTS = (
 
 @dataclass
 class Story:
-    """A seed under way, and what came of it. `given`: these jobs, and no faults, instead of the seed's."""
+    """A seed under way, and what came of it. `given`: these jobs and `services`, and no faults, not the seed's."""
 
     seed: int
     given: list[Script] | None = None
@@ -324,9 +324,9 @@ def _faults(chance: random.Random) -> list[Fault]:
     return sorted((round(chance.uniform(1, STORM), 2), chance.choice(FAULTS)) for _ in range(count))
 
 
-def play(seed: int, given: list[Script] | None = None) -> Story:
-    """Play one seed, or these jobs, from its beginning to its end."""
-    story = Story(seed, given)
+def play(seed: int, given: list[Script] | None = None, services: list[Service] | None = None) -> Story:
+    """Play one seed, or these jobs and services, from its beginning to its end."""
+    story = Story(seed, given, services or [])
     with _alone(seed):
         try:
             run_virtually(story.play())
