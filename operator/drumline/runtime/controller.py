@@ -126,6 +126,7 @@ class Controller:
             self._tasks.append(asyncio.create_task(reflector.run()))
         await asyncio.gather(*(r.synced.wait() for r in self.world.reflectors[:-1]))
         self._tasks += [asyncio.create_task(r.run()) for r in self.world.pod_events.reflectors]
+        self._tasks.append(asyncio.create_task(self.world.devices.follow()))
         self._tasks.append(asyncio.create_task(self.preflight.quotas.follow()))
         self._tasks.append(asyncio.create_task(self.world.jobs.run()))
         await self.world.jobs.synced.wait()

@@ -1,7 +1,8 @@
 """Mirrors what Dynamic Resource Allocation says of devices, where the API server serves it.
 
 Slices, classes, templates and claims go to `core.gang.device_capacity`, which counts them. Where the API is not
-served there are no devices, nothing is watched, and jobs with claims are refused by name.
+served there are no devices, nothing is watched, and jobs with claims are refused by name. Then it is asked for again
+like other schedulers' APIs: seldom, but soon once a gang has claims. What comes late counts once all of it has been seen.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.device_capacity import Devices
+from drumline.core.gang.device_capacity import NOTHING_KNOWN, Devices
 from drumline.core.gang.devices import Key, read_claim, read_class, read_slice, read_template
-from drumline.core.gang.types import Member, Pod
+from drumline.core.gang.types import GangRequest, Member, Pod, Refusal
+from drumline.runtime.backends import ABSENT_SECONDS, REFRESH_SECONDS
 from drumline.runtime.device_selectors import Selectors
 from drumline.runtime.errors import ApiError, NotFound
 from drumline.runtime.http import Client
@@ -31,6 +34,25 @@ AGAIN_SECONDS: Final = 2.0
 logger = logging.getLogger(__name__)
 
 
+class _Absent:
+    """What counts devices while there are none; `wanted` is set once a gang has claims."""
+
+    def __init__(self) -> None:
+        self.wanted = asyncio.Event()
+
+    def resolve(self, _request: GangRequest) -> Refusal:
+        """Nothing is known."""
+        self.wanted.set()
+        return NOTHING_KNOWN
+
+    def held(self, request: GangRequest) -> GangRequest:
+        """As it is."""
+        return request
+
+    def forget(self, uid: str) -> None:
+        """Nothing is kept of any gang."""
+
+
 class DeviceWatch:
     """The reflectors of the four kinds. `changed` is called when devices came, went or changed hands."""
 
@@ -43,12 +65,44 @@ class DeviceWatch:
         self._pods = pods
         self._changed = changed
         self._devices: Devices | None = None
+        self._absent = _Absent()
 
     async def discover(self) -> None:
         """Set the reflectors up if the API is served, as soon as the API server says whether it is."""
-        if not await self._is_served():
+        if await self._is_served():
+            self.reflectors = self._mirrors(whole=True)
+        else:
+            self._capacity.devices = self._absent
+
+    async def follow(self) -> None:
+        """Where the API was not served, wait for it; then mirror what it has, until cancelled."""
+        if self.reflectors:
             return
-        devices = self._devices = Devices(self._capacity, Selectors(), self._member_of)
+        wanted = self._absent.wanted
+        while not await self._has_come():
+            if wanted.is_set():
+                await asyncio.sleep(ABSENT_SECONDS)
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(wanted.wait(), REFRESH_SECONDS)
+        logger.info("%s is served now; devices are counted", GROUP_VERSION)
+        mirrors = self._mirrors(whole=False)
+        async with asyncio.TaskGroup() as tasks:
+            for mirror in mirrors:
+                tasks.create_task(mirror.run())
+            await asyncio.gather(*(mirror.synced.wait() for mirror in mirrors))
+            self.reflectors = mirrors
+            if self._devices is not None:
+                self._devices.attach()
+            self._changed()
+
+    def pod_seen(self, pod: Pod) -> None:
+        """A pod of a gang came or changed."""
+        if self._devices is not None and pod.member is not None:
+            self._devices.pod_seen(pod.uid, pod.member)
+
+    def _mirrors(self, *, whole: bool) -> tuple[Reflector[Any], ...]:
+        devices = self._devices = Devices(self._capacity, Selectors(), self._member_of, whole=whole)
 
         def mirror(
             resource: str, read: Callable[[Document], T | None], take: Callable[[T | None, T | None], None]
@@ -59,29 +113,35 @@ class DeviceWatch:
 
             return Reflector(self._client, resource_path(resource), read, told)
 
-        self.reflectors = (
+        return (
             mirror("deviceclasses", read_class, devices.set_class),
             mirror("resourceclaimtemplates", read_template, devices.set_template),
             mirror("resourceslices", read_slice, devices.set_slice),
             mirror("resourceclaims", read_claim, devices.set_claim),
         )
 
-    def pod_seen(self, pod: Pod) -> None:
-        """A pod of a gang came or changed."""
-        if self._devices is not None and pod.member is not None:
-            self._devices.pod_seen(pod.uid, pod.member)
-
     async def _is_served(self) -> bool:
         while True:
             try:
-                await self._client.request("GET", GROUP_VERSION)
-            except NotFound:
-                return False
+                return await self._ask()
             except ApiError as error:  # one that has only begun says no to everybody
                 logger.warning("cannot ask whether %s is served: %s", GROUP_VERSION, error)
                 await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                return True
+
+    async def _has_come(self) -> bool:
+        """Whether it is served; one that can't tell is asked again in time."""
+        try:
+            return await self._ask()
+        except ApiError as error:
+            logger.warning("cannot ask whether %s is served: %s", GROUP_VERSION, error)
+            return False
+
+    async def _ask(self) -> bool:
+        try:
+            await self._client.request("GET", GROUP_VERSION)
+        except NotFound:
+            return False
+        return True
 
     def _member_of(self, key: Key, uid: str) -> Member | None:
         pod = self._pods.get(*key)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.device_capacity import resolved
+from drumline.core.gang.device_capacity import NOTHING_KNOWN, resolved
 from drumline.core.gang.placement import place
 from drumline.core.gang.types import Member, Placement, Pod, Refusal
-from drumline.runtime.device_watch import DeviceWatch
+from drumline.runtime.backends import ABSENT_SECONDS, REFRESH_SECONDS
+from drumline.runtime.device_watch import GROUP_VERSION, DeviceWatch
 from drumline.runtime.errors import ApiError, Forbidden, NotFound, Unavailable
 from drumline.runtime.store import Store
 from tests.builders import capacity, node
@@ -112,3 +114,93 @@ async def test_an_api_server_that_has_only_begun_is_asked_until_it_knows(error: 
     api.request = late  # type: ignore[method-assign]
     watch, _ = await mirrored(api, capacity([]), Store[Pod]())
     assert len(watch.reflectors) == 4
+
+
+class Late(Api):
+    """Serves nothing until `items` are put."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.held_back = asyncio.Event()  # what the list of claims waits for
+        self.held_back.set()
+
+    async def request(self, method: str, path: str, **more: Any) -> Any:
+        self.asked += path == GROUP_VERSION
+        if path.endswith("/resourceclaims") and self.items:
+            await self.held_back.wait()
+        return await super().request(method, path, **more)
+
+
+def everything() -> dict[str, dict[str, Any]]:
+    return {
+        "deviceclasses": raw_class("gpu", CEL),
+        "resourceclaimtemplates": raw_template("two", raw_request(2)),
+        "resourceslices": raw_slice("a", *gpus(4)),
+        "resourceclaims": raw_claim("c0", "a", "gpu-0", "gpu-1", "gpu-2"),
+    }
+
+
+async def test_an_api_that_comes_later_counts_once_all_of_it_is_seen() -> None:
+    api, room, news = Late(), capacity(node("a", gpus=0)), asyncio.Event()
+    watch = DeviceWatch(api, room, Store(), news.set)  # type: ignore[arg-type]
+    await watch.discover()
+    following = asyncio.create_task(watch.follow())
+    assert resolved(claiming("g", 1), room) == NOTHING_KNOWN
+    room.reserve(claiming("other", 1), Placement(("a",)))
+    await asyncio.sleep(3 * ABSENT_SECONDS)
+    assert api.asked > 2, "soon, as somebody wants devices"
+    api.items = everything()
+    api.held_back.clear()
+    await asyncio.sleep(2 * ABSENT_SECONDS)
+    assert "resourceslices" in api.listed
+    assert resolved(claiming("g", 1), room) == NOTHING_KNOWN, "who has which device is not known yet"
+    news.clear()
+    api.held_back.set()
+    await asyncio.wait_for(news.wait(), 1)
+    while not watch.reflectors:
+        await asyncio.sleep(0)
+    found = resolved(claiming("g", 1), room)
+    assert not isinstance(found, Refusal), found
+    assert isinstance(place(found, room), Refusal), "three of the four are another's"
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+
+
+async def test_an_api_that_nobody_wants_is_asked_for_seldom() -> None:
+    api = Late()
+    watch = DeviceWatch(api, capacity(node("a")), Store(), lambda: None)  # type: ignore[arg-type]
+    await watch.discover()
+    following = asyncio.create_task(watch.follow())
+    await asyncio.sleep(3.5 * REFRESH_SECONDS)
+    assert 3 <= api.asked <= 6
+    following.cancel()
+
+
+async def test_what_is_served_from_the_beginning_is_waited_for_no_more() -> None:
+    api = Api(**everything())
+    watch = DeviceWatch(api, capacity(node("a")), Store(), lambda: None)  # type: ignore[arg-type]
+    await watch.discover()
+    await asyncio.wait_for(watch.follow(), 1)
+    assert len(watch.reflectors) == 4
+
+
+async def test_an_api_server_that_is_away_while_the_api_is_waited_for_is_asked_again() -> None:
+    api, room, failing = Late(), capacity(node("a")), [True]
+    watch = DeviceWatch(api, room, Store(), lambda: None)  # type: ignore[arg-type]
+    await watch.discover()
+    asked = api.request
+
+    async def away(method: str, path: str, **more: Any) -> Any:
+        if failing:
+            failing.pop()
+            raise Unavailable("away", status=503)
+        return await asked(method, path, **more)
+
+    api.request, api.items = away, everything()  # type: ignore[method-assign]
+    following = asyncio.create_task(watch.follow())
+    assert resolved(claiming("g", 1), room) == NOTHING_KNOWN
+    await asyncio.sleep(3 * ABSENT_SECONDS)
+    assert len(watch.reflectors) == 4
+    following.cancel()

@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Final
 
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
@@ -42,13 +43,20 @@ from drumline.core.gang.types import GangRequest, Member, Pod, PodShape, Refusal
 Amounts = tuple[tuple[str, int], ...]
 MemberOf = Callable[[Key, str], Member | None]  # pod's key and uid → its place in a gang
 
+NOTHING_KNOWN: Final = Refusal(
+    Reason.UNSUPPORTED_SCHEDULING,
+    "the pods have resourceClaims, and nothing is known of devices (resource.k8s.io/v1)",
+)
 _UNKNOWN = DeviceClass("")
 
 
 class Devices:
     """Slices, classes, templates and claims of the cluster, kept up in `capacity`."""
 
-    def __init__(self, capacity: Capacity, matches: Matches, member_of: MemberOf) -> None:
+    def __init__(
+        self, capacity: Capacity, matches: Matches, member_of: MemberOf, *, whole: bool = True
+    ) -> None:
+        """Counted from now on; if it is not `whole` yet, from `attach` on."""
         self._capacity = capacity
         self._matches = matches
         self._member_of = member_of
@@ -62,7 +70,12 @@ class Devices:
         self._on_node: dict[str, set[Key]] = {}  # claims
         self._of_pod: dict[str, set[Key]] = {}  # pod's uid → claims
         self._held: dict[str, GangRequest] = {}  # what gangs with reservations asked, resolved
-        capacity.devices = self
+        if whole:
+            self.attach()
+
+    def attach(self) -> None:
+        """All slices, classes, templates and claims that there are have been seen: gangs may have them."""
+        self._capacity.devices = self
 
     def set_class(self, old: DeviceClass | None, new: DeviceClass | None) -> None:
         """A class came, changed or went."""
@@ -321,8 +334,7 @@ def resolved(request: GangRequest, capacity: Capacity) -> GangRequest | Refusal:
     if not request.claims:
         return request
     if capacity.devices is None:
-        text = "the pods have resourceClaims, and nothing is known of devices (resource.k8s.io/v1)"
-        return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
+        return NOTHING_KNOWN
     return capacity.devices.resolve(request)
 
 
