@@ -58,7 +58,7 @@ from drumline.core.training.spares import (
     with_spares,
 )
 from drumline.core.training.view import View, owner_of
-from drumline.core.training.whereabouts import nodes_of
+from drumline.core.training.whereabouts import nodes_of, unnamed
 
 MAX_NAMED = 4  # nodes in a message
 NO_CLASS_SECONDS = 10.0  # between looks for a PriorityClass that is not there yet
@@ -222,7 +222,12 @@ def _begin(view: View, placement: Placement) -> View:
     view = tell_promotion(view, placement, status.attempt)
     view = recorded(replace(view, status=status, obs=replace(view.obs, placement=placement)))
     text = f"attempt {status.attempt}: {in_words(view)}{view.roster.size} pods {_where(view, placement)}"
-    text += spares_in_words(view, placement) + _for_want_of_others(view, placement) + which(view)
+    text += (
+        _not_kept_off(view, placement)
+        + spares_in_words(view, placement)
+        + _for_want_of_others(view, placement)
+        + which(view)
+    )
     view = view.condition(ConditionType.QUOTA_RESERVED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.ADMITTED, True, Reason.PLACED, text)
     view = view.condition(ConditionType.PODS_READY, False, Reason.PODS_STARTING, text)
@@ -241,6 +246,14 @@ def _where(view: View, placement: Placement) -> str:
     if placement.unpinned:
         return "pinned to no node, so that an autoscaler sees them"
     return f"placed on {len(set(placement.nodes[: view.roster.size]))} nodes"
+
+
+def _not_kept_off(view: View, placement: Placement) -> str:
+    """That not all nodes that are about to go could be named in its pods."""
+    more = unnamed(view) if placement.unpinned else 0
+    if not more:
+        return ""
+    return f"; its pods are not kept off {more} of the nodes that are about to go: should one come there, the gang moves"
 
 
 def _for_want_of_others(view: View, placement: Placement) -> str:

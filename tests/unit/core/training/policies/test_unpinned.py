@@ -17,6 +17,7 @@ from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Observation
 from drumline.core.training.policies.admission import request_of
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import MAX_GOING
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
 
@@ -89,6 +90,19 @@ def test_it_is_kept_off_the_nodes_that_failed_it():
     assert [f["values"] for f in never[0]["matchFields"]] == [["host-3"], ["host-1"]]
     seldom = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
     assert [s["preference"]["matchFields"][0]["values"] for s in seldom] == [["host-2"]]
+
+
+def test_a_pod_names_few_of_many_nodes_that_are_about_to_go_and_the_job_says_so():
+    going = {f"host-{i}": Departure(f"host-{i}", "label going", at=NOW - i) for i in range(100)}
+    for count, wanted in ((100, 68), (MAX_GOING, 0)):
+        departing = dict(list(going.items())[:count])
+        plan = decide(replace(jobs.job(), admission=Granted(ANYWHERE), departing=departing), NOW)
+        affinity = pods_of(plan)[0]["spec"]["affinity"]["nodeAffinity"]
+        terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        named = [field["values"][0] for field in terms[0]["matchFields"]]
+        assert named == [f"host-{i}" for i in range(count - 1, count - 1 - MAX_GOING, -1)], "who goes first"
+        said = f"not kept off {wanted} of the nodes that are about to go"
+        assert (said in str(jobs.written(plan)["conditions"])) is bool(wanted)
 
 
 def test_it_does_not_wait_for_ever_for_nodes_that_the_scheduler_finds_none_of():
