@@ -45,6 +45,7 @@ _SHARING = (
     "native_gang",
     "power",
     "provisioning",
+    "provisioning_request",
     "queue_preemption",
     "queues",
     "quota",

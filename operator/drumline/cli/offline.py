@@ -16,8 +16,9 @@ from drumline import __version__
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.meta import MANAGED_BY
+from drumline.api.provisioning import ProvisioningMode
 from drumline.api.shape import resolve_shape, spare_size
-from drumline.api.status import TrainingJobStatus
+from drumline.api.status import ProvisioningPhase, TrainingJobStatus
 from drumline.api.training import TrainingJobSpec
 from drumline.api.validation import MAX_PODS, parse_spec, validate_job
 from drumline.core.gang.backends.base import BUILTIN
@@ -35,6 +36,7 @@ from drumline.core.training.backing import backed, refusal
 from drumline.core.training.decide import decide
 from drumline.core.training.members import roster
 from drumline.core.training.observation import Granted, JobMeta, Observation, Settings
+from drumline.core.training.provisioned import consumed
 from drumline.core.training.render import PreparedGang, prepare_gang
 from drumline.core.training.rendering import render_settings
 from drumline.core.training.request import gang_request
@@ -100,9 +102,10 @@ def plan_offline(
 ) -> Planned:
     """What the operator would create for `attempt` of `job` on `nodes`. RefusedError.
 
-    Without `nodes` no placement is known, and the pods are unpinned.
+    Without `nodes` no placement is known, and the pods are unpinned; a job that would ask for nodes has asked.
     """
     obs = _observation(job, catalog, attempt)
+    obs, asked, marks = _asked(obs) if nodes is None else (obs, (), {})
     gang = prepare_gang(job.meta, job.spec, catalog, attempt, render_settings(obs))
     view = View(obs, _NOW, obs.status)
     if (refused := refusal(view)) is not None:
@@ -115,7 +118,35 @@ def plan_offline(
     if behind is not None:
         indexes = {gang.name_of(i): i for i in range(gang.roster.size)}
         waiting = tuple((why, behind.pod(pod, indexes[pod["metadata"]["name"]])) for why, pod in waiting)
-    return Planned((*objects, *waiting), nodes is not None, _why_nothing(job.spec))
+    whole = ((remark, _marked(manifest, marks)) for remark, manifest in (*objects, *waiting))
+    return Planned((*asked, *whole), nodes is not None, _why_nothing(job.spec))
+
+
+def _asked(obs: Observation) -> tuple[Observation, tuple[tuple[str, Manifest], ...], Mapping[str, str]]:
+    """The job as one whose nodes are there; what asks for them, and the annotations by which its pods consume that.
+
+    A job that asks for none by requests is as it is.
+    """
+    wish = obs.spec.scheduling.provisioning if obs.spec is not None else None
+    if obs.spec is None or wish is None or wish.mode is not ProvisioningMode.REQUEST:
+        return obs, (), {}
+    plan = decide(replace(obs, admission=Granted(Placement(("",) * _places(obs)))), _NOW)
+    status = TrainingJobStatus.model_validate(plan.intent or {})
+    known = status.provisioning
+    there = known.model_copy(update={"phase": ProvisioningPhase.PROVISIONED}) if known is not None else None
+    marks = consumed(status.model_copy(update={"provisioning": there}))
+    remark = f"created when the gang was refused nodes for {wish.after_seconds} s"
+    scheduling = obs.spec.scheduling.model_copy(update={"provisioning": None})
+    spec = obs.spec.model_copy(update={"scheduling": scheduling})
+    return replace(obs, spec=spec), tuple((remark, m) for m in _created(plan)), marks
+
+
+def _marked(manifest: Manifest, marks: Mapping[str, str]) -> Manifest:
+    """The manifest, with these annotations beside its own if it is a pod's."""
+    if not marks or manifest["kind"] != "Pod":
+        return manifest
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "annotations": {**metadata["annotations"], **marks}}}
 
 
 def _places(obs: Observation) -> int:

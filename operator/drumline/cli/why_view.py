@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from drumline.api.failure import FailurePolicy
 from drumline.api.orders import OrderKind
 from drumline.api.reasons import Cause, ConditionType
-from drumline.api.status import AttemptStatus, Condition, OrderStatus, TrainingJobStatus
+from drumline.api.status import AttemptStatus, Condition, OrderStatus, ProvisioningPhase, TrainingJobStatus
 from drumline.core.gang.clock import unix
 from drumline.core.gang.failures import INFRASTRUCTURE
 from drumline.core.training import conditions
 from drumline.core.training.accounts import LAST_WORDS
 from drumline.core.training.budgets import spent
+from drumline.core.training.provisioned import holds_quota
 
 MAX_EVENTS: Final = 5
 _ENDS: Final = (
@@ -137,6 +138,10 @@ def _next(status: TrainingJobStatus, now: float) -> str:
     if live:
         return _next_of_running(status, wait)
     attempt = f"attempt {status.attempt + 1}"
+    if (asked := holds_quota(status)) is not None:
+        there = asked.phase is ProvisioningPhase.PROVISIONED
+        when = "the nodes are seen that it brought" if there else "it is provisioned"
+        return f"ProvisioningRequest {asked.request} asks for its nodes since {asked.since}; {attempt} once {when}"
     if status.next_attempt_at is not None and wait > 0:
         return f"{attempt} at {status.next_attempt_at}, in {wait:.0f} s, {_where(status)}"
     text = f"{attempt} as soon as there are nodes for all of its pods"

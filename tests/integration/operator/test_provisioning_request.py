@@ -20,7 +20,6 @@ from tests.integration.provisioner_double import CLASS, Autoscaler, install
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 CONSUMES = "autoscaling.x-k8s.io/consume-provisioning-request"
 REQUESTED, GIVEN_UP = ("True", "NodesRequested"), ("False", "ProvisioningFailed")
-QUICK = ("--lease-duration", "6", "--lease-renew-deadline", "4", "--lease-retry", "0.5")
 
 
 def asking(lab: Lab, name: str, *pools: str, **spec: Any) -> Manifest:
@@ -47,7 +46,7 @@ def asking(lab: Lab, name: str, *pools: str, **spec: Any) -> Manifest:
 
 
 async def test_the_kind_comes_later_and_a_successor_takes_over(own_cluster: Cluster, tmp_path: Path) -> None:
-    first = start_operator(own_cluster.kubeconfig, tmp_path / "first", *QUICK)
+    first = start_operator(own_cluster.kubeconfig, tmp_path / "first", *PATIENT)
     try:
         first.wait_leading()
         async with make_lab(own_cluster) as lab:
@@ -63,6 +62,9 @@ async def test_the_kind_comes_later_and_a_successor_takes_over(own_cluster: Clus
             assert await lab.pods() == []
             first.process.kill()
             first.process.wait()
+            own_cluster.kubectl(
+                "delete", "lease", "drumline", "--namespace=default"
+            )  # nobody waits for it to end
             nodes = await Autoscaler(lab).provision("early-nodes-1")
             with leading(own_cluster.kubeconfig, tmp_path / "second", *PATIENT):
                 await placed(lab, "early", nodes)
