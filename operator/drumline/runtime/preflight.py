@@ -48,7 +48,7 @@ from drumline.runtime.preflight_quota import Quotas
 
 Manifest = Mapping[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-KEPT_SECONDS = 60.0
+KEPT_SECONDS = 300.0
 GENERATED = "[a-z0-9]{5}"  # what the API server adds to a generateName
 MAX_GENERATED = 63 - 5  # it cuts longer ones
 _POD = "\0"  # stands for the pod's name in a text that several jobs may share
@@ -76,6 +76,15 @@ class Cleared:
     roles: tuple[Role, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a dry run says, or will say."""
+
+    until: float
+    task: asyncio.Task[PodShape | Refusal]
+    manifest: Manifest
+
+
 class Preflight:
     """Checks gangs against the API server. `samples` renders a pod of each role, workers first: of each kind one.
 
@@ -94,7 +103,7 @@ class Preflight:
         self._samples = samples
         self._objects = objects
         self._clock = clock
-        self._shapes: dict[str, tuple[float, asyncio.Task[PodShape | Refusal]]] = {}
+        self._shapes: dict[str, _Known] = {}
         self.quotas = Quotas(client, clock, namespace)
 
     async def check(self, request: GangRequest) -> Cleared | Refusal:
@@ -105,47 +114,46 @@ class Preflight:
         for create in self._objects(request):
             if (refused := await object_refusal(self._client, create)) is not None:
                 return refused
-        samples: list[Sample] = []
-        shapes: list[PodShape] = []
+        found: list[Role] = []
         for sample in self._samples(request):
-            shape = await self._shape(request, sample)
+            manifest, shape = await self._shape(request, sample)
             if isinstance(shape, PodShape):
-                samples.append(sample)
-                shapes.append(shape)
+                found.append((manifest, shape, sample.count))
             elif not sample.optional:
                 return shape
-        roles = tuple((s.manifest, shape, s.count) for s, shape in zip(samples, shapes, strict=True))
+        roles = tuple(found)
         await self.quotas.refresh(request.namespace)
         # where some of it may give way, spares or slices, the quotas are asked when it has nodes
         gives_way = request.spares or request.min_slices
         refusal = None if gives_way else self.quotas.refusal(request.uid, request.namespace, roles)
-        return refusal or Cleared(_shaped(request, shapes), roles)
+        return refusal or Cleared(_shaped(request, [shape for _, shape, _ in roles]), roles)
 
     def close(self) -> None:
         """Cancel what is under way."""
         self.quotas.close()
-        for _, task in self._shapes.values():
-            task.cancel()
+        for known in self._shapes.values():
+            known.task.cancel()
 
-    async def _shape(self, request: GangRequest, sample: Sample) -> PodShape | Refusal:
+    async def _shape(self, request: GangRequest, sample: Sample) -> tuple[Manifest, PodShape | Refusal]:
+        """The sample's shape, or why it is refused; with one manifest for all whose quotas ask the same."""
         manifest = sample.manifest
         key = f"{_digest(request.namespace, manifest)}{'/unpinned' if request.unpinned else ''}"
         known = self._shapes.get(key)
-        if known is None or known[0] < self._clock():
+        if known is None or known.until < self._clock():
             now = self._clock()
-            self._shapes = {k: v for k, v in self._shapes.items() if v[0] >= now or not v[1].done()}
+            self._shapes = {k: v for k, v in self._shapes.items() if v.until >= now or not v.task.done()}
             task = asyncio.create_task(self._ask(request, sample))
-            known = self._shapes[key] = (now + KEPT_SECONDS, task)
+            known = self._shapes[key] = _Known(now + KEPT_SECONDS, task, manifest)
             task.add_done_callback(partial(self._asked, key))
-        shape = await asyncio.shield(known[1])
+        shape = await asyncio.shield(known.task)
         if isinstance(shape, Refusal):
-            return replace(shape, message=shape.message.replace(_POD, manifest["metadata"]["name"]))
-        return shape
+            shape = replace(shape, message=shape.message.replace(_POD, manifest["metadata"]["name"]))
+        return known.manifest, shape
 
     def _asked(self, key: str, task: asyncio.Task[PodShape | Refusal]) -> None:
         """Only a good answer is kept."""
         good = not task.cancelled() and task.exception() is None and not isinstance(task.result(), Refusal)
-        if not good and key in self._shapes and self._shapes[key][1] is task:
+        if not good and key in self._shapes and self._shapes[key].task is task:
             del self._shapes[key]
 
     async def _ask(self, request: GangRequest, sample: Sample) -> PodShape | Refusal:

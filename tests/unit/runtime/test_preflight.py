@@ -139,6 +139,12 @@ async def test_three_hundred_jobs_of_one_template_share_one_dry_run(jobs: Jobs) 
     assert jobs.api.lists == 1
 
 
+async def test_those_that_wait_keep_one_manifest_for_all_jobs_of_a_template(jobs: Jobs) -> None:
+    found = [await jobs.check(f"j{i}") for i in range(3)]
+    manifests = {id(answer.roles[0][0]) for answer in found if isinstance(answer, Cleared)}
+    assert len(manifests) == 1
+
+
 @pytest.mark.parametrize(
     "odd",
     [
