@@ -42,6 +42,7 @@ from drumline.core.training import conditions
 from drumline.core.training.attempts import admitted_for
 from drumline.core.training.backing import backend_of
 from drumline.core.training.policies.admission import request_of
+from drumline.core.training.provisioned import holds_quota
 from drumline.core.training.view import View
 from drumline.runtime.records import JobReader, JobRecord
 from drumline.runtime.service_records import ServiceReader, ServiceRecord
@@ -110,6 +111,9 @@ def _standing(view: View, backend: str) -> str:
         known = (conditions.find(view.status, kind) for kind in kinds)
         said = next((f", which says: {c.message}" for c in known if c is not None and c.status != "True"), "")
         return f"{name} is left to {backend}{said}"
+    said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
+    if holds_quota(view.status) is not None and said is not None:
+        return f"{name} has its quota, and its nodes are asked for: {said.message}"
     return f"{name} does not wait for admission: it is {view.status.phase or 'new'}"
 
 
@@ -158,6 +162,8 @@ class _Site:
             self._hold(view, placement)
         elif backend:
             return
+        elif (asked := holds_quota(view.status)) is not None:
+            self._count(job_request(view), name, unix(asked.since, now))
         elif waits(view) and isinstance(queue, Refusal):
             self.lost[record.key] = f"{queue.reason}: {queue.message}"
         elif waits(view):
@@ -187,6 +193,12 @@ class _Site:
                 view.now - unsaved,
             )
 
+    def _count(self, request: GangRequest, queue: str, since: float) -> None:
+        """A gang that has its quota, and whose nodes are asked for."""
+        if queue:
+            kind, chips = request.accelerator, chips_of(request)
+            self._running[request.uid] = RunningGang(request.uid, queue, kind, chips, request.priority, since)
+
     def _take_service(self, record: ServiceRecord) -> None:
         chosen = self._desk.chosen(record.meta, record.spec.queue if record.spec is not None else None)
         for role, group in groups_of(record):
@@ -207,7 +219,7 @@ class _Site:
 
 def _queue_of(desk: QueueDesk, record: JobRecord) -> str | Refusal:
     """The queue that a job's accelerators count in, or that it waits in."""
-    if record.status.placement is not None:
+    if record.status.placement is not None or holds_quota(record.status) is not None:
         return record.status.queue or ""
     return desk.chosen(record.meta, record.spec.queue if record.spec is not None else None)
 

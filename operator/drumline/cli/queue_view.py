@@ -38,6 +38,7 @@ from drumline.core.gang.queue_quota import chips_of
 from drumline.core.gang.standing import Standing, standing_of
 from drumline.core.gang.types import GangRequest, Refusal
 from drumline.core.training import conditions
+from drumline.core.training.provisioned import holds_quota
 from drumline.core.training.view import View
 from drumline.runtime.queue_records import QueueRecord
 from drumline.runtime.records import JobReader, JobRecord
@@ -167,7 +168,8 @@ def _usage(spec: AcceleratorQueueSpec | None, status: AcceleratorQueueStatus) ->
 
 def _take_job(found: _Found, record: JobRecord) -> None:
     named = record.spec.queue if record.spec is not None else None
-    held = record.status.queue if record.status.placement is not None else None
+    asked = holds_quota(record.status)
+    held = record.status.queue if record.status.placement is not None or asked is not None else None
     chosen = held or found.desk.chosen(record.meta, named)
     view = job_view(record, found.priorities, found.now, queue=chosen if isinstance(chosen, str) else "")
     name = f"{record.meta.namespace}/{record.meta.name}"
@@ -175,7 +177,8 @@ def _take_job(found: _Found, record: JobRecord) -> None:
         return
     request = job_request(view)
     if held:
-        found.holds.append(_gang(request, name, unix(record.status.admitted_at, found.now)))
+        since = record.status.admitted_at if asked is None else asked.since
+        found.holds.append(_gang(request, name, unix(since, found.now)))
     elif waits(view) and isinstance(chosen, Refusal):
         found.lost.append(_gang(request, name, request.queued_at, chosen.reason, chosen.message))
     elif waits(view):
