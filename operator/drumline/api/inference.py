@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from drumline.api.backend import SAYS, Backend
 from drumline.api.base import ApiModel
 from drumline.api.inference_model import Engine, KvTransfer, Model, Routing, Speculative
 from drumline.api.inference_parallelism import ServiceParallelism
@@ -122,6 +123,21 @@ class InferenceRoleSpec(ApiModel):
 class InferenceScheduling(ApiModel):
     """How groups are placed."""
 
+    backend: Backend | None = Field(
+        default=None,
+        description=f"Who admits the groups. {SAYS} Default: that of the service's queue, else that of the operator's "
+        "configuration.",
+        examples=["builtin"],
+    )
+    backend_queue: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        pattern=SUBDOMAIN,
+        description="Queue of the backend's own: a LocalQueue of Kueue, a queue of Volcano or KAI. Default: the one "
+        "named like the service's queue, else the backend's own default.",
+        examples=["serving"],
+    )
     gang_timeout_seconds: int = Field(
         default=300,
         ge=10,

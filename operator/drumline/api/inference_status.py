@@ -48,6 +48,12 @@ class GroupStatus(StatusModel):
         description="AcceleratorQueue whose quota its accelerators count in, as long as it has nodes or pods; absent "
         "without.",
     )
+    backend: str | None = Field(
+        default=None, max_length=63, description="Who finds the nodes of its attempt; absent = this operator."
+    )
+    backend_queue: str | None = Field(
+        default=None, max_length=63, description="Queue of the backend's own that its attempt began in."
+    )
     created: bool = Field(default=False, description="All pods of the attempt have been created.")
     queued_at: Time | None = Field(default=None, description="When it last began to wait for a place.")
     started_at: Time | None = Field(default=None, description="When the attempt was placed.")

@@ -27,6 +27,14 @@ _PLACEMENT: Final = rule(
     "level is required with policy Required or Preferred, and not allowed with Unconstrained",
     ".level",
 )
+_FOREIGN: Final = rule(
+    "!has(self.scheduling) || !has(self.scheduling.backend) || self.scheduling.backend == 'builtin' || "
+    "(self.profile != 'edge' && !has(self.scheduling.together) && self.roles.all(r, (!has(r.variants) || "
+    "r.variants.size() == 0) && (r.startPolicy == 'Parallel' || !has(r.groupSize) || r.groupSize == 1)))",
+    "profile edge, scheduling.together, roles[].variants, and startPolicy LeaderFirst in groups of several pods need "
+    "scheduling.backend builtin",
+    ".scheduling",
+)
 _OPERATORS: Final = rule("false", "field is the operator's to set; allowed: absent")
 
 
@@ -88,6 +96,7 @@ def _spec_rules() -> list[Rule]:
             "groupSize is 1 or absent in every role of profile edge",
             ".profile",
         ),
+        _FOREIGN,
         rule(
             "!has(self.kvTransfer) || self.roles.size() > 1",
             "kvTransfer is between two roles",

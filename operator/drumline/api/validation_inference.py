@@ -21,6 +21,7 @@ from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_model import Engine, SpeculationMethod
 from drumline.api.rules_inference import NAME_AND_ROLE, RESERVED_ROLES
 from drumline.api.training import DNS_1035, SUBDOMAIN, PlacementPolicyType
+from drumline.api.validation_inference_backend import backend_errors
 from drumline.api.validation_inference_engine import engine_errors, size_errors
 from drumline.api.validation_inference_parallelism import parallelism_errors
 from drumline.api.validation_inference_role import role_errors
@@ -52,6 +53,7 @@ def validate_service(name: str, spec: InferenceServiceSpec, catalog: Catalog) ->
         *engine_errors(spec, catalog),
         *size_errors(spec, catalog),
         *parallelism_errors(spec, catalog),
+        *backend_errors(spec, catalog),
         *_hostname_errors(spec),
     )
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drumline.api.catalog import AcceleratorType, Catalog, VendorKind
+from drumline.api.catalog import AcceleratorType, Catalog
 from drumline.api.engine_words import engine_options, values_of
 from drumline.api.engines import EnginePreset, MeshFlag, preset
 from drumline.api.errors import FieldError
 from drumline.api.inference import InferenceRoleSpec, InferenceServiceSpec
 from drumline.api.inference_parallelism import ServiceParallelism
+from drumline.api.inference_shape import counts_of
 from drumline.api.parallelism import ScaleUp
-from drumline.api.training import Accelerator
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,9 @@ def _groups(
     chosen = (role.accelerator, *(variant.accelerator for variant in role.variants))
     for number, accelerator in enumerate(chosen):
         entry = catalog.get(accelerator.type)
-        counts = _counts(role, accelerator, entry) if entry is not None else None
+        counts = counts_of(role, accelerator, catalog)
         if entry is not None and counts is not None:
             yield _Group(path, mesh, entry, *counts, f" with variants[{number - 1}]" if number else "")
-
-
-def _counts(
-    role: InferenceRoleSpec, accelerator: Accelerator, entry: AcceleratorType
-) -> tuple[int, int] | None:
-    """Chips of a pod, pods of a group; None where topology or chips, refused elsewhere, leave them open."""
-    wanted, topology = accelerator.chips_per_worker, accelerator.topology
-    if not entry.is_tpu:
-        chips = 0 if entry.kind is VendorKind.CPU else wanted or entry.chips_per_host
-        return chips, role.group_size or 1
-    if topology is None or not entry.allows(topology) or wanted not in (None, *entry.worker_sizes(topology)):
-        return None
-    return wanted or entry.chips_per_worker(topology), entry.hosts(topology, wanted)
 
 
 def _group_errors(group: _Group) -> Iterator[FieldError]:

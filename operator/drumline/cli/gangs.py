@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from drumline.api.backend import Backend
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.meta import LABEL_QUEUE
 from drumline.api.reasons import ConditionType
@@ -97,10 +98,14 @@ def job_request(view: View) -> GangRequest:
 
 
 def groups_of(record: ServiceRecord) -> Iterator[tuple[str, GroupStatus]]:
-    """Groups of a service that hold a place or wait for one, with their roles."""
-    roles = {role.name for role in record.spec.roles} if record.spec is not None else set()
+    """Groups of a service that hold a place of this operator's, or wait for one, with their roles."""
+    spec = record.spec
+    roles = {role.name for role in spec.roles} if spec is not None else set()
+    elsewhere = spec is not None and spec.scheduling.backend not in (None, Backend.BUILTIN)
     for role in record.status.roles:
         for group in role.groups if role.name in roles else ():
+            if group.backend is not None or (elsewhere and not group.nodes):
+                continue
             if group.nodes or (group.phase is GroupPhase.WAITING and group.draining_since is None):
                 yield role.name, group
 

@@ -18,6 +18,8 @@ from drumline.api.inference_status import GroupStatus, InferenceServiceStatus
 from drumline.api.meta import ANNOTATION_DIGEST, MANAGED_BY
 from drumline.api.validation_inference import parse_service, validate_service
 from drumline.cli.offline import NO_UID, InvalidJobError, Planned, RefusedError
+from drumline.core.gang.backends.base import BUILTIN
+from drumline.core.gang.backends.registry import label_of, presumed
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.discovery import ObservedDiscovery, ObservedService
@@ -28,10 +30,12 @@ from drumline.core.gang.placement_refusal import unmodelled
 from drumline.core.gang.plan import Action, Apply, Create, Patch, Plan
 from drumline.core.gang.projection import project_node, project_pod
 from drumline.core.gang.types import GangRequest, Granted, Placement, Pod, Refusal
-from drumline.core.inference import names
+from drumline.core.inference import backing, names
 from drumline.core.inference.decide import decide
-from drumline.core.inference.observation import Child, Observation, RoleChild
-from drumline.core.inference.render import prepare_group, read_revision
+from drumline.core.inference.groups import every
+from drumline.core.inference.observation import Child, Observation, RoleChild, Settings
+from drumline.core.inference.render import read_revision
+from drumline.core.inference.view import View
 
 Manifest = Mapping[str, Any]
 
@@ -88,12 +92,19 @@ class _World:
     def __post_init__(self) -> None:
         for manifest in self.nodes or ():
             self.capacity.set_node(project_node(manifest))
+        scheduling = self.service.spec.scheduling
+        choice, level = presumed(scheduling.backend or BUILTIN), scheduling.placement.level
         self.seen = Observation(
             service=self.service.meta,
             spec=self.service.spec,
             errors=(),
             status=InferenceServiceStatus(),
             catalog=self.catalog,
+            settings=Settings(nowhere=self.nodes is None),
+            queue=self.service.spec.queue or "",
+            backend=choice,
+            backends={choice.name: choice},
+            topology_key=label_of(self.capacity.hierarchy(level), level) if level else "",
         )
 
     def settle(self) -> None:
@@ -115,6 +126,10 @@ class _World:
         self.seen = replace(self.seen, **changes)
 
     def _admit(self, plan: Plan) -> None:
+        view = View(self.seen, _NOW, self.seen.status)
+        for role, group in every(view):
+            if not group.nodes and (refused := backing.refusal(view, role, group)) is not None:
+                raise RefusedError(refused)
         held = dict(self.seen.admission)
         for request in plan.queue:
             if request.uid not in held:
@@ -122,7 +137,7 @@ class _World:
         self._see(admission={r.uid: held[r.uid] for r in plan.queue})
 
     def _placed(self, request: GangRequest) -> Placement:
-        if self.nodes is None:
+        if self.nodes is None or request.unpinned:
             return Placement(("",) * request.workers)
         asked = resolved(request, self.capacity)
         known = unmodelled((request.worker,)) or asked
@@ -152,7 +167,7 @@ class _World:
             self._see(role_children={**self.seen.role_children, str(spec["role"]): child})
         elif name == names.peers(self.service.meta.name):
             self._see(discovery=ObservedDiscovery(service=ObservedService(ours=True)))
-        else:
+        elif "." not in action.resource:  # those with one are a backend's
             digest = str((manifest["metadata"].get("annotations") or {}).get(ANNOTATION_DIGEST, ""))
             self._see(children={**self.seen.children, f"{action.resource}/{name}": Child(name, digest)})
 
@@ -180,12 +195,13 @@ class _World:
     def _pods(self, name: str, group: GroupStatus) -> Iterator[tuple[str, Manifest]]:
         role = next(r for r in self.service.spec.roles if r.name == name)
         placed = group if group.attempt else group.model_copy(update={"attempt": 1})
-        prepared = prepare_group(
-            self.service.meta, self.service.spec, name, placed, self.catalog, self.seen.settings
-        )
+        view = View(self.seen, _NOW, self.seen.status)
+        prepared = backing.prepared(view, name, placed)
+        behind = backing.backed(view, name, placed, prepared)
         for worker in range(prepared.size):
             node = group.nodes[worker] if worker < len(group.nodes) else ""
-            yield _why(role, worker), prepared.pod(worker, node or None)
+            pod = prepared.pod(worker, node or None)
+            yield _why(role, worker), behind.pod(pod, worker) if behind is not None else pod
 
 
 def _why(role: InferenceRoleSpec, worker: int) -> str:

@@ -67,17 +67,15 @@ class Backends:
     def told(self, obs: Observation) -> Observation:
         """The observation with its backend and what that has of it; the very same for one that has none but ours."""
         obs, name = self.requests.told(obs), self._name(obs)
-        for wanted in {name, backend_of(obs.status)} - {BUILTIN}:
-            self._want(wanted)
+        self.want(name, backend_of(obs.status))
         if not self._wanted:
             return obs
         choice, groups = self.choice(name), tuple(self._groups(obs))
         if choice is OURS and not groups:
             return obs
         level = obs.spec.scheduling.placement.level if obs.spec is not None else None
-        key = self._label_of(level) if level else ""
-        known = frozenset(need for need, (mirror, _) in self._mirrors.items() if mirror.synced.is_set())
-        return replace(obs, backend=choice, topology_key=key, groups=groups, groups_known=known)
+        key = self.key_of(level)
+        return replace(obs, backend=choice, topology_key=key, groups=groups, groups_known=self.known)
 
     def choice(self, name: str) -> Choice:
         """The backend of that name as the cluster has it."""
@@ -130,21 +128,38 @@ class Backends:
             return backend_of(obs.status)
         if obs.spec is None:
             return BUILTIN
-        return named or self._queue_backend(obs.queue) or self._default
+        return self.resolved(named, obs.queue)
 
-    def _want(self, name: str) -> None:
-        if name not in self._wanted:
+    def resolved(self, named: str | None, queue: str) -> str:
+        """The backend of a gang that names this one, or none, and waits in that queue."""
+        return named or self._queue_backend(queue) or self._default
+
+    def key_of(self, level: str | None) -> str:
+        """The node label of a topology level; "" = it has none."""
+        return self._label_of(level) if level else ""
+
+    def want(self, *names: str) -> None:
+        """Mirror what these backends have of gangs."""
+        for name in {*names} - {BUILTIN, *self._wanted}:
             self._wanted.add(name)
             self._wake.set()
+
+    @property
+    def known(self) -> frozenset[Need]:
+        """The kinds of which everything there is has been seen."""
+        return frozenset(need for need, (mirror, _) in self._mirrors.items() if mirror.synced.is_set())
+
+    def named(self, namespace: str, name: str) -> Iterator[Found]:
+        """What backends have under that name."""
+        there = (mirror.store.get(namespace, name) for mirror, _ in self._mirrors.values())
+        return (found for found in there if found is not None)
 
     def _groups(self, obs: Observation) -> Iterator[Found]:
         """What there is under the names of the job's attempts."""
         job = obs.job
-        for mirror, _ in self._mirrors.values():
-            for attempt in obs.status.attempts:
-                found = mirror.store.get(job.namespace, revision_name(job.name, attempt.attempt))
-                if found is not None and is_of(job.uid, found.document):
-                    yield found
+        for attempt in obs.status.attempts:
+            found = self.named(job.namespace, revision_name(job.name, attempt.attempt))
+            yield from (f for f in found if is_of(job.uid, f.document))
 
     def _mirror(self) -> None:
         """Mirror the kinds of the backends that are wanted and there, and no others."""

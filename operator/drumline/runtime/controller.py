@@ -336,7 +336,9 @@ class Controller:
         return View(observation, self._now(), observation.status)
 
     def _objects(self, request: GangRequest) -> Sequence[Create]:
-        """What a job's backend wants to have before its pods."""
+        """What a gang's backend wants to have before its pods."""
+        if request.uid not in self.world.keys and self.beside is not None:
+            return self.beside.objects(request)
         return objects_of(self._view(request)) if request.unpinned else ()
 
     def job_changed(self, key: Key, *, urgent: bool) -> None:

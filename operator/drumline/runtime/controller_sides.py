@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drumline.api.meta import API_VERSION, TRAINING_JOB, TRAINING_JOBS
+from drumline.core.gang.plan import Create
 from drumline.core.gang.types import GangRequest
 from drumline.runtime.executor import Owner
 from drumline.runtime.preflight import Sample
@@ -30,6 +31,9 @@ class Beside(Protocol):
 
     def samples(self, request: GangRequest) -> Sequence[Sample]:
         """As `Preflight` wants them; KeyError when its owner is gone."""
+
+    def objects(self, request: GangRequest) -> Sequence[Create]:
+        """What the gang's backend wants to have before its pods; KeyError when its owner is gone."""
 
 
 def owner_of(record: JobRecord) -> Owner:

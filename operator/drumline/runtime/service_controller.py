@@ -15,7 +15,7 @@ from typing import Any, Final
 from drumline.api.inference_status import GroupStatus
 from drumline.api.meta import API_VERSION, INFERENCE_SERVICE, INFERENCE_SERVICES
 from drumline.api.reasons import Reason
-from drumline.core.gang.plan import Event, Plan
+from drumline.core.gang.plan import Create, Event, Plan
 from drumline.core.gang.types import GangRequest, Granted, Placement
 from drumline.core.inference import names
 from drumline.core.inference.decide import decide
@@ -29,7 +29,8 @@ from drumline.runtime.http import Client
 from drumline.runtime.outcomes import CONFLICT_SECONDS, NAMESPACE_ENDS_SECONDS, conflict_pause
 from drumline.runtime.preflight import Sample
 from drumline.runtime.queue_groups import hold
-from drumline.runtime.service_gangs import placed_by, reservation_of, samples_of, status_after
+from drumline.runtime.service_backends import join, told
+from drumline.runtime.service_gangs import objects_of, placed_by, reservation_of, samples_of, status_after
 from drumline.runtime.service_memory import RECHECK_SECONDS, awaits, learn, recheck
 from drumline.runtime.service_observe import Beside, groups_of, observe
 from drumline.runtime.service_records import ServiceRecord
@@ -76,6 +77,8 @@ class ServiceController:
 
     async def start(self) -> None:
         """As leader: look at every service."""
+        if self._shared.backends is not None:
+            join(self._shared.backends, self.world, lambda key: self.service_changed(key, urgent=False))
         self._tasks += [asyncio.create_task(run()) for run in self.companions]
         for key in list(self.world.records.store):
             self._queue.add(key)
@@ -143,12 +146,13 @@ class ServiceController:
             gateway=self._settings.gateway and self.kinds.served("httproutes"),
             inference_pool=self._settings.inference_pool and self.kinds.served("inferencepools"),
         )
-        signals = self.signals.of(record.meta.uid)
-        return observe(
+        signals, backends = self.signals.of(record.meta.uid), self._shared.backends
+        seen = observe(
             self.world,
             record,
             Beside(settings, self._admitter.answer, self._shared.book, signals, self._clocks.now()),
         )
+        return told(backends, seen) if backends is not None else seen
 
     def _decide(self, observation: Observation) -> Plan:
         """The plan; an error of ours costs this service a while, is said once, and harms no other."""
@@ -197,7 +201,7 @@ class ServiceController:
         for gang, group in groups.items():
             nodes = group.nodes if any(group.nodes) else ()
             answer = self._admitter.answer(gang)
-            if live(group) and isinstance(answer, Granted) and answer.placement.nodes == nodes:
+            if live(group) and isinstance(answer, Granted) and answer.placement.nodes == group.nodes:
                 self._admitter.drop(gang)  # it was taken up though the answer to that was lost
                 memory.asked.discard(gang)
             if not nodes and gang in memory.held:
@@ -255,7 +259,8 @@ class ServiceController:
 
     def _inherit(self, record: ServiceRecord, gang: str, group: GroupStatus) -> None:
         """Pods that an earlier leader was still creating are in no quota yet; see `Quotas.inherit`."""
-        if any(group.nodes) and group.attempt and not group.created:
+        placed = any(group.nodes) or (group.backend is not None and live(group))
+        if placed and group.attempt and not group.created:
             quotas = self._shared.preflight.quotas
             quotas.inherit(gang, record.meta.namespace, len(group.nodes))
             quotas.settle(gang)
@@ -270,9 +275,20 @@ class ServiceController:
         record = self.world.records.store.get(*self.world.keys[names.service_uid(request.uid)])
         if record is None:
             raise KeyError(request.name)
+        return samples_of(self._view(record), request)
+
+    def objects(self, request: GangRequest) -> Sequence[Create]:
+        """What the backend of a group wants to have before its pods. KeyError when the group is gone."""
+        record = self.world.records.store.get(*self.world.keys[names.service_uid(request.uid)])
+        if record is None:
+            raise KeyError(request.name)
+        return objects_of(self._view(record), request)
+
+    def _view(self, record: ServiceRecord) -> View:
+        """The service as it was last decided, which the mirror may not show yet."""
         observation = self._observe(record)
         status = self.world.remember(record.meta.uid).decided or observation.status
-        return samples_of(View(observation, self._clocks.now(), status), request)
+        return View(observation, self._clocks.now(), status)
 
     def service_changed(self, key: Key, *, urgent: bool) -> None:
         """Something of the service changed: look at it at once, or when more of it has come."""

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 
 from drumline.api.inference_status import GroupStatus, InferenceServiceStatus
-from drumline.core.gang.plan import Plan
+from drumline.core.gang.backing import Backed
+from drumline.core.gang.plan import Create, Manifest, Plan
 from drumline.core.gang.types import GangRequest
-from drumline.core.inference import names
+from drumline.core.inference import backing, names
 from drumline.core.inference.groups import every, live
 from drumline.core.inference.policies.admission import request_of
-from drumline.core.inference.render import prepare_group
 from drumline.core.inference.view import View
 from drumline.runtime.preflight import Sample
 
@@ -61,17 +61,27 @@ def reservation_of(view: View, gang: str) -> GangRequest | None:
 def samples_of(view: View, request: GangRequest) -> Sequence[Sample]:
     """The leader's pod and a worker's, as they would be created, without a node. KeyError: no such group."""
     role, group = find(view, request.uid)
-    spec = view.spec_of(group)
-    if spec is None:
+    if view.spec_of(group) is None:
         raise KeyError(group.revision)
-    prepared = prepare_group(
-        view.obs.service,
-        spec,
-        role,
-        group.model_copy(update={"attempt": group.attempt + 1}),
-        view.obs.catalog,
-        view.obs.settings,
-        pod_priority_class=view.obs.pod_priority_class,
-    )
-    leader = Sample(1, prepared.pod(0, None))
-    return [leader] if prepared.size == 1 else [leader, Sample(prepared.size - 1, prepared.pod(1, None))]
+    group = backing.next_one(group)
+    rendered = backing.prepared(view, role, group)
+    behind = backing.backed(view, role, group, rendered) if request.unpinned else None
+    leader = _sample(1, rendered.pod(0, None), 0, behind)
+    if rendered.size == 1:
+        return [leader]
+    return [leader, _sample(rendered.size - 1, rendered.pod(1, None), 1, behind)]
+
+
+def objects_of(view: View, request: GangRequest) -> Sequence[Create]:
+    """What the group's backend wants to have before the next attempt's pods. KeyError: no such group."""
+    role, group = find(view, request.uid)
+    if not request.unpinned or view.spec_of(group) is None:
+        return ()
+    behind = backing.backed(view, role, backing.next_one(group))
+    return behind.objects if behind is not None else ()
+
+
+def _sample(count: int, pod: Manifest, worker: int, behind: Backed | None) -> Sample:
+    if behind is None:
+        return Sample(count, pod)
+    return Sample(count, behind.pod(pod, worker), kept=behind.adapter.kept)

@@ -161,6 +161,9 @@ MALFORMED: list[tuple[str, Any, str, bool]] = [
     ("rollout", {"maxSurge": 0, "maxUnavailable": 0}, "spec.rollout.maxSurge", True),
     ("rollout.canary.weight", 101, "spec.rollout.canary.weight", True),
     ("scheduling.placement", {"policy": "Required"}, "spec.scheduling.placement.level", True),
+    ("scheduling.backend", "slurm", "spec.scheduling.backend", True),
+    ("scheduling.backend", "native", "spec.scheduling.together", True),
+    ("scheduling", {"backend": "kueue"}, "spec.roles[1].variants", True),
     (
         "failurePolicy.backoff",
         {"initialSeconds": 5, "maxSeconds": 1},

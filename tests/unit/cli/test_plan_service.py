@@ -90,3 +90,24 @@ def test_errors_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("inference-*.yaml")), ids=lambda f: f.stem)
 def test_the_examples(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Pod" in kinds(planned(capsys, "-f", str(file)))
+
+
+def test_groups_of_another_backend_carry_its_marks_and_are_placed_nowhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = nodes_file(tmp_path, "8 hosts of h100 in blocks of 4")
+    role = {"name": "serve", "groupSize": 2, "accelerator": {"type": "nvidia-h100-80gb"}}
+    file = service_file(tmp_path, role, scheduling={"backend": "native"})
+    objects = planned(capsys, "-f", file, "--nodes", nodes)
+    pods = [o["spec"] for o in objects if o["kind"] == "Pod"]
+    assert [p["schedulingGroup"]["podGroupName"] for p in pods] == ["tiny-serve-1-0-g"] * 2
+    assert not any("affinity" in p for p in pods)
+    assert [o["metadata"]["name"] for o in objects if o["kind"] == "PodGroup"] == ["tiny-serve-1-0-g"]
+
+
+def test_what_a_backend_can_not_do_is_refused_offline_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = service_file(tmp_path, {"name": "serve"}, scheduling={"backend": "kueue"})
+    assert main(["plan", "-f", file]) == 3
+    assert "no LocalQueue of Kueue is named" in capsys.readouterr().err

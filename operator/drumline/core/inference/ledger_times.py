@@ -63,8 +63,11 @@ def _marks(facts: Facts, now: float) -> list[tuple[float, ServingState]]:
         over = group.next_attempt_at if waited is ServingState.BINDING else None
         return [(never, waited), *([(unix(over), ServingState.DRAINING)] if over is not None else [])]
     placed = unix(group.started_at)
-    found = [(never, ServingState.QUEUED if group.attempt <= 1 else ServingState.BINDING)]
-    found.append((placed, ServingState.BINDING))
+    gated = group.backend is not None  # by somebody who lets it in when its first pod is bound
+    found = [(never, ServingState.QUEUED if group.attempt <= 1 or gated else ServingState.BINDING)]
+    bound = [p.bound_at for p in facts.pods.values() if p.bound_at]
+    if not gated or bound:
+        found.append((max(placed, min(bound)) if gated else placed, ServingState.BINDING))
     steps = (
         ([p.bound_at for p in facts.pods.values()], ServingState.POD_INIT),
         ([p.times.prepared_at for p in facts.pods.values()], ServingState.IMAGE_PULL),

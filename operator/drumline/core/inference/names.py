@@ -13,6 +13,7 @@ PEERS = "peers"
 CANARY = "canary"
 STABLE = "stable"
 PORT = "drumline"  # name of the port that a leader serves on, in its pod
+_GROUP = "-g"
 RESERVED_ROLES = frozenset({PEERS, CANARY, STABLE})
 
 
@@ -34,6 +35,16 @@ def pod(service: str, role: str, attempt: int, group: int, worker: int) -> str:
 def hostname(service: str, role: str, group: int, worker: int) -> str:
     """Host name of a pod: the same in every attempt."""
     return names.hostname(base(service, role), group, worker)
+
+
+def backend_group(service: str, role: str, attempt: int, group: int) -> str:
+    """What another scheduler or queue knows an attempt of a group by; no job's attempt is called like it."""
+    return f"{base(service, role)}-{attempt}-{group}{_GROUP}"
+
+
+def pods_of(backend_group: str) -> str:
+    """What the names of that attempt's pods begin with."""
+    return backend_group.removesuffix(_GROUP)
 
 
 def gang_uid(service_uid: str, role: str, group: int) -> str:

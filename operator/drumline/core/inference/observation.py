@@ -10,6 +10,8 @@ from drumline.api.errors import FieldError
 from drumline.api.inference import InferenceServiceSpec
 from drumline.api.inference_status import InferenceServiceStatus
 from drumline.api.meta import WORKER_PRIORITY_CLASS
+from drumline.core.gang.backends.base import Found, Need
+from drumline.core.gang.backends.registry import OURS, Choice
 from drumline.core.gang.discovery import ObservedDiscovery
 from drumline.core.gang.meta import ObjectMeta
 from drumline.core.gang.queues import Eviction
@@ -28,6 +30,7 @@ class Settings:
     evacuate_seconds: float = 300.0  # a group on a cordoned node waits so long for another place, then goes
     gateway: bool = False  # HTTPRoute is there
     inference_pool: bool = False  # InferencePool is there
+    nowhere: bool = False  # no cluster is known: a grant names no nodes (`drumline plan`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,11 @@ class Observation:
     evicted: Mapping[str, Eviction] = field(
         default_factory=dict
     )  # by gang uid: groups that hold nodes and are to leave
+    backend: Choice = OURS  # who admits attempts that are yet to begin
+    backends: Mapping[str, Choice] = field(default_factory=dict)  # by name: those of running attempts
+    topology_key: str = ""  # node label of the level of `scheduling.placement`; "" = none
+    theirs: tuple[Found, ...] = ()  # what other schedulers and queues have of the groups' attempts
+    theirs_known: frozenset[Need] = frozenset()  # of which kinds that is all there is
     lost: frozenset[str] = frozenset()  # nodes of groups that are gone or not ready
     cordoned: frozenset[str] = frozenset()  # nodes of groups that are unschedulable: being drained
     tainted: Mapping[str, tuple[Taint, ...]] = field(

@@ -29,6 +29,9 @@ from drumline.core.gang.types import PlacementPolicy, Refusal
 GROUP: Final = "scheduling.k8s.io"
 FIELD: Final = "schedulingGroup"
 _NAME: Final = "podGroupName"
+GATES_ASKED: Final = (  # where a part of a gang was bound
+    "are the scheduler's feature gates GenericWorkload and, before 1.37, GangScheduling on?"
+)
 _ERROR: Final = "SchedulerError"
 
 

@@ -12,6 +12,9 @@ waited for.
 A group that goes over to another variant says so first, and asks in the next decision: an answer to its old question
 must never be taken for one to the new.
 
+Groups that another scheduler or queue admits hold nothing between two attempts. What they ask here is what the API server
+makes of their pods; then they begin at once, pinned to no node.
+
 Groups of the profile edge ask nobody: they begin at once, on whatever node the scheduler likes.
 """
 
@@ -24,7 +27,7 @@ from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.reasons import DrainReason, Reason
 from drumline.core.gang.clock import SKEW_SECONDS, is_ahead, rfc3339_millis, unix
 from drumline.core.gang.types import GangRequest, Granted, Refusal
-from drumline.core.inference import variants
+from drumline.core.inference import backing, variants
 from drumline.core.inference.groups import begun, every, finish, live
 from drumline.core.inference.leaving import barred
 from drumline.core.inference.neighbours import near
@@ -65,6 +68,8 @@ def request_of(view: View, role: str, group: GroupStatus) -> GangRequest:
         preferred_nodes=dict(enumerate(group.nodes)),
         settings=view.obs.settings,
     )
+    if backing.is_left(view, group):
+        return backing.left(request)
     return near(view, role, replace(request, queue=queue_of(view, group)))
 
 
@@ -122,7 +127,8 @@ def _keeps_nodes(view: View, role: str, group: GroupStatus, size: int) -> bool:
     """Whether a group that rests may begin where it was. Once it has asked for a place only a grant counts."""
     granted = isinstance(view.obs.admission.get(view.uid_of(role, group.id)), Granted)
     well = not (_avoided(view, group).intersection(group.nodes) or barred(view, role, group))
-    return group.phase is GroupPhase.BACKOFF and len(group.nodes) == size and well and not granted
+    kept = group.phase is GroupPhase.BACKOFF and len(group.nodes) == size and not view.obs.backend.foreign
+    return kept and well and not granted
 
 
 def awaited(view: View, role: InferenceRoleSpec) -> tuple[str, ...]:
@@ -158,22 +164,41 @@ def _queued(view: View, group: GroupStatus) -> GroupStatus:
 
 def _asked(view: View, role: str, found: InferenceRoleSpec, group: GroupStatus) -> View:
     """Begin on what was granted, or go on asking."""
+    if view.obs.backend.foreign and group.nodes:
+        group = group.model_copy(update={"nodes": ()})
     view = view.put(role, group)
-    answer = view.obs.admission.get(view.uid_of(role, group.id))
+    answer = _answer(view, role, group)
     if view.obs.priority is None:
         text = f"spec.priorityClassName: there is no PriorityClass {view.spec.priority_class_name!r}"
         refusal = Refusal(Reason.NO_PRIORITY_CLASS, text)
         return _refused(view, role, group, refusal).again_in(NO_CLASS_SECONDS)
     if view.obs.queue_refused is not None and not group.nodes:
         return _refused(view, role, group, view.obs.queue_refused)
+    if (no := backing.refusal(view, role, group)) is not None:
+        return _refused(view, role, group, no)
     if isinstance(answer, Granted):
-        group = group.model_copy(update={"queue": answer.queue or None})
+        group = group.model_copy(update={"queue": answer.queue or None, **_with(view, group)})
         return _begin(view, role, group, answer.placement.nodes)
     whose = _turn(view, found, group)
     if whose != group.variant:
         return view.put(role, group.model_copy(update={"variant": whose, "nodes": ()})).again_in(0.0)
     view = _look_again(view, found, group).ask(request_of(view, role, group))
     return _refused(view, role, group, answer) if answer is not None else view
+
+
+def _answer(view: View, role: str, group: GroupStatus) -> Granted | Refusal | None:
+    """What admission says; a grant that answers who else should admit the group is none."""
+    answer = view.obs.admission.get(view.uid_of(role, group.id))
+    if not isinstance(answer, Granted) or view.obs.settings.nowhere:
+        return answer
+    return answer if any(answer.placement.nodes) != backing.is_left(view, group) else None
+
+
+def _with(view: View, group: GroupStatus) -> dict[str, str | None]:
+    """With whom the attempt begins."""
+    if not backing.is_left(view, group):
+        return {"backend": None, "backend_queue": None}
+    return {"backend": view.obs.backend.name, "backend_queue": backing.queue_of(view, group) or None}
 
 
 def _turn(view: View, role: InferenceRoleSpec, group: GroupStatus) -> int:

@@ -81,7 +81,10 @@ def _failure(view: View, role: str, group: GroupStatus) -> Failure | None:
 def _taken(view: View, role: str, group: GroupStatus, missing: list[int]) -> str:
     """A name of a pod to be created that is somebody else's."""
     service = view.obs.service.name
-    wanted = (f"pods/{names.pod(service, role, group.attempt, group.id, w)}" for w in missing)
+    wanted = [f"pods/{names.pod(service, role, group.attempt, group.id, w)}" for w in missing]
+    if group.backend is not None:
+        of_backend = names.backend_group(service, role, group.attempt, group.id)
+        wanted += [name for name in view.obs.foreign if name.endswith(f"/{of_backend}")]
     return next((name for name in wanted if name in view.obs.foreign), "")
 
 
@@ -116,7 +119,7 @@ def _end(view: View, role: str, group: GroupStatus, found: Failure) -> View:
     over = over.model_copy(
         update={
             "phase": GroupPhase.BACKOFF,
-            "nodes": over.nodes if found.keeps_nodes else (),
+            "nodes": over.nodes if found.keeps_nodes and group.backend is None else (),
             "next_attempt_at": rfc3339_millis(view.now + delay),
         }
     )

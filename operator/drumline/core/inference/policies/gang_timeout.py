@@ -5,13 +5,19 @@ way: a pod that the scheduler rejects, a pod not bound whose node is gone, or a 
 an older attempt's pod does not leave its node. That pod has its own time to end first, as long as its termination
 grace lasts. A scheduler that is merely slow never runs the clock out. The nodes that it was stuck on are avoided.
 
+A group that another scheduler or queue is to let in waits there as long as that takes: its clock runs only while a part
+of it is bound, as may be where that scheduler turns out to know nothing of gangs; then also for pods of which nobody says
+what they wait for.
+
 Groups of the profile edge are not placed by us: their pods wait for the scheduler as long as it takes.
 """
 
 from __future__ import annotations
 
+from drumline.api.backend import Backend
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.reasons import Cause, Reason
+from drumline.core.gang.backends.native import GATES_ASKED
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.inference.groups import count_restart, ended, every, excluding, finish, live
@@ -26,9 +32,17 @@ Stuck = dict[str, tuple[float, str]]  # node → since when and why
 def gang_timeout(view: View) -> View:
     """Release attempts that are stuck and let their groups queue again with backoff."""
     for role, group in every(view):
-        if live(group) and any(group.nodes):
+        if live(group) and (any(group.nodes) or _is_part_bound(view, role, group)):
             view = _judged(view, role, group)
     return view
+
+
+def _is_part_bound(view: View, role: str, group: GroupStatus) -> bool:
+    """Whether another backend has bound a part of the group and no more."""
+    if group.backend is None:
+        return False
+    bound = [pod.bound for pod in view.pods(role, group).values()]
+    return any(bound) and not all(bound)
 
 
 def _judged(view: View, role: str, group: GroupStatus) -> View:
@@ -53,6 +67,11 @@ def _stuck(view: View, role: str, group: GroupStatus, pods: dict[int, Pod]) -> S
         elif not pod.bound and node in view.obs.lost:
             stuck[node] = progress, f"node {node} is gone or not ready"
     graces = _graces(view, role, group)
+    left_out = next((p.name for p in pods.values() if not p.bound and not p.terminal), "")
+    if group.backend is not None and left_out:
+        # it may wait for a node that an earlier attempt still has
+        since = max([progress, *graces.values()])
+        stuck = {"": (since, stuck.get("", (0.0, f"pod {left_out} has no node, and nobody says why"))[1])}
     for worker, node in enumerate(group.nodes):
         if worker not in pods and node in graces:
             why = f"a pod of an earlier attempt does not leave node {node}"
@@ -96,4 +115,5 @@ def _text(view: View, group: GroupStatus, bound: int, stuck: dict[str, str]) -> 
     node, why = next(iter(stuck.items()))
     seconds = view.spec.scheduling.gang_timeout_seconds
     where = f" (node {node})" if node else ""
-    return f"{bound} of {len(group.nodes)} pods were bound and none followed for {seconds} s{where}: {why}"
+    text = f"{bound} of {len(group.nodes)} pods were bound and none followed for {seconds} s{where}: {why}"
+    return f"{text}; {GATES_ASKED}" if group.backend == Backend.NATIVE else text

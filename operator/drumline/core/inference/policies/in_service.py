@@ -14,6 +14,7 @@ from drumline.api.reasons import Reason
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.plan import Patch
 from drumline.core.gang.types import Pod
+from drumline.core.inference.backing import said
 from drumline.core.inference.groups import blip_left, every, gate, live
 from drumline.core.inference.view import View, is_going
 
@@ -83,7 +84,7 @@ def _serving(view: View, role: str, group: GroupStatus) -> View:
 def _not_serving(view: View, role: str, group: GroupStatus, pods: dict[int, Pod]) -> View:
     changes: dict[str, object] = {
         "phase": GroupPhase.STARTING,
-        "message": _blocker(pods) or group.message,
+        "message": said(view, role, group)[:1024] or _blocker(pods) or group.message,
     }
     if group.ready_at is not None and group.unready_since is None:
         changes["unready_since"] = rfc3339_millis(view.now)

@@ -5,6 +5,8 @@ What is left of a failed attempt serves nobody: without a part of itself a group
 A leader that is deleted, at the end of a drain or by an eviction, may still have to answer what it has in flight, and
 cannot without its workers: they stay until it has ended, or its grace is over.
 
+What another scheduler or queue has of an attempt goes with the attempt.
+
 Everything here follows from what is on record: a plan that was cut off is made up for by the next one.
 """
 
@@ -12,8 +14,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from drumline.api.inference_status import GroupStatus
+from drumline.core.gang.backends.base import Found
+from drumline.core.gang.backing import ended
 from drumline.core.gang.plan import Delete
 from drumline.core.gang.types import Member
+from drumline.core.inference.backing import objects_of, of_attempt
 from drumline.core.inference.groups import deletions, every, finished, live
 from drumline.core.inference.view import View, is_going
 
@@ -35,9 +41,17 @@ def retire(view: View) -> View:
     broken = [pod for pod in old if pod.member is not None and _group(pod.member) in staying]
     view = view.act(*deletions(broken, BROKEN_SECONDS), *deletions(pod for pod in old if pod not in broken))
     for role, group in every(view):
-        if finished(group) and not view.pods_of_any_attempt(role, group.id):
+        theirs = _over(view, role, group)
+        view = view.act(*ended(theirs))
+        if finished(group) and not theirs and not view.pods_of_any_attempt(role, group.id):
             view = view.drop(role, group.id)
     return view
+
+
+def _over(view: View, role: str, group: GroupStatus) -> list[Found]:
+    """What other schedulers and queues have of attempts that are over."""
+    running = of_attempt(view, role, group) if live(group) else ()
+    return [found for found in objects_of(view, role, group) if found not in running]
 
 
 def _needed(view: View) -> tuple[View, set[str]]:

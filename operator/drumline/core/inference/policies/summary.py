@@ -126,7 +126,13 @@ def _waits_for(view: View, role: str, group: GroupStatus) -> Why:
         return answer.reason, answer.message
     if view.obs.priority is None:
         return Reason.NO_PRIORITY_CLASS, group.message or ""
-    return Reason.QUEUED, group.message or "waiting for the next admission round"
+    return _said(group.message) or (Reason.QUEUED, group.message or "waiting for the next admission round")
+
+
+def _said(message: str | None) -> Why | None:
+    """The reason that a message begins with."""
+    head, colon, text = (message or "").partition(": ")
+    return (head, text) if colon and head in set(Reason) else None
 
 
 def _available(view: View) -> View:

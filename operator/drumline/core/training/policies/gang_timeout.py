@@ -21,6 +21,7 @@ from dataclasses import replace
 from drumline.api.backend import Backend
 from drumline.api.reasons import Cause, ConditionType, Reason
 from drumline.api.status import Avoidance
+from drumline.core.gang.backends.native import GATES_ASKED
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import finished, released
@@ -123,9 +124,7 @@ def _text(view: View, current: dict[int, Pod], size: int, stuck: dict[str, str])
     seconds = view.spec.scheduling.gang_timeout_seconds
     where = f" (node {node})" if node else ""
     text = f"{bound} of {size} pods were bound and none followed for {seconds} s{where}: {why}"
-    native = view.obs.backend.name == Backend.NATIVE
-    asked = "are the scheduler's feature gates GenericWorkload and, before 1.37, GangScheduling on?"
-    return f"{text}; {asked}" if native else text
+    return f"{text}; {GATES_ASKED}" if view.obs.backend.name == Backend.NATIVE else text
 
 
 def _requeue(view: View, stuck: dict[str, str], reason: Reason, message: str) -> View:
