@@ -116,6 +116,34 @@ async def test_a_gang_has_the_priority_of_its_pods(gangs: Lab) -> None:
         await gangs.client.request("DELETE", path)
 
 
+async def test_what_a_higher_class_evicts_is_a_preempted_gang(gangs: Lab) -> None:
+    name = f"urgent-{gangs.namespace}"
+    kind = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+    await asyncio.to_thread(gangs.cluster.apply, {**kind, "metadata": {"name": name}, "value": 1000})
+    try:
+        await gangs.nodes("4 hosts of h100")
+        await gangs.apply(gangs.job("yields", **GANG))
+        await gangs.phase("yields", "Running")
+        spec = (await gangs.pods())[0]["spec"]
+        taken = {key: spec[key] for key in ("nodeSelector", "tolerations")}
+        resources = spec["containers"][0]["resources"]
+        containers = [{"name": "c", "image": "pause", "resources": resources}]
+        urgent = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "urgent", "namespace": gangs.namespace},
+            "spec": {**taken, "priorityClassName": name, "containers": containers},
+        }
+        await gangs.client.request("POST", resource_path("pods", gangs.namespace), body=urgent)
+        job = await gangs.until("yields", lambda j: j["status"]["attempt"] == 2, "a second attempt")
+        assert job["status"]["attempts"][0]["cause"] == "Preempted"
+        assert job["status"]["restartCount"] == 0, "its budget is not spent"
+        await gangs.until("yields", _says("PodGroup yields-2 has no nodes"), "it waits as a whole")
+    finally:
+        path = f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}"
+        await gangs.client.request("DELETE", path)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_groups_are_stored_as_sent(gangs: Lab, version: str) -> None:
     (adapter,) = (found for found in NATIVE_ADAPTERS if found.version == version)
