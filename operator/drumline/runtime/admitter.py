@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.02  # between rounds: what arrives together is decided together
 IDLE_PER_ROUND = 3.0  # times what a round took: where very many wait, rounds leave the loop time for all else
+BLIND_SECONDS = 0.25  # between looks whether the capacity is known again
 POSTPONED_SECONDS = 5.0  # until those hear why they wait for whom there was no room
 PREFLIGHT_RETRY_SECONDS = 15.0  # a refusal that may pass (a policy) is looked at again after this
 SEARCH_SECONDS = (
@@ -113,6 +114,7 @@ class Admitter:
         self._said: set[str] = set()
         self._telling = Telling(clock)
         self._took = 0.0  # seconds, the last round
+        self.is_blind: Callable[[], bool] = lambda: False  # whether the capacity may be what it was long ago
         self.changes = 0  # of who waits, and of what was answered
 
     def __len__(self) -> int:
@@ -189,6 +191,8 @@ class Admitter:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), again)
             await asyncio.sleep(max(PAUSE_SECONDS, self._took * IDLE_PER_ROUND))
+            while self.is_blind():  # noqa: ASYNC110 - what is waited for sets no event
+                await asyncio.sleep(BLIND_SECONDS)
             self._wake.clear()
             try:
                 again = await self._round()

@@ -106,6 +106,7 @@ class Controller:
             Patience(settings.head_wait_seconds, settings.aging_seconds),
             self.book,
         )
+        self.admitter.is_blind = self.world.is_outdated
         self.keeper = LedgerKeeper(self.world, meter, clocks.now)
         self.keeper.committed = queue.add
         self.holdings = Holdings(self.world, self.admitter, self.queues, self.keeper, clocks.now)
@@ -133,6 +134,8 @@ class Controller:
 
     async def start(self) -> None:
         """As leader: take over what an earlier leader placed, then let gangs in."""
+        while self.world.is_outdated():  # noqa: ASYNC110 - a list sets no event
+            await asyncio.sleep(STALE_SECONDS)
         self._leads_since = self._now()
         self._tasks += await told_abilities(self._client, self._namespace, self._can)
         if self.backends is not None:
@@ -278,7 +281,9 @@ class Controller:
             memory.counted_at = self._now()
             memory.ended.clear()
         elif plan.asks:
-            memory.held = "nodes asked for"  # what was granted to it has none: let go of when the mirror shows that
+            memory.held = (
+                "nodes asked for"  # what was granted to it has none: let go of when the mirror shows that
+            )
             self.admitter.drop(uid)
         if plan.begins or (written is not None and written.get("placement") is None):
             memory.forget_refusals()

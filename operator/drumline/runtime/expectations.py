@@ -6,6 +6,9 @@ is expected by its resource version. While some of an owner's expectations are o
 
 What came and went while the watch had a gap is never shown. So a list that is at least as new as a creation meets
 it, whatever the list holds. What is still never seen expires.
+
+While the cache is to be listed anew it shows nobody's latest writes, an earlier leader's among them: then something is
+pending for every owner.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class Expectations:
     def __init__(self, clock: Callable[[], float], ttl: float = TTL) -> None:
         self._clock = clock
         self._ttl = ttl
+        self.blind: Callable[[], bool] = lambda: False  # whether the cache is to be listed anew
         self._open: dict[str, dict[Token, float]] = {}  # owner → token → expiry, oldest first
         self._owners: dict[Token, str] = {}
         self._made: dict[Token, str] = {}  # open creations that the server has carried out → version
@@ -82,12 +86,12 @@ class Expectations:
         self._versions[owner] = (version, self._clock() + self._ttl)
 
     def pending(self, owner: str) -> int:
-        """How many creates and deletes of this owner the cache does not show yet."""
+        """How many creates and deletes of this owner the cache does not show yet, as far as is known."""
         tokens = self._open.get(owner, {})
         now = self._clock()
         for token in [token for token, expiry in tokens.items() if expiry <= now]:
             self.met(token)
-        return len(tokens)
+        return len(tokens) + self.blind()
 
     def behind(self, owner: str, version: str) -> bool:
         """Whether the cached owner, at `version`, is older than our last status write."""

@@ -32,6 +32,7 @@ Document = Mapping[str, Any]
 PAGE: Final = 500  # objects a request
 INACTIVITY: Final = 100.0  # seconds; the server sends a bookmark about once a minute
 WATCH_SECONDS: Final = (300, 600)  # how long one watch is asked to last: random, so that they spread
+UNMARKED: Final = WATCH_SECONDS[1] + 60.0  # `inactivity` of a collection of which the server sends no bookmarks
 MAX_BACKOFF: Final = 10.0  # seconds between failed tries
 RELIST_AFTER: Final = 5  # failed watches in a row
 
@@ -64,6 +65,7 @@ class Reflector(Generic[T]):
         self.synced = asyncio.Event()
         self.failures = 0  # projections and handlers that raised
         self.lists = 0  # full lists so far
+        self.outdated = False  # whether all is to be listed anew: until then the store shows how things were
         self.error: Exception | None = None  # of the last try; None = it went well, or there was none
         self.resource_version = ""
         self._client = client
@@ -93,13 +95,13 @@ class Reflector(Generic[T]):
                 failed = 0
             except Gone:
                 logger.info("%s: version %s has expired, listing again", self._path, self.resource_version)
-                self.resource_version = ""
+                self.resource_version, self.outdated = "", True
                 await asyncio.sleep(_backoff(1))
             except Exception as error:  # noqa: BLE001 - nothing may end a mirror: a frozen one is worse than a late one
                 self.error = error
                 failed = failed + 1 if self.resource_version == before else 1
                 if failed % RELIST_AFTER == 0:
-                    self.resource_version = ""
+                    self.resource_version, self.outdated = "", True
                 self._report(error, failed)
                 await asyncio.sleep(_backoff(failed))
 
@@ -118,7 +120,7 @@ class Reflector(Generic[T]):
             await asyncio.sleep(0)
         for key in [key for key in self._seen if key not in seen]:
             self._remove(key)
-        self.resource_version = page["metadata"]["resourceVersion"]
+        self.resource_version, self.outdated = page["metadata"]["resourceVersion"], False
         if self._on_listed is not None:
             self._on_listed(self.resource_version)
         self.lists += 1

@@ -123,6 +123,7 @@ class World:
             store=Store[Pod]({"job": _job_of, "gang": _gang_of}),
             on_listed=self._pods_listed,
         )
+        expectations.blind = self.is_outdated
         self._leaving = Leaving(self.pods.store, self.capacity, expectations, listener.capacity_changed)
         self.priorities = Reflector(
             client,
@@ -162,6 +163,10 @@ class World:
         self.keys.pop(uid, None)
         self._reader.forget(uid)
         self._leaving.add(uid)
+
+    def is_outdated(self) -> bool:
+        """Whether pods or nodes are to be listed anew: nothing can be told of them until they are."""
+        return self.pods.outdated or self.nodes.outdated
 
     def is_gone(self, gang: str) -> bool:
         """Whether a gang has no pod that holds a node or may come to hold one, one included that nobody has seen yet."""

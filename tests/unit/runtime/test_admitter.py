@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from drumline.api.reasons import Reason
-from drumline.core.gang import admission
+from drumline.core.gang import admission_turn
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.placement_elastic import place_most
 from drumline.core.gang.queues import Queue
@@ -100,6 +100,17 @@ async def test_a_gang_that_fits_is_granted(hall: Hall) -> None:
     await asyncio.sleep(1)
     assert isinstance(hall.admitter.answer("g"), Granted)
     assert hall.changed == [("team", "g")]
+
+
+async def test_nobody_is_let_in_while_pods_or_nodes_are_to_be_listed_anew(hall: Hall) -> None:
+    blind = [True]
+    hall.admitter.is_blind = lambda: bool(blind)
+    hall.want("g", 2)
+    await asyncio.sleep(60)
+    assert hall.reason("g") == ""
+    blind.clear()
+    await asyncio.sleep(1)
+    assert hall.reason("g") == "granted"
 
 
 async def test_nobody_passes_queues_that_are_not_taken_in(hall: Hall) -> None:
@@ -361,7 +372,7 @@ async def test_an_error_over_one_gang_keeps_no_other_waiting(
             raise ZeroDivisionError("no such number")
         return place_most(request, *rest)
 
-    monkeypatch.setattr(admission, "place_most", placed)
+    monkeypatch.setattr(admission_turn, "place_most", placed)
     hall.want("odd", priority=10)
     hall.want("even")
     await asyncio.sleep(1)

@@ -34,6 +34,13 @@ def test_creation_is_pending_until_the_watch_shows_it(expectations) -> None:
     assert expectations.pending("job") == 1
 
 
+def test_of_nobody_is_all_shown_while_the_cache_is_to_be_listed_anew(expectations) -> None:
+    expectations.blind = lambda: True
+    assert expectations.pending("another leader's")
+    expectations.blind = lambda: False
+    assert not expectations.pending("another leader's")
+
+
 @pytest.mark.parametrize("shown", [(POD, None), (POD, replace(POD, deleting=True))])
 def test_deletion_is_pending_until_the_pod_is_going(expectations, shown) -> None:
     expectations.expect("job", deletion("u1"))

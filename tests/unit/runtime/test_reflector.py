@@ -159,6 +159,31 @@ async def test_lists_again_when_watching_keeps_failing() -> None:
     assert mirror.told == [(None, "a@"), ("a@", "a@n")]
 
 
+@pytest.mark.parametrize("streams", [[[Gone("expired", status=410)]], [[Unavailable("down")]] * 5])
+async def test_is_outdated_from_when_it_has_to_list_again_until_it_has(
+    streams: list[list[Exception]],
+) -> None:
+    script = Script()
+    script.page(7, pod("a", 3))
+    script.pages += [Unavailable("down")] * 3
+    script.page(30, pod("a", 25, node="n"))
+    script.streams = [*streams]
+    mirror = Mirror(script)
+    seen = []
+
+    async def look() -> None:
+        while mirror.reflector.lists < 2:
+            if mirror.reflector.synced.is_set():
+                seen.append((mirror.reflector.outdated, len(script.lists) > 1))
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(look())
+    await mirror.run()
+    assert watching.done()
+    assert mirror.reflector.outdated is False
+    assert {outdated for outdated, listing in seen if listing} == {True}
+
+
 async def test_waits_for_a_kind_that_is_not_there_yet() -> None:
     script = Script()
     script.pages += [NotFound("no such kind", status=404)] * 4

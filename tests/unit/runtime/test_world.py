@@ -171,3 +171,15 @@ def test_a_gang_is_not_gone_while_a_pod_of_it_was_not_seen_yet(world: World) -> 
     assert not world.is_gone(f"{UID}/decode/0"), "its service's may be its own"
     world.expectations.met(token)
     assert world.is_gone(UID)
+
+
+@pytest.mark.parametrize("kind", ["pods", "nodes"])
+def test_while_pods_or_nodes_are_to_be_listed_anew_nothing_is_concluded_from_them(
+    world: World, kind: str
+) -> None:
+    """A replica that has just come to lead must not take for gone what its predecessor has made."""
+    assert not world.expectations.pending(UID)
+    assert world.is_gone(UID)
+    getattr(world, kind).outdated = True
+    assert world.expectations.pending(UID)
+    assert not world.is_gone(UID)
