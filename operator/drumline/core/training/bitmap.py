@@ -11,6 +11,8 @@ import binascii
 import zlib
 from collections.abc import Iterable
 
+from drumline.core.gang.deflate import deflated
+
 
 def encode(indexes: Iterable[int]) -> str | None:
     """The set as text; None when it is empty."""
@@ -20,7 +22,7 @@ def encode(indexes: Iterable[int]) -> str | None:
     if number == 0:
         return None
     raw = number.to_bytes((number.bit_length() + 7) // 8, "little")
-    return base64.b64encode(zlib.compress(raw, 9)).decode()
+    return base64.b64encode(deflated(raw)).decode()
 
 
 def decode(text: str | None) -> frozenset[int]:

@@ -15,6 +15,7 @@ import zlib
 from typing import Any, Final
 
 from drumline.api.goodput import MAX_RESUME
+from drumline.core.gang.deflate import deflated
 from drumline.core.gang.ledger.amount import Amount
 from drumline.core.gang.ledger.buckets import Bucket, Buckets, Tail, Work
 from drumline.core.gang.ledger.chart import Chart
@@ -90,7 +91,7 @@ def _text(ledger: Ledger) -> str:
         ledger.buckets.tail,
     ]
     text = json.dumps(parts, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
+    return base64.b64encode(deflated(text.encode())).decode("ascii")
 
 
 def from_resume(text: str, settings: LedgerSettings) -> Ledger:
