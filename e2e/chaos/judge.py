@@ -38,7 +38,7 @@ class _Gang:
     partial_since: float | None = None
     unwanted: dict[str, float] = field(default_factory=dict)  # uid → since
     late: set[str] = field(default_factory=set)  # pods that nobody wanted any more when they were created
-    answers_since: float | None = None  # its leader
+    answers_since: float | None = None  # all of its pods
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Judge:
             self._see_gang(at, self._gangs.setdefault(key, _Gang()), groups.get(key))
 
     def _answers(self, at: float, key: str) -> float:
-        """For how many seconds a group's leader has been ready, on a node that is."""
+        """For how many seconds all of a group's pods have been ready, on nodes that are."""
         gang = self._gangs.get(key)
         if gang is None or gang.answers_since is None:
             return 0.0
@@ -132,11 +132,11 @@ class Judge:
         place = pods.place_of(pod)
         self._placed.setdefault(place, {}).pop(uid, None)
         gang.pods.pop(uid, None)
-        if pods.is_leader(pod):
-            answers = after is not None and pods.answers(after)
-            gang.answers_since = (gang.answers_since or at) if answers else None
         if after is not None:
             gang.pods[uid] = after
+        whole = sum(map(pods.answers, gang.pods.values())) >= _size(gang.job) > 0
+        gang.answers_since = (gang.answers_since or at) if whole else None
+        if after is not None:
             if before is None:
                 self._judge_new(at, gang, after)
             if not pods.is_over(after):

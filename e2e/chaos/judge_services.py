@@ -11,11 +11,13 @@ from datetime import datetime
 from typing import Any
 
 Document = Mapping[str, Any]
-Answering = Callable[[str], float]  # gang → seconds for which its leader has been ready, 0 = it is not
+Answering = Callable[
+    [str], float
+]  # gang → seconds for which all of its pods have been ready, 0 = they are not
 
 LIVE = ("Starting", "Serving", "Draining")
 BOUNDED = ("ScaledDown", "Rollout", "RolledBack")  # reasons to let go that have to wait for others to serve
-SETTLED = 20.0  # seconds after which every operator has heard that a leader is ready
+SETTLED = 20.0  # seconds after which every operator has heard that a group is ready
 NOT_HELD = "queued"
 
 

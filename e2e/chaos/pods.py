@@ -10,7 +10,6 @@ from drumline.api.meta import (
     LABEL_GROUP,
     LABEL_ROLE,
     LABEL_SERVICE_UID,
-    LABEL_WORKER,
     ROLE_SPARE,
 )
 from drumline.api.mounts import LAUNCHER_FILE
@@ -101,13 +100,8 @@ def is_service(pod: Document) -> bool:
     return LABEL_SERVICE_UID in (pod["metadata"].get("labels") or {})
 
 
-def is_leader(pod: Document) -> bool:
-    """Whether it is the one of its group that serves."""
-    return is_service(pod) and pod["metadata"]["labels"].get(LABEL_WORKER) == "0"
-
-
 def answers(pod: Document) -> bool:
-    """Whether Services have it."""
+    """Whether it is ready, and stays."""
     return has_condition(pod, "Ready") and not is_deleting(pod) and not is_over(pod)
 
 

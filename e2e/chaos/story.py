@@ -10,7 +10,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ CALM = 240.0  # seconds within which every job has to end then
 PAUSE = 9.0  # longer than a lease
 SIZES = (1, 2, 2, 3, 4, 8, 16)
 CHIPS = 8
+Step = tuple[float, Callable[[], Awaitable[object]]]  # when, and what
 LIMITS = Limits(partial=150.0, orphan=90.0)
 FAULTS = (
     *("kill", "kill", "pause", "apiserver", "etcd", "storm", "storm", "cuts", "gap", "down", "clock"),
@@ -124,21 +125,25 @@ class Story:
 
     async def _suffer(self) -> None:
         """Do what the script says at its times; a fault that takes long holds up none of the others."""
-        steps = [(s.begins, self._beginning(s)) for s in self.scripts]
-        steps += [(at, self._acting(s, what)) for s in self.scripts for at, what in s.actions]
-        steps += [(s.begins, self._beginning(s)) for s in self.services]
-        steps += [(at, self._changing(s, what)) for s in self.services for at, what in s.actions]
-        steps += [(at, self._striking(fault)) for at, fault in self.faults]
+        lives: list[list[Step]] = [[(at, self._striking(fault))] for at, fault in self.faults]
+        for script in self.scripts:
+            actions = [(at, self._acting(script, what)) for at, what in script.actions]
+            lives.append([(script.begins, self._beginning(script)), *actions])
+        for service in self.services:
+            changes = [(at, self._changing(service, what)) for at, what in service.actions]
+            lives.append([(service.begins, self._beginning(service)), *changes])
         async with asyncio.TaskGroup() as group:
             tending = group.create_task(self._tend_for_ever())
-            deeds = [group.create_task(self._at(at, step)) for at, step in steps]
+            deeds = [group.create_task(self._live(steps)) for steps in lives]
             await asyncio.wait(deeds)
             await asyncio.sleep(max(0.0, STORM - self.now))
             tending.cancel()
 
-    async def _at(self, at: float, step: Callable[[], Awaitable[object]]) -> None:
-        await asyncio.sleep(max(0.0, at - self.now))
-        await step()
+    async def _live(self, steps: Sequence[Step]) -> None:
+        """What is done to one thing, in this order, though the API server be away when its time comes."""
+        for at, step in steps:
+            await asyncio.sleep(max(0.0, at - self.now))
+            await step()
 
     def _beginning(self, script: Script | Service) -> Callable[[], Awaitable[object]]:
         body = script.manifest(self.space, POOL)
