@@ -111,9 +111,9 @@ def _standing(view: View, backend: str) -> str:
         known = (conditions.find(view.status, kind) for kind in kinds)
         said = next((f", which says: {c.message}" for c in known if c is not None and c.status != "True"), "")
         return f"{name} is left to {backend}{said}"
-    said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
-    if holds_quota(view.status) is not None and said is not None:
-        return f"{name} has its quota, and its nodes are asked for: {said.message}"
+    granted = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
+    if holds_quota(view.status) is not None and granted is not None:
+        return f"{name} has its quota, and its nodes are asked for: {granted.message}"
     return f"{name} does not wait for admission: it is {view.status.phase or 'new'}"
 
 
