@@ -8,15 +8,16 @@ Beside the standard library the functions of Kubernetes' for quantities, version
 not known (macros of extensions, such as ``cel.bind`` and optional syntax) is an error by name, never a guess: as
 strict as the library is about types, where it is stricter than Kubernetes the selector is refused, not misread.
 
-Whoever may write a claim template may write a selector, and they are evaluated where everything else is decided. So
-what one may cost is bounded (`MAX_LENGTH`, `MAX_MACROS`, `MAX_ANSWERS`, `MAX_SECONDS`), and a selector that costs more is refused by name.
+Whoever may write a claim template may write a selector. So what one may cost is bounded (`MAX_LENGTH`, `MAX_MACROS`,
+`MAX_ANSWERS`, `MAX_SECONDS`), and a selector that costs more is refused by name. The operator has them evaluated in a process of
+their own (`device_answers`); `Selectors` evaluates in place.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache, total_ordering
 from time import thread_time
 from typing import Any, Final
@@ -48,54 +49,69 @@ class Selectors:
 
     def __init__(self, clock: Callable[[], float] = thread_time) -> None:
         self._clock = clock
-        self._known: OrderedDict[str, _Selector] = OrderedDict()
+        self._known: OrderedDict[str, Selector] = OrderedDict()
 
-    def __call__(self, expression: str, device: Device) -> bool:
+    def __call__(self, expression: str, device: Device, _namespaces: Collection[str] = ()) -> bool:
         """Whether the expression holds for a device. SelectorError."""
-        known = self._known.get(expression)
-        if known is None:
-            known = self._known[expression] = _Selector(expression)
-            if len(self._known) > MAX_EXPRESSIONS:
-                self._known.popitem(last=False)
-        answer = known.answer(device, self._clock)
-        if isinstance(answer, str):
-            shown = expression if len(expression) <= MAX_SHOWN else f"{expression[: MAX_SHOWN - 1]}…"
-            raise SelectorError(f"selector {shown!r} on device {'/'.join(device.id)}: {answer}")
+        known = remembered(self._known, expression)
+        looks = known.looks(device)
+        answer = known.refused or known.answers.get(looks)
+        if answer is None:
+            began = self._clock()
+            known.answers[looks] = evaluate(expression, device)
+            if len(known.answers) > 1:  # the first one has the library loaded and the expression compiled
+                known.spend(self._clock() - began)
+            answer = known.refused or known.answers[looks]
+        return told(expression, device, answer)
+
+
+def remembered(known: OrderedDict[str, Selector], expression: str) -> Selector:
+    """What is known of an expression; of more than so many, those that came first are forgotten."""
+    found = known.get(expression)
+    if found is None:
+        found = known[expression] = Selector(expression)
+        if len(known) > MAX_EXPRESSIONS:
+            known.popitem(last=False)
+    return found
+
+
+def told(expression: str, device: Device, answer: bool | str) -> bool:
+    """An answer; if it is a text, SelectorError with that."""
+    if isinstance(answer, bool):
         return answer
+    shown = expression if len(expression) <= MAX_SHOWN else f"{expression[: MAX_SHOWN - 1]}…"
+    raise SelectorError(f"selector {shown!r} on device {'/'.join(device.id)}: {answer}")
 
 
-class _Selector:
+class Selector:
     """One expression, and what it says of devices that look alike to it."""
 
     def __init__(self, expression: str) -> None:
         self.answers: dict[Looks, bool | str] = {}
+        self.asked: set[Looks] = set()  # of which the answer is being found out
+        self.refused = _too_much(expression)  # why it is not evaluated; "" if it is
+        self.spent = 0.0  # seconds of processor time
         self._expression = expression
         self._walks = _WALKS.search(expression) is not None
         self._seen: dict[tuple[str, ...], tuple[str, ...]] = {}  # names that a device has → those that matter
-        self._spent = 0.0  # seconds
-        self._refused = _too_much(expression)
 
-    def answer(self, device: Device, clock: Callable[[], float]) -> bool | str:
-        """What it says of a device, or why it says nothing."""
-        if self._refused:
-            return self._refused
-        looks = self._looks(device)
-        found = self.answers.get(looks)
-        if found is None:
-            if len(self.answers) >= MAX_ANSWERS:
-                self._refused = f"it tells more than {MAX_ANSWERS} kinds of devices apart"
-                return self._refused
-            began = clock()
-            found = self.answers[looks] = _answer(self._expression, device)
-            if len(self.answers) > 1:  # the first one has the library loaded and the expression compiled
-                self._spent += clock() - began
-            if self._spent > MAX_SECONDS:
-                self._refused = f"it takes more than {MAX_SECONDS:g} s to evaluate on all devices"
-                return self._refused
-        return found
+    def spend(self, seconds: float) -> None:
+        """So much more was spent on it; it may be too much."""
+        self.spent += seconds
+        if self.spent > MAX_SECONDS:
+            self.refused = f"it takes more than {MAX_SECONDS:g} s to evaluate on all devices"
 
-    def _looks(self, device: Device) -> Looks:
-        """What of a device the expression can see."""
+    def looks(self, device: Device) -> Looks:
+        """What of a device the expression can see. One that sees too many kinds is refused."""
+        if self.refused:
+            return ()
+        looks = self._visible(device)
+        fresh = looks not in self.answers and looks not in self.asked
+        if fresh and len(self.answers) + len(self.asked) >= MAX_ANSWERS:
+            self.refused = f"it tells more than {MAX_ANSWERS} kinds of devices apart"
+        return looks
+
+    def _visible(self, device: Device) -> Looks:
         attributes, capacity = device.attributes, device.capacity
         return (
             device.id[0],
@@ -162,7 +178,7 @@ def version(text: str) -> Ordered:
     return Ordered(("version", numbers, tuple(parts)))
 
 
-def _answer(expression: str, device: Device) -> bool | str:
+def evaluate(expression: str, device: Device) -> bool | str:
     """What the expression says, or why it says nothing."""
     try:
         found = _program(expression).evaluate({"device": _variable(device)})

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.device_capacity import NOTHING_KNOWN, Devices
-from drumline.core.gang.devices import Key, read_claim, read_class, read_slice, read_template
+from drumline.core.gang.devices import Device, Key, read_claim, read_class, read_slice, read_template
 from drumline.core.gang.types import GangRequest, Member, Pod, Refusal
 from drumline.runtime.backends import ABSENT_SECONDS, REFRESH_SECONDS
-from drumline.runtime.device_selectors import Selectors
+from drumline.runtime.device_answers import Answers
 from drumline.runtime.errors import ApiError, NotFound
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import PREFIXES, resource_path
@@ -32,6 +32,16 @@ GROUP_VERSION: Final = PREFIXES["resourceslices"]
 AGAIN_SECONDS: Final = 2.0
 
 logger = logging.getLogger(__name__)
+
+
+class Evaluator(Protocol):
+    """What evaluates selectors, as `device_answers.Answers` does."""
+
+    def __call__(self, expression: str, device: Device, namespaces: Collection[str] = ()) -> bool:
+        """Whether the expression holds for a device. SelectorError, NotYetError."""
+
+    async def run(self) -> None:
+        """Find out what is asked for, until cancelled."""
 
 
 class _Absent:
@@ -57,7 +67,12 @@ class DeviceWatch:
     """The reflectors of the four kinds. `changed` is called when devices came, went or changed hands."""
 
     def __init__(
-        self, client: Client, capacity: Capacity, pods: Store[Pod], changed: Callable[[], None]
+        self,
+        client: Client,
+        capacity: Capacity,
+        pods: Store[Pod],
+        changed: Callable[[], None],
+        evaluator: Callable[[Callable[[str], None]], Evaluator] = Answers,
     ) -> None:
         self.reflectors: tuple[Reflector[Any], ...] = ()
         self._client = client
@@ -65,6 +80,7 @@ class DeviceWatch:
         self._pods = pods
         self._changed = changed
         self._devices: Devices | None = None
+        self._answers = evaluator(self._on_answer)
         self._absent = _Absent()
 
     async def discover(self) -> None:
@@ -75,9 +91,18 @@ class DeviceWatch:
             self._capacity.devices = self._absent
 
     async def follow(self) -> None:
-        """Where the API was not served, wait for it; then mirror what it has, until cancelled."""
-        if self.reflectors:
-            return
+        """Evaluate selectors, until cancelled. Where the API was not served, wait for it, then mirror what it has."""
+        async with asyncio.TaskGroup() as tasks:
+            if not self.reflectors:
+                await self._wait_for_it()
+                mirrors = self._mirrors(whole=False)
+                for mirror in mirrors:
+                    tasks.create_task(mirror.run())
+                await asyncio.gather(*(mirror.synced.wait() for mirror in mirrors))
+                self._begin(mirrors)
+            tasks.create_task(self._answers.run())
+
+    async def _wait_for_it(self) -> None:
         wanted = self._absent.wanted
         while not await self._has_come():
             if wanted.is_set():
@@ -86,14 +111,17 @@ class DeviceWatch:
             with suppress(TimeoutError):
                 await asyncio.wait_for(wanted.wait(), REFRESH_SECONDS)
         logger.info("%s is served now; devices are counted", GROUP_VERSION)
-        mirrors = self._mirrors(whole=False)
-        async with asyncio.TaskGroup() as tasks:
-            for mirror in mirrors:
-                tasks.create_task(mirror.run())
-            await asyncio.gather(*(mirror.synced.wait() for mirror in mirrors))
-            self.reflectors = mirrors
-            if self._devices is not None:
-                self._devices.attach()
+
+    def _begin(self, mirrors: tuple[Reflector[Any], ...]) -> None:
+        """All that they have has been seen."""
+        self.reflectors = mirrors
+        if self._devices is not None:
+            self._devices.attach()
+        self._changed()
+
+    def _on_answer(self, expression: str) -> None:
+        if self._devices is not None:
+            self._devices.answered(expression)
             self._changed()
 
     def pod_seen(self, pod: Pod) -> None:
@@ -102,7 +130,7 @@ class DeviceWatch:
             self._devices.pod_seen(pod.uid, pod.member)
 
     def _mirrors(self, *, whole: bool) -> tuple[Reflector[Any], ...]:
-        devices = self._devices = Devices(self._capacity, Selectors(), self._member_of, whole=whole)
+        devices = self._devices = Devices(self._capacity, self._answers, self._member_of, whole=whole)
 
         def mirror(
             resource: str, read: Callable[[Document], T | None], take: Callable[[T | None, T | None], None]

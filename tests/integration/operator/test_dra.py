@@ -171,6 +171,25 @@ async def test_a_claim_of_the_wrong_size_and_one_that_is_not_modelled_are_refuse
     assert await lab.pods() == []
 
 
+async def test_a_hostile_selector_holds_nobody_else_up(dra: Dra) -> None:
+    lab = dra.lab
+    (node,) = await lab.nodes("1 hosts of h100 in blocks of 1")
+    await dra.make_class()
+    kinds = [{"name": f"x-{i}", "attributes": {"i": {"int": i}}} for i in range(100)]
+    await dra.slice(node, *kinds)
+    await dra.template("two", count=2)
+    walk = f"[{','.join(map(str, range(200)))}].all(x, x + x >= x || x < 0)"
+    cel = f"device.attributes['{dra.driver}'].i >= 0 && {walk}"
+    for number in range(3):
+        selectors = [{"cel": {"expression": f"{cel} && {i + 100 * number} >= 0"}} for i in range(3)]
+        await dra.template(f"hostile-{number}", count=2, selectors=selectors)
+        await lab.apply(job_of(lab, f"hostile-{number}", f"hostile-{number}", workersPerSlice=1))
+    await lab.apply(job_of(lab, "small", workersPerSlice=1))
+    await lab.phase("small", "Running")
+    text = "takes more than 2 s to evaluate on all devices"
+    await lab.until("hostile-0", lambda j: text in condition(j, "QuotaReserved").get("message", ""))
+
+
 async def _equip(dra: Dra, random: Random, nodes: list[str]) -> None:
     """A class, templates, and on each node another mixture of devices."""
     await dra.make_class()

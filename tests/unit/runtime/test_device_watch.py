@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from drumline.core.gang.device_capacity import NOTHING_KNOWN, resolved
 from drumline.core.gang.placement import place
 from drumline.core.gang.types import Member, Placement, Pod, Refusal
 from drumline.runtime.backends import ABSENT_SECONDS, REFRESH_SECONDS
+from drumline.runtime.device_selectors import Selectors
 from drumline.runtime.device_watch import GROUP_VERSION, DeviceWatch
 from drumline.runtime.errors import ApiError, Forbidden, NotFound, Unavailable
 from drumline.runtime.store import Store
@@ -29,6 +31,17 @@ from tests.unit.core.gang.device_world import (
 
 pytestmark = pytest.mark.looptime(start=0)
 CEL = "device.driver == 'gpu.example.com'"
+
+
+class InPlace(Selectors):
+    """Evaluates at once: of a process nothing is known to a loop whose time is not the clock's."""
+
+    def __init__(self, _answered: Callable[[str], None]) -> None:
+        super().__init__()
+
+    async def run(self) -> None:
+        """There is nothing to do."""
+        await asyncio.get_running_loop().create_future()
 
 
 class Api:
@@ -55,7 +68,7 @@ class Api:
 
 async def mirrored(api: Api, room: Capacity, pods: Store[Pod]) -> tuple[DeviceWatch, list[str]]:
     news: list[str] = []
-    watch = DeviceWatch(api, room, pods, lambda: news.append("changed"))  # type: ignore[arg-type]
+    watch = DeviceWatch(api, room, pods, lambda: news.append("changed"), InPlace)  # type: ignore[arg-type]
     await watch.discover()
     tasks = [asyncio.create_task(r.run()) for r in watch.reflectors]
     await asyncio.gather(*(r.synced.wait() for r in watch.reflectors))
@@ -143,7 +156,7 @@ def everything() -> dict[str, dict[str, Any]]:
 
 async def test_an_api_that_comes_later_counts_once_all_of_it_is_seen() -> None:
     api, room, news = Late(), capacity(node("a", gpus=0)), asyncio.Event()
-    watch = DeviceWatch(api, room, Store(), news.set)  # type: ignore[arg-type]
+    watch = DeviceWatch(api, room, Store(), news.set, InPlace)  # type: ignore[arg-type]
     await watch.discover()
     following = asyncio.create_task(watch.follow())
     assert resolved(claiming("g", 1), room) == NOTHING_KNOWN
@@ -170,7 +183,7 @@ async def test_an_api_that_comes_later_counts_once_all_of_it_is_seen() -> None:
 
 async def test_an_api_that_nobody_wants_is_asked_for_seldom() -> None:
     api = Late()
-    watch = DeviceWatch(api, capacity(node("a")), Store(), lambda: None)  # type: ignore[arg-type]
+    watch = DeviceWatch(api, capacity(node("a")), Store(), lambda: None, InPlace)  # type: ignore[arg-type]
     await watch.discover()
     following = asyncio.create_task(watch.follow())
     await asyncio.sleep(3.5 * REFRESH_SECONDS)
@@ -180,15 +193,18 @@ async def test_an_api_that_nobody_wants_is_asked_for_seldom() -> None:
 
 async def test_what_is_served_from_the_beginning_is_waited_for_no_more() -> None:
     api = Api(**everything())
-    watch = DeviceWatch(api, capacity(node("a")), Store(), lambda: None)  # type: ignore[arg-type]
+    watch = DeviceWatch(api, capacity(node("a")), Store(), lambda: None, InPlace)  # type: ignore[arg-type]
     await watch.discover()
-    await asyncio.wait_for(watch.follow(), 1)
     assert len(watch.reflectors) == 4
+    following, listed = asyncio.create_task(watch.follow()), len(api.listed)
+    await asyncio.sleep(2 * REFRESH_SECONDS)
+    assert len(api.listed) == listed
+    following.cancel()
 
 
 async def test_an_api_server_that_is_away_while_the_api_is_waited_for_is_asked_again() -> None:
     api, room, failing = Late(), capacity(node("a")), [True]
-    watch = DeviceWatch(api, room, Store(), lambda: None)  # type: ignore[arg-type]
+    watch = DeviceWatch(api, room, Store(), lambda: None, InPlace)  # type: ignore[arg-type]
     await watch.discover()
     asked = api.request
 

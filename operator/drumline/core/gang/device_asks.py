@@ -10,17 +10,22 @@ so: which device the scheduler takes for one decides what is left for the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 
 from drumline.core.gang.devices import Device, DeviceAsk, DeviceClass, DeviceId
 from drumline.core.gang.feasibility import tolerates
 
-Matches = Callable[[str, Device], bool]  # whether a CEL expression holds; SelectorError
+# whether a CEL expression holds for a device, asked for in these namespaces; SelectorError, NotYetError
+Matches = Callable[[str, Device, Collection[str]], bool]
 
 
 class SelectorError(ValueError):
     """A selector can't be evaluated on a device."""
+
+
+class NotYetError(Exception):
+    """Whether a selector holds for a device is being found out; `Devices.answered` is called once it is known."""
 
 
 class KnownAsk:
@@ -28,6 +33,8 @@ class KnownAsk:
 
     def __init__(self, ask: DeviceAsk) -> None:
         self.ask = ask
+        self.namespaces: set[str] = set()  # of all that asked
+        self.pending: set[str] = set()  # nodes of which it is being found out what matches there
         self.users: dict[str, str] = {}  # gang → namespace/name
         self.matched: dict[str, frozenset[DeviceId]] = {}  # by node
         self.accelerator = ""  # the type that a gang has by this ask; "" = no gang has its accelerators by it
@@ -40,22 +47,48 @@ class KnownAsk:
         return next(iter(self._troubles.values()), "")
 
     def look(self, node: str, devices: Iterable[Device], known: DeviceClass | None, matches: Matches) -> None:
-        """Take up what a node has now; "" stands for all devices that are not of one node."""
+        """Take up what a node has now; "" stands for all devices that are not of one node.
+
+        As long as that is being found out, what was known before stands.
+        """
+        found: list[Device] | None = []
+        trouble = ""
+        try:
+            found = self._selected(devices, known, matches) if known is not None else []
+        except SelectorError as error:
+            trouble = str(error)
+        if found is None:
+            self.pending.add(node)
+            return
+        self.pending.discard(node)
         self.matched.pop(node, None)
         self._troubles.pop(node, None)
-        if known is None:
-            return
-        selectors = (*known.selectors, *self.ask.selectors)
-        try:
-            found = [d for d in devices if all(matches(s, d) for s in selectors)]
-        except SelectorError as error:
-            self._troubles[node] = str(error)
+        if trouble:
+            self._troubles[node] = trouble
             return
         self.drivers.update(d.id[0] for d in found)
         if odd := next((d for d in found if d.odd), None):
             self._troubles[node] = f"device {'/'.join(odd.id)} matches, {odd.odd}"
         if usable := frozenset(d.id for d in found if not d.odd and self._tolerated(d)):
             self.matched[node] = usable
+
+    def _selected(
+        self, devices: Iterable[Device], known: DeviceClass, matches: Matches
+    ) -> list[Device] | None:
+        """The devices for which all selectors hold; None while that is being found out. SelectorError."""
+        found: list[Device] = []
+        pending, selectors = False, (*known.selectors, *self.ask.selectors)
+        for device in devices:
+            try:
+                if all(matches(selector, device, self.namespaces) for selector in selectors):
+                    found.append(device)
+            except NotYetError:  # the others are asked about all the same: all of it in one go
+                pending = True
+        return None if pending else found
+
+    def uses(self, expression: str, known: DeviceClass | None) -> bool:
+        """Whether the expression is one of its selectors, or its class's."""
+        return expression in self.ask.selectors or (known is not None and expression in known.selectors)
 
     def _tolerated(self, device: Device) -> bool:
         return all(any(tolerates(t, taint) for t in self.ask.tolerations) for taint in device.taints)

@@ -122,6 +122,12 @@ class Devices:
                 if self._asks:
                     self._charge(claim, member)
 
+    def answered(self, expression: str) -> None:
+        """It is known now for which devices a selector holds, or why that can't be told."""
+        for known in self._asks.values():
+            if known.pending and known.uses(expression, self._classes.get(known.ask.device_class)):
+                self._renew(tuple(known.pending), (known,))
+
     def resolve(self, request: GangRequest) -> GangRequest | Refusal:
         """The request with its claims as counted resources, or why they can't be counted."""
         if not request.claims:
@@ -129,7 +135,7 @@ class Devices:
         asked = self._asked_by_role(request)
         if isinstance(asked, Refusal):
             return asked
-        refusal = self._wrong_count(request) or self._uncountable(request, asked)
+        refusal = self._wrong_count(request) or self._unsettled() or self._uncountable(request, asked)
         return self._counted(request, asked) if refusal is None else refusal
 
     def held(self, request: GangRequest) -> GangRequest:
@@ -145,7 +151,7 @@ class Devices:
                 )
             return replace(request, worker=known.worker, helpers=known.helpers)
         for ask in {a for counts in asked for a in counts}:
-            self._know(ask).users[request.uid] = f"{request.namespace}/{request.name}"
+            self._know(ask, request.namespace).users[request.uid] = f"{request.namespace}/{request.name}"
         found = self._held[request.uid] = self._counted(request, asked)
         return found
 
@@ -198,13 +204,13 @@ class Devices:
         """What the gang's accelerators come by brings accelerators, whoever else asks for it."""
         template = self._templates.get((request.namespace, request.chips_claim))
         for ask, _ in template.asks if template is not None else ():
-            known = self._know(ask)
+            known = self._know(ask, request.namespace)
             known.accelerator = known.accelerator or request.accelerator
             self._learn((known,))
 
     def _accelerators_of(self, counts: Counter[DeviceAsk]) -> int:
         """How many of the devices of one pod are accelerators."""
-        asked = ((self._know(ask), count) for ask, count in counts.items())
+        asked = ((self._asks[ask.resource], count) for ask, count in counts.items())
         return sum(n for known, n in asked if known.accelerator or self._accelerators.among(known.drivers))
 
     def _learn(self, looked: Iterable[KnownAsk]) -> None:
@@ -229,7 +235,7 @@ class Devices:
     def _uncountable(self, request: GangRequest, asked: Iterable[Counter[DeviceAsk]]) -> Refusal | None:
         every = [list(counts) for counts in asked]
         for ask in dict.fromkeys(a for asks in every for a in asks):
-            known = self._know(ask)
+            known = self._know(ask, request.namespace)
             known.users[request.uid] = f"{request.namespace}/{request.name}"
             refusal = self._trouble(known) or self._overlap(known, request.uid)
             if refusal is not None:
@@ -244,10 +250,16 @@ class Devices:
             return Refusal(Reason.NO_FEASIBLE_NODE, f"deviceclass {name} does not exist")
         text = f"{', '.join(device_class.odd)}" if device_class.odd else known.trouble
         if not text:
-            return None
+            return _pending(known) if known.pending else None
         return Refusal(
             Reason.UNSUPPORTED_SCHEDULING, f"gang placement can't count {known.ask.resource}: {text}"
         )
+
+    def _unsettled(self) -> Refusal | None:
+        """What gangs hold has to be known before anybody gets more."""
+        pending = (known for known in self._asks.values() if known.pending)
+        held = (known for known in pending if any(map(self._capacity.reserved, known.users)))
+        return next((_pending(known) for known in held), None)
 
     def _overlap(self, known: KnownAsk, uid: str) -> Refusal | None:
         """Who came first goes on; what overlaps in part with what he asks has to wait until he has ended."""
@@ -275,14 +287,19 @@ class Devices:
         text = f"{a.resource} and {b.resource} of one pod are the same devices on node {node}: make them one request"
         return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
 
-    def _know(self, ask: DeviceAsk) -> KnownAsk:
+    def _know(self, ask: DeviceAsk, namespace: str) -> KnownAsk:
+        """The ask, looked at on every node; for each namespace that asks once more what is not known yet."""
         name = ask.resource
+        fresh = name not in self._asks
         if name not in self._asks:
             # a cluster sees few kinds of asks; those that nobody has any more go when a new one comes
             self._asks = {n: known for n, known in self._asks.items() if known.users}
             self._asks[name] = KnownAsk(ask)
-            self._renew({*self._pools.nodes(), *self._on_node}, (self._asks[name],))
-        return self._asks[name]
+        known = self._asks[name]
+        if namespace not in known.namespaces:
+            known.namespaces.add(namespace)
+            self._renew({*self._pools.nodes(), *self._on_node} if fresh else tuple(known.pending), (known,))
+        return known
 
     def _renew(self, nodes: Iterable[str], asks: Collection[KnownAsk] | None = None) -> None:
         """Look at what nodes have, for these asks; None = for all."""
@@ -290,8 +307,7 @@ class Devices:
         for node in nodes:
             devices = self._pools.on(node)
             for known in looking:
-                device_class = self._classes.get(known.ask.device_class)
-                known.look(node, devices, device_class, self._matches)
+                known.look(node, devices, self._classes.get(known.ask.device_class), self._matches)
             if node:
                 self._equip(node)
         self._learn(looking)
@@ -336,6 +352,11 @@ def resolved(request: GangRequest, capacity: Capacity) -> GangRequest | Refusal:
     if capacity.devices is None:
         return NOTHING_KNOWN
     return capacity.devices.resolve(request)
+
+
+def _pending(known: KnownAsk) -> Refusal:
+    text = f"the selectors of {known.ask.resource} are being evaluated on {len(known.pending)} node(s)"
+    return Refusal(Reason.PREFLIGHT, text)
 
 
 def _with(shape: PodShape, asked: Counter[DeviceAsk], draws: Amounts) -> PodShape:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from drumline.core.gang.capacity import Capacity
-from drumline.core.gang.device_asks import SelectorError
+from drumline.core.gang.device_asks import Matches, SelectorError
 from drumline.core.gang.device_capacity import Devices
 from drumline.core.gang.devices import Device, Key, read_claim, read_class, read_slice, read_template
 from drumline.core.gang.types import GangRequest, Member, Node
@@ -15,7 +16,7 @@ DRIVER = "gpu.example.com"
 Raw = dict[str, Any]
 
 
-def matches(expression: str, device: Device) -> bool:
+def matches(expression: str, device: Device, _namespaces: Collection[str] = ()) -> bool:
     """Selectors of tests: `yes`, `broken`, or `attribute=value`."""
     if expression == "broken":
         raise SelectorError(f"selector 'broken' on device {'/'.join(device.id)}: no such key")
@@ -82,7 +83,7 @@ def raw_claim(name: str, on: str, *devices: str, pod: str = "") -> Raw:
 class Site:
     """A cluster with devices; everything is put in raw, and again to change it."""
 
-    def __init__(self, *nodes: str | Node) -> None:
+    def __init__(self, *nodes: str | Node, matches: Matches = matches) -> None:
         self.capacity: Capacity = capacity([n if isinstance(n, Node) else node(n, gpus=0) for n in nodes])
         self.members: dict[Key, Member] = {}
         self.devices = Devices(self.capacity, matches, lambda key, uid: self.members.get(key))

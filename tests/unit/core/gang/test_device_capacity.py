@@ -252,7 +252,7 @@ def test_an_ask_that_is_new_has_only_its_own_selectors_evaluated(monkeypatch: py
     at.devices.resolve(claiming("u1", 1, "a"))
     evaluated: list[str] = []
 
-    def noted(expression: str, device: Device) -> bool:
+    def noted(expression: str, device: Device, _namespaces: object) -> bool:
         evaluated.append(expression)
         return matches(expression, device)
 
