@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from drumline.api.meta import ANNOTATION_QUOTA
 from drumline.core.gang.types import PodPhase
 from drumline.core.inference.policies.creation import creation
+from tests.builders import H100
 from tests.unit.core.inference import services
 from tests.unit.core.inference.services import created, group_of, with_groups, with_pods
 
@@ -33,6 +35,15 @@ def test_all_pods_are_created_each_pinned_to_its_node() -> None:
     pins = [t["nodeSelectorTerms"][0]["matchFields"][0]["values"] for t in terms]
     assert pins == [["node-3-0"], ["node-3-1"]]
     assert not group_of(view.status, number=3).created, "not before they have been seen"
+
+
+def test_pods_say_what_they_count_for_in_the_queue_that_let_their_group_in() -> None:
+    raw = services.spec(services.role(accelerator={"type": H100, "chipsPerWorker": 4}))
+    for queue, wanted in (("research", f"research/{H100}/4"), (None, None)):
+        group = services.starting(3).model_copy(update={"queue": queue})
+        view = creation(services.view(with_groups(services.service(raw), "serve", group)))
+        said = [a.manifest["metadata"]["annotations"].get(ANNOTATION_QUOTA) for a in services.actions(view)]
+        assert said == [wanted, wanted]
 
 
 def test_what_is_there_is_not_created_again_and_all_seen_is_on_record() -> None:
