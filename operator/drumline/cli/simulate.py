@@ -9,7 +9,7 @@ import csv
 import random
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from drumline.cli.simulate_queues import QueueFile, read_queues
 from drumline.cli.simulate_view import raw, text
 from drumline.cli.terminal import terminal_of
 from drumline.core.gang.projection import project_node
+from drumline.core.gang.topology import Topology
 from drumline.core.gang.types import Node
 from drumline.core.sim.cluster import chips_of, described
 from drumline.core.sim.engine import Simulation
@@ -100,6 +101,7 @@ def _simulated(args: Namespace) -> Report:
         raise manifests.InputError(f"{args.nodes}: no node has an accelerator of the catalogue")
     queues = read_queues(args.queues) if args.queues else None
     rows = sorted(_rows(args, catalog), key=lambda row: row.submit)[: args.limit]
+    _check_levels(rows)
     jobs = jobs_of(rows if queues is None else queues.assigned(rows), catalog)
     if not jobs:
         raise manifests.InputError(f"{args.trace}: no job in it")
@@ -123,7 +125,7 @@ def _rules(args: Namespace, queues: QueueFile | None) -> Rules:
         node_mtbf=args.mtbf_node_hours * HOUR,
         repair=args.repair_minutes * 60,
         horizon=args.horizon_days * DAY,
-        weights={name: q.weight for name, q in known.items() if q.weight} | dict(args.weight),
+        weights={name: q.weight for name, q in known.items()} | dict(args.weight),
         queues=known,
     )
 
@@ -157,6 +159,16 @@ def _rows(args: Namespace, catalog: Catalog) -> list[Row]:
     if found.skipped:
         sys.stderr.write(f"{args.trace}: {found.skipped} jobs without GPUs or without an end are left out\n")
     return found.rows
+
+
+def _check_levels(rows: Iterable[Row]) -> None:
+    """TraceError for a level that no topology has."""
+    known = Topology().level_names()
+    odd = next((row for row in rows if row.size.level and row.size.level not in known), None)
+    if odd is not None:
+        raise TraceError(
+            f"{odd.where}: placementLevel: given {odd.size.level!r}; allowed: {', '.join(known)}"
+        )
 
 
 @contextmanager
@@ -196,7 +208,4 @@ def _number(given: str) -> float:
 
 def _weight(given: str) -> tuple[str, float]:
     queue, _, number = given.rpartition("=")
-    weight = _number(number)
-    if not weight:
-        raise ArgumentTypeError(f"given {given!r}; allowed: QUEUE=WEIGHT with a weight above 0")
-    return queue, weight
+    return queue, _number(number)

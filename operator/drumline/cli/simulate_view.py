@@ -12,12 +12,20 @@ from drumline.cli.terminal import Terminal, bar, table
 from drumline.core.sim.report import Group, Report
 
 _BAR: Final = 40  # columns
+_NAMED: Final = 5  # jobs
 _UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"))
 
 
 def text(report: Report, terminal: Terminal) -> str:
     """Tables for people."""
-    parts = (_head(report), _waits(report), _types(report), _over_time(report, terminal), _shares(report))
+    parts = (
+        _head(report),
+        _impossible(report),
+        _waits(report),
+        _types(report),
+        _over_time(report, terminal),
+        _shares(report),
+    )
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
 
 
@@ -67,6 +75,16 @@ def _head(report: Report) -> Iterator[str]:
         yield f"power: {percent(report.power_peak)} of a budget at most"
 
 
+def _impossible(report: Report) -> Iterator[str]:
+    if not report.impossible:
+        return
+    yield "jobs that the cluster could never hold"
+    for job in report.impossible[:_NAMED]:
+        yield f"  {job.name}{f' (queue {job.queue})' if job.queue else ''}: {job.why}"
+    if len(report.impossible) > _NAMED:
+        yield f"  and {len(report.impossible) - _NAMED:,} more; -o json names all"
+
+
 def _waits(report: Report) -> Iterator[str]:
     header = ["QUEUE", "JOBS", "DONE", "WAIT MEAN", "P50", "P90", "P99", "MAX", "HELD", "GOODPUT"]
     groups = report.queues if len(report.queues) > 1 else ()
@@ -105,9 +123,10 @@ def _over_time(report: Report, terminal: Terminal) -> Iterator[str]:
 
 
 def _shares(report: Report) -> Iterator[str]:
-    if not report.shares or report.jain is None:
+    if not report.shares:
         return
-    yield f"fairness, while somebody waited: Jain {report.jain:.3f}, deviation {percent(report.deviation)}"
+    jain = "-" if report.jain is None else f"{report.jain:.3f}"
+    yield f"fairness among queues that wanted more, while they did: Jain {jain}, deviation {percent(report.deviation)}"
     header = ["QUEUE", "WEIGHT", "SHARE", "FAIR SHARE"]
     rows = ([s.queue or "(none)", f"{s.weight:g}", percent(s.share), percent(s.fair)] for s in report.shares)
     yield from table(header, rows, right=(1, 2, 3))

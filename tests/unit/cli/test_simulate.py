@@ -165,6 +165,51 @@ def test_impossible_jobs_are_counted(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (found["total"]["impossible"], found["total"]["completed"]) == (1, 1)
 
 
+def test_impossible_jobs_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header = "submitSeconds,durationSeconds,accelerator,workersPerSlice,name\n"
+    rows = "".join(f"0,60,{H100},{5 + n},big{n}\n" for n in range(7))
+    trace = written(tmp_path / "t.csv", f"{header}{rows}0,60,{H100},1,small\n")
+    arguments = ("--trace", trace, "--cluster", small(tmp_path))
+    found = simulated(capsys, *arguments)["impossible"]
+    assert [job["name"] for job in found] == [f"big{n}" for n in range(7)]
+    assert f"40 × {H100}" in found[0]["why"]
+    assert main(["simulate", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert f"  big4: {found[4]['why']}\n  and 2 more; -o json names all\n" in out
+    assert "big5" not in out
+
+
+def test_a_quota_that_is_too_small_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = {"quotas": [{"accelerator": H100, "nominalQuota": 8}], "namespaceSelector": {}}
+    queue = {"apiVersion": "drumline.dev/v1alpha1", "kind": "AcceleratorQueue", "spec": spec}
+    queues = written(tmp_path / "q.yaml", yaml.safe_dump(queue | {"metadata": {"name": "tiny"}}))
+    rows = f"submitSeconds,durationSeconds,accelerator,workersPerSlice,queue\n0,60,{H100},2,tiny\n"
+    arguments = ("--trace", written(tmp_path / "t.csv", rows), "--cluster", small(tmp_path))
+    [job] = simulated(capsys, *arguments, "--queues", queues)["impossible"]
+    assert (job["queue"], job["why"]) == ("tiny", f"needs 16 × {H100}; queue tiny can have 8 at most")
+
+
+def test_a_queue_of_weight_0_has_no_fair_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def queue(name: str, weight: float, quota: int) -> dict[str, Any]:
+        quotas = [{"accelerator": H100, "nominalQuota": quota}]
+        spec = {"cohort": "all", "fairSharing": {"weight": weight}, "quotas": quotas, "namespaceSelector": {}}
+        api = {"apiVersion": "drumline.dev/v1alpha1", "kind": "AcceleratorQueue"}
+        return api | {"metadata": {"name": name}, "spec": spec}
+
+    all_of_them = [queue("w0", 0, 0), queue("w1", 1, 0), queue("w3", 3, 0), queue("pool", 1, 32)]
+    queues = written(tmp_path / "q.yaml", yaml.safe_dump_all(all_of_them))
+    rows = [f"0,60,{H100},{name}\n" for _ in range(8) for name in ("w0", "w1", "w3")]
+    trace = written(tmp_path / "t.csv", "submitSeconds,durationSeconds,accelerator,queue\n" + "".join(rows))
+    arguments = ("--trace", trace, "--cluster", small(tmp_path), "--queues", queues)
+    found = simulated(capsys, *arguments)
+    fair = {(share["queue"], share["weight"]): share["fair"] for share in found["shares"]}
+    assert fair["w0", 0] == 0
+    assert fair["w3", 3] > fair["w1", 1] > 0
+    assert found["jain"] > 0.5
+    flagged = simulated(capsys, *arguments, "--weight", "w1=0")
+    assert {s["queue"]: s["fair"] for s in flagged["shares"] if s["weight"] == 0}["w1"] == 0
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -173,12 +218,13 @@ def test_impossible_jobs_are_counted(tmp_path: Path, capsys: pytest.CaptureFixtu
         (f"0,nan,{H100},1", "t.csv:2: durationSeconds: "),
         ("0,60,h100,1", "t.csv:2: accelerator.type: unknown accelerator 'h100'"),
         (f",60,{H100},1", "t.csv:2: submitSeconds: "),
+        (f"0,60,{H100},1,Required,blok", "t.csv:2: placementLevel: given 'blok'; allowed: block, subblock, "),
     ],
 )
 def test_a_bad_row_is_refused(
     line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    header = "submitSeconds,durationSeconds,accelerator,workersPerSlice\n"
+    header = "submitSeconds,durationSeconds,accelerator,workersPerSlice,placementPolicy,placementLevel\n"
     trace = written(tmp_path / "t.csv", f"{header}{line}\n")
     assert message in refused(capsys, "--trace", trace, "--cluster", small(tmp_path))
 

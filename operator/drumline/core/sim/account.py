@@ -8,18 +8,19 @@ and nobody holds it) or free. Of the free ones
   on most of them could take in workers (on TPU: in whole pools). While nobody waits nothing is stranded.
 - *fragmented*, of a level, are those outside domains that are free as a whole (`core.gang.fragmentation`).
 
-A type is *contested* while a gang that wants it waits. Queues are compared over such times only: else each has what
-it asked for.
+A type is *contested* while a gang that wants it waits. Queues are compared over such times only (`core.sim.fairness`):
+else each has what it asked for.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from drumline.core.gang.fragmentation import Fragments
 from drumline.core.gang.topology import Hierarchy, Path
+from drumline.core.sim.fairness import Fairness
 
 
 @dataclass(slots=True)
@@ -73,9 +74,7 @@ class Account:
     places: Mapping[str, tuple[Hierarchy, Path]] = field(default_factory=dict)
     now: float = 0.0
     types: dict[str, TypeAccount] = field(default_factory=lambda: defaultdict(TypeAccount))
-    contested_by_queue: dict[str, float] = field(
-        default_factory=lambda: defaultdict(float)
-    )  # chip-seconds of contested types
+    fairness: Fairness = field(default_factory=Fairness)
     held_by_gang: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # chip-seconds
     history: list[tuple[float, int]] = field(default_factory=list)  # held chips of all types from a time on
     _well: set[str] = field(default_factory=set)
@@ -84,17 +83,23 @@ class Account:
     _holdings: dict[str, _Holding] = field(default_factory=dict)
     _holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
-    def advance(self, now: float) -> None:
-        """Time passes until `now`."""
+    def advance(self, now: float, wanted: Iterable[tuple[str, str]] = ()) -> None:
+        """Time passes until `now`, while these queues want more: (queue, accelerator type)."""
         seconds = now - self.now
         self.now = now
         if seconds <= 0:
             return
         for of_type in self.types.values():
             of_type.advance(seconds)
-        for (queue, name), amount in self._of_queue.items():
-            if self.types[name].contested:
-                self.contested_by_queue[queue] += amount * seconds
+        waiting: dict[str, set[str]] = {}
+        for queue, name in wanted:
+            waiting.setdefault(name, set()).add(queue)
+        held: dict[str, dict[str, int]] = {name: {} for name in waiting}
+        for (queue, name), amount in self._of_queue.items() if waiting else ():
+            if name in held:
+                held[name][queue] = amount
+        for name, queues in waiting.items():
+            self.fairness.advance(seconds, held[name], queues)
 
     def add_node(self, node: str, *, well: bool) -> None:
         """A node of the cluster, before anything happens."""

@@ -33,6 +33,7 @@ from drumline.core.gang.placement import hierarchy_for, place, place_later
 from drumline.core.gang.types import GangRequest, Node, Placement, Refusal
 from drumline.core.sim.account import Account
 from drumline.core.sim.cluster import places_of
+from drumline.core.sim.fairness import Fairness
 from drumline.core.sim.fragments import copies_for, stranded_chips
 from drumline.core.sim.gangs import Gang
 from drumline.core.sim.line import Line, order_of
@@ -96,13 +97,14 @@ class Simulation:
     account: Account = field(init=False)
     _jobs: dict[str, SimJob] = field(init=False)
     _heap: list[Event] = field(default_factory=list)
-    _impossible: dict[tuple[int, str], bool] = field(default_factory=dict)  # by kind of job and queue
+    _impossible: dict[tuple[int, str], str] = field(default_factory=dict)  # why, by kind of job and queue
     _look_at: float | None = None
 
     def __post_init__(self) -> None:
         self._jobs = {job.uid: job for job in self.jobs}
         nodes = list(self.nodes)
-        self.account = Account(self.chips, places_of(nodes, self.chips, self.capacity.topology))
+        places = places_of(nodes, self.chips, self.capacity.topology)
+        self.account = Account(self.chips, places, fairness=Fairness(self.rules.weights))
         self.capacity.set_power(self.rules.power)
         for node in nodes:
             self.capacity.set_node(node)
@@ -110,7 +112,8 @@ class Simulation:
                 self.account.add_node(node.name, well=node.ready and not node.unschedulable)
         for job in self._jobs.values():
             if self._key(job) not in self._impossible:
-                unplaced = isinstance(place_later(job.request, self.capacity), Refusal)
+                found = place_later(job.request, self.capacity)
+                unplaced = found.message if isinstance(found, Refusal) else ""
                 self._impossible[self._key(job)] = unplaced or beyond_quota(job, self.rules.queues)
             self._push(job.request.queued_at, Kind.ARRIVES, job.uid)
         self._foresee_node_failure()
@@ -129,7 +132,7 @@ class Simulation:
     def step(self) -> None:
         """All that happens at the next time at which something does."""
         self.now = self._heap[0].at
-        self.account.advance(self.now)
+        self.account.advance(self.now, self.line.wanted())
         due = False
         while self._heap and self._heap[0].at == self.now:
             due |= self._happen(heappop(self._heap))
@@ -171,8 +174,8 @@ class Simulation:
 
     def _arrive(self, job: SimJob) -> bool:
         gang = Gang(job, job.request)
-        if self._impossible[self._key(job)]:
-            self.outcomes[job.uid] = gang.outcome(End.IMPOSSIBLE, self.now, 0.0, self.rules)
+        if why := self._impossible[self._key(job)]:
+            self.outcomes[job.uid] = replace(gang.outcome(End.IMPOSSIBLE, self.now, 0.0, self.rules), why=why)
             return False
         self.gangs[job.uid] = gang
         first = self.line.join(self._key(job), gang.request)

@@ -9,6 +9,7 @@ wait included, which is the one that may become the head.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from itertools import islice
 
@@ -28,6 +29,7 @@ class Line:
     def __init__(self) -> None:
         self._kinds: dict[Hashable, list[tuple[Order, GangRequest]]] = {}
         self._places: dict[str, tuple[Hashable, Order]] = {}
+        self._wanted: Counter[tuple[str, str]] = Counter()  # gangs that wait, by queue and accelerator type
 
     def __len__(self) -> int:
         return len(self._places)
@@ -44,6 +46,7 @@ class Line:
         waiting = self._kinds.setdefault(kind, [])
         insort(waiting, (order, request), key=lambda entry: entry[0])
         self._places[request.uid] = kind, order
+        self._wanted[request.queue, request.accelerator] += 1
         return waiting[0][0] == order
 
     def leave(self, uid: str) -> None:
@@ -52,9 +55,17 @@ class Line:
             return
         kind, order = self._places.pop(uid)
         waiting = self._kinds[kind]
-        del waiting[bisect_left(waiting, order, key=lambda entry: entry[0])]
+        _, request = waiting.pop(bisect_left(waiting, order, key=lambda entry: entry[0]))
+        key = request.queue, request.accelerator
+        self._wanted[key] -= 1
+        if not self._wanted[key]:
+            del self._wanted[key]
         if not waiting:
             del self._kinds[kind]
+
+    def wanted(self) -> Iterator[tuple[str, str]]:
+        """The queues in which somebody waits, each with an accelerator type that is waited for."""
+        return iter(self._wanted)
 
     def firsts(self) -> Iterator[GangRequest]:
         """The first of each kind."""

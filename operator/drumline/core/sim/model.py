@@ -77,6 +77,7 @@ class Outcome:
     held: float = 0.0  # chip-seconds
     lost: float = 0.0  # chip-seconds of progress that failures undid
     productive: float = 0.0  # chip-seconds of progress that counts
+    why: str = ""  # it is impossible
 
     @property
     def wait(self) -> float | None:

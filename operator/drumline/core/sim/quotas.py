@@ -17,12 +17,15 @@ def queues_now(queues: Mapping[str, Queue], holding: Iterable[Gang], now: float,
     return Queues(queues, {gang.job.uid: _running(gang, now, rules) for gang in holding})
 
 
-def beyond_quota(job: SimJob, queues: Mapping[str, Queue]) -> bool:
-    """Whether a job's queue could never have as many chips."""
+def beyond_quota(job: SimJob, queues: Mapping[str, Queue]) -> str:
+    """Why a job's queue could never have as many chips; "" = it could."""
     request = job.request
     if not queues or not request.queue:
-        return False
-    return QueueQuotas(Queues(queues)).most(request.queue, request.accelerator) < job.chips
+        return ""
+    most = QueueQuotas(Queues(queues)).most(request.queue, request.accelerator)
+    if most >= job.chips:
+        return ""
+    return f"needs {job.chips} × {request.accelerator}; queue {request.queue} can have {most:g} at most"
 
 
 def exceeded(queues: Mapping[str, Queue], used: Mapping[tuple[str, str], int]) -> Iterator[str]:

@@ -7,20 +7,22 @@
 - *Fragmentation*: of the free chips, over time, those that no waiting gang could use (*stranded*, while somebody
   waits), those beside a held part of their node (*split*), and by level those outside domains that are free as a
   whole (*fragmented*): see `core.sim.account`.
-- *Fairness*, over contested times: a queue's share of the held chip-seconds; its fair share is its weight's share of
-  the weights of all queues with jobs. *Deviation* = the largest difference between the two. *Jain's index* of
-  x = share ÷ weight over n queues: (Σx)² ÷ (n · Σx²), from 1/n (one has all) to 1 (all alike).
+- *Fairness*, among queues that want more, while they do (`core.sim.fairness`): a queue's share of the chip-seconds that
+  the compared ones held, and its fair share, of those that they were entitled to. *Deviation* = the largest difference
+  between the two. *Jain's index* of x = held ÷ entitled over the n queues that were entitled to anything:
+  (Σx)² ÷ (n · Σx²), from 1/n (one has all) to 1 (all alike).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from drumline.core.sim.account import Account, TypeAccount
 from drumline.core.sim.engine import Simulation
+from drumline.core.sim.fairness import Fairness
 from drumline.core.sim.model import End, Outcome
 
 PARTS: Final = 24  # of the makespan, for utilisation over time
@@ -60,12 +62,21 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of a queue, over contested times."""
+    """Of a queue, over the times at which it was compared. `fair` is 0 for weight 0."""
 
     queue: str
     weight: float
     share: float
     fair: float
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """A job that the cluster could never hold, and why."""
+
+    name: str
+    queue: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +100,23 @@ class Report:
     queues: tuple[Group, ...]
     types: tuple[TypeUse, ...]
     utilisation: tuple[float, ...]  # of all chips in each of `PARTS` equal parts of the makespan
-    shares: tuple[Share, ...]  # () while fewer than two queues had jobs, or nothing was contested
-    jain: float | None
+    shares: tuple[Share, ...]  # of the queues that were compared; () = there never were two to compare
+    jain: float | None  # None also where fewer than two of them have a weight
     deviation: float | None
     backfills: int
     rounds: int
     node_failures: int
     preemptions: int
     power_peak: float  # highest share of a power budget that was drawn; 0 without budgets
+    impossible: tuple[Impossible, ...] = ()  # in the order of the trace
 
 
 def report_of(simulation: Simulation, outcomes: Sequence[Outcome]) -> Report:
     """The report on a simulation that is over."""
     names = sorted({o.job.request.queue for o in outcomes})
     account, span = simulation.account, simulation.now
-    shares = tuple(_shares(names, account, simulation.rules.weights))
+    fairness = account.fairness
+    shares = tuple(_shares(fairness))
     return Report(
         makespan=span,
         total=_group("", outcomes),
@@ -111,13 +124,18 @@ def report_of(simulation: Simulation, outcomes: Sequence[Outcome]) -> Report:
         types=tuple(_use(name, account, span) for name in sorted(account.types)),
         utilisation=tuple(_over_time(account, span)),
         shares=shares,
-        jain=jain([s.share / s.weight for s in shares]) if shares else None,
+        jain=jain_of(fairness),
         deviation=max(abs(s.share - s.fair) for s in shares) if shares else None,
         backfills=simulation.backfills,
         rounds=simulation.rounds,
         node_failures=simulation.node_failures,
         preemptions=simulation.preemptions,
         power_peak=simulation.power_peak,
+        impossible=tuple(
+            Impossible(o.job.request.name, o.job.request.queue, o.why)
+            for o in outcomes
+            if o.end is End.IMPOSSIBLE
+        ),
     )
 
 
@@ -125,6 +143,12 @@ def jain(values: Sequence[float]) -> float:
     """Jain's index; 1 where nobody has anything."""
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
+
+
+def jain_of(fairness: Fairness) -> float | None:
+    """Jain's index over queues that are entitled to anything; None for fewer than two."""
+    parts = {queue: part for queue, part in fairness.entitled.items() if part > 0}
+    return jain([fairness.held[queue] / part for queue, part in parts.items()]) if len(parts) > 1 else None
 
 
 def waits_of(seconds: Iterable[float]) -> Waits:
@@ -156,13 +180,11 @@ def _group(name: str, outcomes: Sequence[Outcome]) -> Group:
     )
 
 
-def _shares(names: Sequence[str], account: Account, weights: Mapping[str, float]) -> Iterable[Share]:
-    held = [account.contested_by_queue.get(name, 0.0) for name in names]
-    if len(names) < 2 or not sum(held):
-        return
-    own = [weights.get(name, 1.0) for name in names]
-    for name, amount, weight in zip(names, held, own, strict=True):
-        yield Share(name, weight, amount / sum(held), weight / sum(own))
+def _shares(fairness: Fairness) -> Iterator[Share]:
+    held, entitled = sum(fairness.held.values()), sum(fairness.entitled.values())
+    for name in sorted(fairness.held) if held and entitled else ():
+        weight = fairness.weights.get(name, 1.0)
+        yield Share(name, weight, fairness.held[name] / held, fairness.entitled[name] / entitled)
 
 
 def _use(name: str, account: Account, span: float) -> TypeUse:

@@ -37,3 +37,15 @@ def test_who_leaves_is_gone() -> None:
     line.leave("a")
     line.leave("c")
     assert not list(line.firsts())
+
+
+def test_says_which_queues_want_what() -> None:
+    line = Line()
+    requests = [gang("a", queue="q"), gang("b", queue="q"), gang("c", queue="r")]
+    for request in requests:
+        line.join(request.queue, request)
+    kind = requests[0].accelerator
+    assert sorted(line.wanted()) == [("q", kind), ("r", kind)]
+    line.leave("a")
+    line.leave("c")
+    assert list(line.wanted()) == [("q", kind)]

@@ -78,6 +78,38 @@ def test_fairness_is_of_contested_times() -> None:
     assert found.jain == pytest.approx(0.5)
 
 
+def test_who_wants_no_more_takes_nothing_from_anybody() -> None:
+    """The first has all that it wants, and less than its part; the others share the rest as they should."""
+    rows = [job(0, 100, queue="a")]
+    rows += [job(0, 10, queue=queue) for _ in range(6) for queue in ("b", "c")]
+    found = report(hosts(3), rows, weights={"a": 9.0})
+    assert {s.queue: s.fair for s in found.shares} == {"b": pytest.approx(0.5), "c": pytest.approx(0.5)}
+    assert found.jain == pytest.approx(1)
+    assert found.deviation == pytest.approx(0)
+
+
+def test_a_queue_of_weight_0_is_entitled_to_nothing() -> None:
+    rows = [job(0, 30, queue="a"), job(0, 10, queue="b"), job(0, 10, queue="c")]
+    found = report(hosts(1), rows, weights={"a": 0.0})
+    shares = {s.queue: (s.weight, s.share, s.fair) for s in found.shares}
+    # 30 s: a holds all that b and c want; 10 s: b holds what c wants half of
+    assert shares == {"a": (0.0, 0.75, 0.0), "b": (1.0, 0.25, 0.5), "c": (1.0, 0.0, 0.5)}
+    assert found.jain == pytest.approx(0.5)  # of b and c
+    assert found.deviation == 0.75
+
+
+def test_one_queue_with_a_weight_has_no_index() -> None:
+    found = report(hosts(1), [job(0, 30, queue="a"), job(1, 10, queue="b")], weights={"a": 0.0})
+    assert [(s.queue, s.share, s.fair) for s in found.shares] == [("a", 1.0, 0.0), ("b", 0.0, 1.0)]
+    assert found.jain is None
+
+
+def test_impossible_jobs_are_named_with_the_reason() -> None:
+    found = report(hosts(2), [job(0, 10, workers=3, name="big", queue="a"), job(0, 10)])
+    assert [(i.name, i.queue) for i in found.impossible] == [("big", "a")]
+    assert "24 × nvidia-h100-80gb" in found.impossible[0].why
+
+
 def test_one_queue_shares_with_nobody() -> None:
     found = report(hosts(1), [job(0, 10), job(0, 10)])
     assert found.shares == ()
