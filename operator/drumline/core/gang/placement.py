@@ -122,7 +122,8 @@ def _with_power(request: GangRequest, view: View, index: ShapeIndex) -> list[str
         )
     if not without_power:
         return found
-    return no_power(view.meter, f"{request.workers * request.chips_per_worker} × {request.accelerator}")
+    need = f"{request.workers * request.chips_per_worker} × {request.accelerator}"
+    return no_power(view, request.worker, request.workers, need)
 
 
 def _pools(request: GangRequest, index: ShapeIndex) -> list[str] | Refusal:
@@ -170,7 +171,7 @@ def _helpers(
                     return no_room_for_helper(request, helper, index)
                 limit(draft, view.meter, helper.shape, before)
                 if index.sums[ROOT] < helper.count:
-                    return no_power(view.meter, f"{helper.count} × {helper.role}")
+                    return no_power(view, helper.shape, helper.count, f"{helper.count} × {helper.role}")
                 nodes = _near(helper, draft, before, workers)
             placed += nodes
             first += helper.count

@@ -16,7 +16,7 @@ from drumline.core.gang.capacity_index import ShapeIndex
 from drumline.core.gang.capacity_view import View
 from drumline.core.gang.feasibility import shape_charge
 from drumline.core.gang.placement_domains import Draft
-from drumline.core.gang.power_meter import Key, PowerMeter
+from drumline.core.gang.power_meter import PER_WATT, Key, PowerMeter
 from drumline.core.gang.types import GangRequest, PodShape, Refusal
 
 MAX_NAMED: Final = 3  # domains in a message
@@ -41,14 +41,27 @@ def limit(draft: Draft, meter: PowerMeter, shape: PodShape, preferred: Iterable[
     return hidden
 
 
-def no_power(meter: PowerMeter, need: str) -> Refusal:
-    """There is room for what a gang needs, but no power."""
-    tightest = sorted(meter.supplies(), key=lambda s: s.budget - s.drawn)[:MAX_NAMED]
+def no_power(view: View, shape: PodShape, count: int, need: str) -> Refusal:
+    """There is room for `count` pods of a shape, which are `need`, but no power. Names the tightest domains for such pods."""
+    meter = view.meter
+    least = {key: _least(view, key, shape) for key in meter.left()}
+    able = {key: draw for key, draw in least.items() if draw}
+    watts = min(able.values(), default=0) * count / PER_WATT
+    tightest = sorted(map(meter.supply, able or least), key=lambda s: s.budget - s.drawn)[:MAX_NAMED]
     said = (
-        f"{s.level} {s.domain} {max(0.0, s.budget - s.drawn):.0f} W of {s.budget:.0f} W" for s in tightest
+        f"{s.level} {s.domain} has {max(0.0, s.budget - s.drawn):.0f} W of {s.budget:.0f} W left"
+        for s in tightest
     )
-    text = f"there is room for {need}, but not the power; what is left: {', '.join(said)}"
+    much = f"needs {watts:.0f} W; " if watts else ""
+    text = f"there is room for {need}, but not the power: {much}{', '.join(said)}"
     return Refusal(Reason.POWER_BUDGET, text)
+
+
+def _least(view: View, key: Key, shape: PodShape) -> int:
+    """What a pod draws at least in a domain, milliwatts; 0 where no node offers what it requests."""
+    offers = {n: node.allocatable for n in view.meter.members(key) if (node := view.nodes.get(n)) is not None}
+    able = (n for n, offer in offers.items() if all(offer.get(k, 0) >= v for k, v in shape.requests))
+    return min((view.meter.draw(n, shape_charge(shape)) for n in able), default=0)
 
 
 def claim_for(request: GangRequest, nodes: Iterable[str], view: View) -> None:

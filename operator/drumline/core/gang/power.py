@@ -10,6 +10,7 @@ the type that the gang asks for, and draw what the type's resource does there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,7 +24,7 @@ class Budget:
 
     level: str
     watts: float
-    domain: str = ""  # value of the level's label; "" = each domain of the level
+    domain: str = ""  # value of the level's label, or the domain's path; "" = each domain of the level
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,41 @@ class Supply:
     drawn: float
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The domains, by their paths, of which a budget speaks now; of one for each domain: all of the level."""
+
+    level: str
+    domain: str
+    domains: tuple[str, ...]
+
+    @property
+    def fault(self) -> str:
+        """What is odd about it, for people; "" if nothing is."""
+        if not self.domains:
+            which = f"{self.level} {self.domain}" if self.domain else f"each {self.level}"
+            return f"the power budget of {which} limits nothing: no node is in such a domain"
+        if len(self.domains) > 1 and self.domain:
+            shown = ", ".join(self.domains[:_NAMED]) + (", …" if len(self.domains) > _NAMED else "")
+            return (
+                f"the power budget of {self.level} {self.domain} is that of each of {len(self.domains)} domains of "
+                f"this name: {shown}; name one by its path"
+            )
+        return ""
+
+
 NO_POWER: Final = Power()
+_NAMED: Final = 5  # domains in a message
 
 
 def budget_of(spec: PowerBudget) -> Budget:
     """The budget as the core knows it."""
     return Budget(spec.level, spec.watts, spec.domain)
+
+
+def shown(path: Sequence[str]) -> str:
+    """A domain by its path, as people write it: levels above that its nodes have no label of are left out."""
+    return "/".join(path).lstrip("/")
 
 
 def ratings_of(catalog: Catalog) -> tuple[Rating, ...]:

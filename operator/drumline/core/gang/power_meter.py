@@ -2,6 +2,9 @@
 
     drawn by a domain = sum over its nodes of (accelerators charged there x watts of one)
 
+Of the budgets that speak of a domain, the one that names it by its path holds, else the one that names it by its label's
+value alone, else the one for each domain of its level.
+
 A view of the capacity tells its meter of every charge, so pods of others count too.
 """
 
@@ -12,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drumline.core.gang.power import Power, Supply, claimed
+from drumline.core.gang.power import Budget, Coverage, Power, Supply, claimed, shown
 from drumline.core.gang.topology import Path, Topology
 from drumline.core.gang.types import Node, Resources
 
@@ -36,6 +39,7 @@ class PowerMeter:
 
     def __init__(self, power: Power, topology: Topology) -> None:
         self._power = power
+        self._by_precision = sorted(power.budgets, key=lambda b: (b.domain != "", "/" in b.domain))
         self._topology = topology
         self._most: dict[str, int] = {}
         for rating in power.ratings:
@@ -106,9 +110,24 @@ class PowerMeter:
 
     def supplies(self) -> tuple[Supply, ...]:
         """How every domain with a budget stands, in natural order."""
+        return tuple(map(self.supply, sorted(self._members)))
+
+    def supply(self, key: Key) -> Supply:
+        """How a domain with a budget stands."""
+        return Supply(key[0], shown(key[1]), self._budgets[key] / PER_WATT, self._drawn[key] / PER_WATT)
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """The domains of which each budget speaks, in the order of the budgets."""
+        own = {(b.level, b.domain.lstrip("/")) for b in self._power.budgets if "/" in b.domain}
+        found: dict[tuple[str, str], list[str]] = {}
+        for level, path in sorted(self._members):
+            whole = shown(path)
+            names = {"", whole} if (level, whole) in own else {"", whole, path[-1]}
+            for name in names:
+                found.setdefault((level, name), []).append(whole)
         return tuple(
-            Supply(level, "/".join(path), self._budgets[level, path] / PER_WATT, drawn / PER_WATT)
-            for (level, path), drawn in sorted((key, self._drawn[key]) for key in self._members)
+            Coverage(b.level, b.domain, tuple(found.get((b.level, b.domain.lstrip("/")), ())))
+            for b in self._power.budgets
         )
 
     def _count(self, name: str, place: _Place, used: Resources, sign: int) -> None:
@@ -136,9 +155,9 @@ class PowerMeter:
 
     def _keys(self, node: Node) -> tuple[Key, ...]:
         found = {}
-        for budget in sorted(self._power.budgets, key=lambda b: b.domain != ""):  # a domain's own goes before
+        for budget in self._by_precision:
             path = self._domain(node, budget.level)
-            if path is not None and budget.domain in ("", path[-1]):
+            if path is not None and _names(budget, path):
                 found[budget.level, path] = round(budget.watts * PER_WATT)
         self._budgets.update(found)
         return tuple(sorted(found, key=_fine_first))
@@ -154,6 +173,13 @@ class PowerMeter:
 
 def _draw(place: _Place, amounts: Resources) -> int:
     return sum(amount * place.each[name] for name, amount in amounts.items() if name in place.each)
+
+
+def _names(budget: Budget, path: Path) -> bool:
+    """Whether the budget speaks of that domain."""
+    if "/" in budget.domain:
+        return budget.domain.lstrip("/") == shown(path)
+    return budget.domain in ("", path[-1])
 
 
 def _fine_first(key: Key) -> tuple[int, Key]:

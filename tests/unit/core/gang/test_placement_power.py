@@ -58,13 +58,62 @@ def test_room_without_power_is_told() -> None:
     answer = refusal(place(gang(workers=5), state))
     assert answer.reason == Reason.POWER_BUDGET
     assert answer.message == (
-        "there is room for 40 × nvidia-h100-80gb, but not the power; what is left: "
-        "block a 14000 W of 14000 W, block b 14000 W of 14000 W"
+        "there is room for 40 × nvidia-h100-80gb, but not the power: needs 28000 W; "
+        "block a has 14000 W of 14000 W left, block b has 14000 W of 14000 W left"
     )
     assert refusal(place_later(gang(workers=5), state)).reason == Reason.POWER_BUDGET
     assert len(placed(place(gang(workers=4), state))) == 4
     crowded = refusal(place(gang(workers=9), state))
     assert crowded.reason == Reason.INSUFFICIENT_ACCELERATORS
+
+
+def test_only_domains_with_nodes_for_the_gang_are_named() -> None:
+    budgets = (Budget("block", HOST - 1), Budget("nodepool", 4))
+    state = powered(capacity(gpu_block("a", 1), tpu_pool("p1", 2)), *budgets)
+    assert refusal(place(gang(workers=1), state)).message == (
+        "there is room for 8 × nvidia-h100-80gb, but not the power: needs 5600 W; block a has 5599 W of 5599 W left"
+    )
+
+
+def test_a_domain_is_named_by_its_value_or_by_its_path() -> None:
+    nodes = capacity(gpu_block("a", 4, per_subblock=2))
+    assert {s.domain: s.budget for s in powered(nodes, Budget("subblock", 1.0)).supplies()} == {
+        "a/s0": 1.0,
+        "a/s1": 1.0,
+    }
+    budgets = Budget("subblock", 3.0, "a/s0"), Budget("subblock", 2.0, "s0"), Budget("subblock", 1.0)
+    for given_in in (budgets, budgets[::-1]):
+        state = powered(capacity(gpu_block("a", 4, per_subblock=2)), *given_in)
+        assert [s.budget for s in state.supplies()] == [3.0, 1.0]
+
+
+def test_a_budget_of_no_domain_is_told() -> None:
+    budgets = Budget("block", 1.0, "b"), Budget("block", 2.0), Budget("subblock", 3.0, "x/s0")
+    state = powered(capacity(gpu_block("a", 2, per_subblock=2)), *budgets)
+    assert [c.fault for c in state.now.meter.coverage()] == [
+        "the power budget of block b limits nothing: no node is in such a domain",
+        "",
+        "the power budget of subblock x/s0 limits nothing: no node is in such a domain",
+    ]
+    (missing,) = powered(capacity(tpu_pool("p", 2)), Budget("block", 1.0)).now.meter.coverage()
+    assert missing.fault == "the power budget of each block limits nothing: no node is in such a domain"
+
+
+def test_a_name_of_several_domains_is_told() -> None:
+    blocks = [
+        node(f"{block}-{n}", block=block, subblock="s", gpus=8) for block in ("a", "b", "c") for n in range(2)
+    ]
+    state = powered(capacity(blocks), Budget("subblock", 1.0, "s"), Budget("subblock", 2.0, "b/s"))
+    assert [(s.domain, s.budget) for s in state.supplies()] == [("a/s", 1.0), ("b/s", 2.0), ("c/s", 1.0)]
+    assert [c.fault for c in state.now.meter.coverage()] == [
+        "the power budget of subblock s is that of each of 2 domains of this name: a/s, c/s; name one by its path",
+        "",
+    ]
+
+
+def test_levels_without_a_label_do_not_show() -> None:
+    state = powered(capacity(tpu_pool("p1", 1)), Budget("host", 9.0, "p1-w0"))
+    assert [(s.level, s.domain) for s in state.supplies()] == [("host", "p1-w0")]
 
 
 def test_what_a_gang_was_granted_is_drawn_until_it_is_released() -> None:
