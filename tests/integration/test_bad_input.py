@@ -62,6 +62,41 @@ AT_ADMISSION: dict[str, tuple[str, dict[str, Any], str, str]] = {
         "spec.scheduling.backend",
         "spec.scheduling.backend",
     ),
+    "a request for nodes of no class": (
+        "a",
+        {"scheduling": {"provisioning": {"mode": "ProvisioningRequest"}}},
+        "scheduling.provisioning.className is required with mode ProvisioningRequest",
+        "spec.scheduling.provisioning.className",
+    ),
+    "a class and no request for nodes": (
+        "a",
+        {"scheduling": {"provisioning": {"mode": "Unpinned", "className": "a.example.com"}}},
+        "not allowed with another",
+        "spec.scheduling.provisioning.className",
+    ),
+    "parameters of no request for nodes": (
+        "a",
+        {"scheduling": {"provisioning": {"parameters": {"a": "b"}}}},
+        "scheduling.provisioning.parameters needs mode ProvisioningRequest",
+        "spec.scheduling.provisioning.parameters",
+    ),
+    "resources of no request for nodes": (
+        "a",
+        {"scheduling": {"provisioning": {"managedResources": ["nvidia.com/gpu"]}}},
+        "scheduling.provisioning.managedResources needs mode ProvisioningRequest",
+        "spec.scheduling.provisioning.managedResources",
+    ),
+    "a request for nodes that another scheduler binds": (
+        "a",
+        {
+            "scheduling": {
+                "backend": "kai",
+                "provisioning": {"mode": "ProvisioningRequest", "className": "a.example.com"},
+            }
+        },
+        "scheduling.provisioning needs scheduling.backend builtin",
+        "spec.scheduling.provisioning",
+    ),
     "a mesh without chips": ("a", {"parallelism": {}}, "spec.parallelism", "spec.parallelism"),
     "data of an elastic mesh": (
         "a",

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from drumline.api.provisioning import Provisioning
 from drumline.api.status import ProvisioningPhase, ProvisioningStatus, TrainingJobStatus
+from drumline.api.training import Helper
 from drumline.core.gang.backends.base import Need
 from drumline.core.gang.clock import rfc3339_millis
 from drumline.core.gang.plan import GroupResource, Resource
+from drumline.core.gang.projection import shape_of
 
 NEED: Final = Need("autoscaling.x-k8s.io", "v1", "provisioningrequests", "ProvisioningRequest")
 REQUESTS: Final = GroupResource(f"{NEED.plural}.{NEED.version}.{NEED.group}")
@@ -97,8 +100,17 @@ def ended(
     return asked.model_copy(update={"phase": ProvisioningPhase.ENDED, **told})
 
 
+def brought(helper: Helper, wish: Provisioning | None) -> bool:
+    """Whether a request asks nodes for that helper: an attempt begins with it, and the class brings what it needs."""
+    if wish is None or helper.depends_on:
+        return False
+    managed = wish.managed_resources
+    asked = {name for name, _ in shape_of(helper.template["spec"]).requests}
+    return managed is None or not asked.isdisjoint(managed)
+
+
 def consumed(status: TrainingJobStatus) -> Mapping[str, str]:
-    """Annotations of pods that run on what a request brought; none else."""
+    """Annotations of the pods that a request asked nodes for, once they are there; none else."""
     asked = open_request(status)
     if asked is None or asked.phase is not ProvisioningPhase.PROVISIONED:
         return {}

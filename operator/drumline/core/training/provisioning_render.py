@@ -14,8 +14,7 @@ from drumline.api import meta
 from drumline.api.provisioning import Provisioning
 from drumline.core.gang.plan import Create, Manifest, Resource
 from drumline.core.gang.pods import CONTAINER_LISTS
-from drumline.core.gang.projection import shape_of
-from drumline.core.training.provisioned import NEED, REQUESTS, TEMPLATES
+from drumline.core.training.provisioned import NEED, REQUESTS, TEMPLATES, brought
 from drumline.core.training.rendering import prepared
 from drumline.core.training.view import View, owner_of
 
@@ -47,18 +46,12 @@ def rendered_request(view: View, name: str, wish: Provisioning) -> tuple[tuple[C
 
 
 def _roles(view: View, wish: Provisioning) -> Iterator[tuple[str, int, Manifest]]:
-    """What an attempt begins with: role, pods, one of them."""
+    """What nodes are asked for: role, pods, one of them."""
     gang = prepared(view, view.status.attempt + 1)
     yield meta.ROLE_WORKER, view.roster.workers, gang.worker(0, None)
     for number, helper in enumerate(view.spec.helpers):
-        pod = gang.helper(number, 0, None)
-        if not helper.depends_on and _managed(pod, wish.managed_resources):
-            yield helper.name, helper.replicas, pod
-
-
-def _managed(pod: Manifest, resources: tuple[str, ...] | None) -> bool:
-    """Whether the class brings what the pod asks for."""
-    return resources is None or not {name for name, _ in shape_of(pod["spec"]).requests}.isdisjoint(resources)
+        if brought(helper, wish):
+            yield helper.name, helper.replicas, gang.helper(number, 0, None)
 
 
 def _template(pod: Manifest) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from drumline.core.training.environment_facts import GangFacts, WorkerFacts
 from drumline.core.training.members import Roster, roster
 from drumline.core.training.observation import JobMeta
 from drumline.core.training.progress_render import Reporting
+from drumline.core.training.provisioned import brought
 from drumline.core.training.view import owner_of
 
 Manifest = dict[str, Any]
@@ -156,7 +157,8 @@ def prepare_gang(
         chips_per_worker=shape.chips_per_worker,
         workers=prepare(owner, worker, settings.pods),
         helpers=tuple(
-            prepare(owner, _helper_role(owner, spec, facts, h), settings.pods) for h in spec.helpers
+            prepare(owner, _helper_role(owner, spec, facts, h), _helper_settings(spec, h, settings.pods))
+            for h in spec.helpers
         ),
     )
 
@@ -207,6 +209,12 @@ def _reporting(role: Role, spec: TrainingJobSpec, reporting: Reporting, chips: i
         env=[*role.env, *progress_render.progress_env(spec, reporting, chips)],
         leading=progress_render.leading_containers(spec, reporting),
     )
+
+
+def _helper_settings(spec: TrainingJobSpec, helper: Helper, settings: PodSettings) -> PodSettings:
+    """What is said about a helper's pods: one that no nodes were asked for consumes none."""
+    asked = brought(helper, spec.scheduling.provisioning)
+    return settings if asked or not settings.annotations else replace(settings, annotations={})
 
 
 def _helper_role(owner: Owner, spec: TrainingJobSpec, facts: GangFacts, helper: Helper) -> Role:

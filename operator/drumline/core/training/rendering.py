@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from drumline.core.gang.pods import PodSettings
 from drumline.core.training.observation import Observation, Settings
 from drumline.core.training.progress_render import Reporting
@@ -34,7 +36,7 @@ def prepared_spares(view: View, attempt: int) -> PreparedSpares | None:
     if not view.spec.spares or not image:
         return None
     pull = view.obs.settings.image_volumes
-    settings = render_settings(view.obs).pods
+    settings = replace(render_settings(view.obs).pods, annotations={})  # no nodes were asked for them
     return prepare_spares(prepared(view, attempt), view.spec, image, settings, pull_images=pull)
 
 

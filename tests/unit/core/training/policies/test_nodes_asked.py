@@ -46,6 +46,8 @@ CONTAINER = {
     "resources": {"limits": {"cpu": "4"}, "requests": {"memory": "1Gi"}},
 }
 
+DISK = {"limits": {"ephemeral-storage": "1Gi"}}
+
 
 def test_it_asks_for_quota_once_it_was_refused_nodes_for_long() -> None:
     early, late = decide(refused(), ASKED - 1), decide(refused(), ASKED)
@@ -108,6 +110,16 @@ def test_helpers_that_need_nothing_of_the_class_may_be_left_out() -> None:
     _, plan = asking(wish={"managedResources": ["nvidia.com/gpu"]}, helpers=[helper])
     (request,) = creates(plan, REQUESTS)
     assert [p["podTemplateRef"]["name"] for p in request["spec"]["podSets"]] == [f"{NAME}-worker"]
+
+
+def test_only_who_was_asked_for_consumes_the_request() -> None:
+    helpers = [
+        {"name": name, "template": {"spec": {"containers": [container]}}}
+        for name, container in (("loader", CONTAINER), ("judge", {**CONTAINER, "resources": DISK}))
+    ]
+    _, plan = begun(wish={"managedResources": ["ephemeral-storage"]}, helpers=helpers)
+    pods = {p["metadata"]["name"]: CONSUMES in p["metadata"]["annotations"] for p in creates(plan, "pods")}
+    assert {name for name, consumes in pods.items() if not consumes} == {"job-1-loader-0"}
 
 
 def test_while_it_waits_it_asks_for_nothing_and_says_what_the_autoscaler_says() -> None:
