@@ -2,7 +2,7 @@
 
 A status that is written anyway carries the figures along; on its own they are written at most every
 `HELD_SECONDS` while a job holds accelerators, and every `WAITING_SECONDS` while it waits, or less often where there are so
-many jobs that this would be more than `WAITING_PER_SECOND`; the first time after a
+many jobs that this would be more than `HELD_PER_SECOND` and `WAITING_PER_SECOND`; the first time after a
 status that was due anyway up to half of that sooner, at a moment of each job's own. What a plan is about to say
 of attempts holds for the ledger only once it is written, since another plan may take its place. After a restart
 the ledger goes on from `status.goodput.resume`; what happened meanwhile is told by the pods' own times. A reporter's receipt covers what the last written status holds, so that a report is sent
@@ -49,7 +49,8 @@ from drumline.runtime.world import World
 
 HELD_SECONDS: Final = 30.0
 WAITING_SECONDS: Final = 300.0
-WAITING_PER_SECOND: Final = 10.0  # writes for the figures alone of all jobs that wait
+HELD_PER_SECOND: Final = 20.0  # writes for the figures alone, of all jobs that hold accelerators …
+WAITING_PER_SECOND: Final = 10.0  # … and of all that wait
 NOT_YET_SECONDS: Final = 1.0
 _RANK_0: Final = (0, 0)
 _OVER: Final = frozenset({"leave_alone", "finished"})
@@ -88,12 +89,14 @@ class LedgerKeeper:
         self._meter = meter
         self._now = now
         self._entries: dict[str, Entry] = {}  # by job uid
+        self._holding: set[str] = set()  # uids of jobs that held accelerators when they were last looked at
         self.committed: Callable[[tuple[str, str]], None] = lambda _key: None  # told of checkpoints, by job
         self.flush: Callable[[str], None] = lambda _uid: None  # asks for what was not delivered yet of a job
 
     def forget(self, uid: str) -> None:
         """The job is over or gone."""
         self._entries.pop(uid, None)
+        self._holding.discard(uid)
 
     def draft(self, obs: Observation, whole: Plan, plan: Plan) -> Draft:
         """`plan` with the figures in its statuses, or with a status of its own when that is due.
@@ -119,6 +122,7 @@ class LedgerKeeper:
         if conditions.is_finished(after):
             now = unix(after.completion_time, now)  # decided upon a moment ago
         news, lanes = accounts.lane_news(obs, after, entry.lanes, entry.ledger.at, now)
+        (self._holding.add if lanes.held else self._holding.discard)(obs.job.uid)
         attempts = accounts.attempt_events(after, entry.ledger, entry.ended, now)
         if attempts:
             self.flush(obs.job.uid)
@@ -165,8 +169,11 @@ class LedgerKeeper:
 
     def _period(self, lanes: KnownLanes, early: float) -> float:
         """Seconds from one status to the next that is written for its figures alone."""
-        waiting = max(WAITING_SECONDS, len(self._entries) / WAITING_PER_SECOND)
-        return (HELD_SECONDS if lanes.held else waiting) * (1.0 - early)
+        if lanes.held:
+            seconds = max(HELD_SECONDS, len(self._holding) / HELD_PER_SECOND)
+        else:
+            seconds = max(WAITING_SECONDS, len(self._entries) / WAITING_PER_SECOND)
+        return seconds * (1.0 - early)
 
     def settle(self, obs: Observation, draft: Draft, *, written: bool) -> None:
         """A draft's plan was applied: its ledger holds if a status was written, else the one before.

@@ -167,9 +167,13 @@ def test_a_job_that_waits_is_written_less_often():
     assert stage.states() == {State.QUEUED: LANES * 335_000}
 
 
-def test_the_more_jobs_there_are_the_less_often_one_that_waits_is_written(monkeypatch):
+def test_the_more_jobs_there_are_the_less_often_each_is_written(running, monkeypatch):
+    running.look(HELD_SECONDS)
+    monkeypatch.setattr(ledger_keeper, "HELD_PER_SECOND", 1 / 100)
     monkeypatch.setattr(ledger_keeper, "WAITING_PER_SECOND", 1 / 1000)
     assert Stage(jobs.settled(jobs.job(), NOW)).look().requeue_after == 1000
+    assert running.look(HELD_SECONDS + 1).status is None
+    assert running.look(70).status is not None
 
 
 def test_a_new_job_that_nothing_is_said_of_is_not_written_for_its_account():
