@@ -18,7 +18,7 @@ from e2e.cluster.provider import Cluster
 from tests.integration import foreign_schedulers
 from tests.integration.operator.conftest import leading, make_lab
 from tests.integration.operator.kueue_double import PREFIX, Kueue, install_webhook
-from tests.integration.operator.lab import Lab, Manifest, condition, reason
+from tests.integration.operator.lab import SECONDS, Lab, Manifest, condition, reason
 from tests.integration.operators import Operator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -147,6 +147,7 @@ async def _of_another(
     group = await asyncio.to_thread(lab.cluster.get, where, name, "-n", lab.namespace)
     assert group["spec"]["minMember"] == 2
     assert group["metadata"]["ownerReferences"][0]["name"] == backend
+    await _made_again(lab, where, group)
     await asyncio.to_thread(foreign_schedulers.say, lab.cluster, where, name, lab.namespace, status)
     waiting = await lab.until(backend, waits(text))
     assert condition(waiting, "PodsReady")["status"] == "False"
@@ -156,6 +157,17 @@ async def _of_another(
     await _evict(lab, pods[1]["metadata"]["name"])
     again = await lab.until(backend, lambda j: j["status"]["attempt"] == 2, "no second attempt")
     assert again["status"]["attempts"][0]["cause"] == "Preempted"
+
+
+async def _made_again(lab: Lab, where: str, group: Manifest) -> None:
+    """Somebody deletes the group of a gang that waits, and there is another of the name."""
+    name, uid, deadline = group["metadata"]["name"], group["metadata"]["uid"], time.monotonic() + SECONDS
+    kubectl, space = lab.cluster.kubectl, ("-n", lab.namespace)
+    await asyncio.to_thread(kubectl, "delete", where, name, *space, "--wait=false")
+    shown = ("--ignore-not-found", "-o", "jsonpath={.metadata.uid}")
+    while await asyncio.to_thread(kubectl, "get", where, name, *space, *shown) in ("", uid):
+        assert time.monotonic() < deadline, f"nobody made {where} {name} again"
+        await asyncio.sleep(0.1)
 
 
 async def _two_pods(lab: Lab, job: str) -> list[Manifest]:
