@@ -1,8 +1,10 @@
-"""Jobs of every kind share a cluster by queues, topology and power budgets while nodes come and go.
+"""Jobs of every kind and services share a cluster by queues, topology and power budgets while nodes come and go.
 
 Two operators, of which one may take over; every change is read from etcd itself. At each of them: what the judge of
 chaos looks for (nothing held twice, no partial gang kept, no orphan, ledgers exact), no queue beyond what it owns and
-may borrow, no block beyond its power, and each gang in the domain that it asked for. In the end every job has succeeded.
+may borrow, no block beyond its power, and each gang in the domain that it asked for. In the end every job has
+succeeded, and the service that stays is as its spec says. The others would keep large jobs out for ever: they are there
+while nodes come and go only, are changed all the time, and their groups may be reclaimed.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from drumline.api.meta import LABEL_QUEUE
+from drumline.api.meta import LABEL_QUEUE, LABEL_SERVICE
+from drumline.runtime.http import JSON_PATCH
 from drumline.runtime.http_paths import resource_path
 from e2e.chaos import pods
 from e2e.chaos.judge import Judge, Limits
+from e2e.chaos.services import Role, Service, unconverged
 from e2e.chaos.site import Site, quietly, site
 from e2e.cluster import nodes
 
@@ -37,6 +42,22 @@ POWERED = 3  # hosts' worth of power a block has, of four
 OWN = {"mixed-a": 48, "mixed-b": 40}  # chips
 CATALOG = "drumline-catalog"
 FLAGS = ("--shutdown-grace", "1", "--exclude", "5", "--head-wait", "10", "--catalog-config-map", CATALOG)
+STAYS = Service(
+    "stays",
+    (Role("serve", 1, 1, 8, False, False),),
+    1,
+    0,
+    0.0,
+    ((0, "roll 1"), (1, "scale serve 2"), (2, "roll 2"), (3, "scale serve 1"), (4, "roll 3")),
+    "chaos-high",
+    "mixed-a",
+)
+GROUPS = Service(
+    "groups", (Role("serve", 2, 2, 8, False, True),), 0, 1, 0.0, ((2, "roll 1"),), "chaos-low", "mixed-b"
+)
+ROLES = (Role("prefill", 1, 1, 8, False, False), Role("decode", 1, 1, 8, False, False))
+PAIR = Service("pair", ROLES, 1, 0, 0.0, ((1, "scale decode 3"), (3, "roll 1")), "chaos-low", "mixed-a")
+LEVELS = {"groups": "subblock"}
 SECONDS = 300  # within which all have to end once nodes stay, on a busy machine
 
 
@@ -107,8 +128,16 @@ def job(chance: random.Random, number: int) -> dict[str, Any]:
     }
 
 
+def serving(service: Service) -> dict[str, Any]:
+    """The InferenceService; its groups in the domain that LEVELS says."""
+    body = service.manifest("mixed", f"{PREFIX}h100")
+    if level := LEVELS.get(service.name):
+        body["spec"]["scheduling"]["placement"] = {"policy": "Required", "level": level}
+    return body
+
+
 class Trace:
-    """The jobs, the nodes' comings and goings, and what is looked at meanwhile."""
+    """The jobs, the services, the nodes' comings and goings, and what is looked at meanwhile."""
 
     def __init__(self, stage: Site) -> None:
         self.stage, self.chance, self.space = stage, random.Random(SEED), "mixed"
@@ -117,25 +146,51 @@ class Trace:
         self.began = time.monotonic()
         self._labels: dict[str, dict[str, str]] = {}
         self._pods: dict[str, Any] = {}  # that hold something, by uid
-        self._wanted: dict[str, Any] = {}  # placement by uid of the job
+        self._wanted: dict[str, Any] = {}  # placement by uid of the job or the service
 
     async def play(self) -> None:
         await self.stage.create_namespace(self.space)
         for node in self.stage.history.all("nodes"):
             self._told(self.began, "nodes", None, node)
         self.stage.history.change = self._told
+        await self._serve()
         storm = asyncio.create_task(self._storm())
+        changes = asyncio.create_task(self._change())
         for number in range(JOBS):
             path = resource_path("trainingjobs", self.space)
             assert await self.stage.insist("POST", path, job(self.chance, number))
             await asyncio.sleep(self.chance.uniform(0, 1.0))
         await asyncio.sleep(10)
+        await changes
         storm.cancel()
         await asyncio.gather(storm, return_exceptions=True)
+        for service in (GROUPS, PAIR):
+            path = resource_path("inferenceservices", self.space, service.name)
+            assert await self.stage.insist("DELETE", path, None)
         await nodes.apply(self.stage.cluster, MIXED, prefix=PREFIX)
         for name in self._hosts():
             await nodes.restore_node(self.stage.cluster, name)
         await self._end()
+
+    async def _serve(self) -> None:
+        """Services come before the jobs, which then have to share with them."""
+        begun = [replace(service, actions=()) for service in (STAYS, GROUPS, PAIR)]
+        for service in begun:
+            path = resource_path("inferenceservices", self.space)
+            assert await self.stage.insist("POST", path, serving(service))
+        deadline = time.monotonic() + SECONDS
+        while left := list(unconverged(begun, self._services(), self.judge.live_pods())):
+            assert time.monotonic() < deadline, left
+            await asyncio.sleep(0.1)
+
+    async def _change(self) -> None:
+        """Services are scaled and rolled, one after the other."""
+        steps = [(at, s, what) for s in (STAYS, GROUPS, PAIR) for at, what in s.actions]
+        for _, service, what in sorted(steps, key=lambda step: step[0]):
+            await asyncio.sleep(1.5)
+            resource, name, operations = service.change(what)
+            path = resource_path(resource, self.space, name)
+            assert await self.stage.insist("PATCH", path, operations, JSON_PATCH)
 
     async def _storm(self) -> None:
         """Nodes are lost and come back, or are deleted and made anew; once the leader dies."""
@@ -156,8 +211,8 @@ class Trace:
 
     async def _end(self) -> None:
         deadline = time.monotonic() + SECONDS
-        while {phase for _, phase in self._phases()} != {"Succeeded"} or any(self.judge.live_pods()):
-            assert time.monotonic() < deadline, [entry for entry in self._phases() if entry[1] != "Succeeded"]
+        while left := list(self._left()):
+            assert time.monotonic() < deadline, left
             self.stage.crew.tend()
             await asyncio.sleep(0.5)
         await self.stage.history.caught_up()
@@ -167,9 +222,21 @@ class Trace:
     def _hosts(self) -> list[str]:
         return [n["metadata"]["name"] for n in nodes.describe(MIXED, prefix=PREFIX)]
 
-    def _phases(self) -> Iterator[tuple[str, str]]:
+    def _services(self) -> dict[str, Any]:
+        return {s["metadata"]["name"]: s for s in self.stage.history.all("inferenceservices")}
+
+    def _left(self) -> Iterator[str]:
+        """What is not yet as it has to be in the end."""
         for found in self.stage.history.all("trainingjobs"):
-            yield found["metadata"]["name"], str((found.get("status") or {}).get("phase"))
+            phase = (found.get("status") or {}).get("phase")
+            if phase != "Succeeded":
+                yield f"{found['metadata']['name']} is {phase}"
+        there = self._services()
+        yield from (f"{name} is still there" for name in there.keys() - {STAYS.name})
+        yield from unconverged([STAYS], there, self.judge.live_pods())
+        for pod in self.judge.live_pods():
+            if pod["metadata"]["labels"].get(LABEL_SERVICE) != STAYS.name:
+                yield f"pod {pod['metadata']['name']} is left over"
 
     def _told(self, at: float, resource: str, before: Any, after: Any) -> None:
         document = after or before
@@ -178,8 +245,8 @@ class Trace:
         self.judge.see(at - self.began, resource, before, after)
         if resource == "nodes" and after is not None:
             self._labels[after["metadata"]["name"]] = after["metadata"]["labels"]
-        elif resource == "trainingjobs" and after is not None:
-            self._wanted[after["metadata"]["uid"]] = after["spec"]["scheduling"]["placement"]
+        elif resource in ("trainingjobs", "inferenceservices") and after is not None:
+            self._wanted[after["metadata"]["uid"]] = after["spec"]["scheduling"].get("placement") or {}
         elif resource == "pods":
             self._pods.pop(document["metadata"]["uid"], None)
             if after is not None and pods.bound_to(after) and not pods.is_over(after):
@@ -197,7 +264,7 @@ class Trace:
             labels = self._labels[pods.bound_to(pod)]
             queues[pod["metadata"]["labels"].get(LABEL_QUEUE, "")] += pods.chips_of(pod)
             blocks[labels[BLOCK]] += pods.chips_of(pod)
-            mine = (pods.owner_of(pod), pods.attempt_of(pod)) == (pods.owner_of(new), pods.attempt_of(new))
+            mine = (pods.gang_of(pod), pods.attempt_of(pod)) == (pods.gang_of(new), pods.attempt_of(new))
             if level and mine:
                 domains.add("/".join(labels[key] for key in (BLOCK, SUBBLOCK) if key in (level, BLOCK)))
         self.wrong += [f"{name} holds {n}" for name, n in queues.items() if n > OWN.get(name, 0) + 16]

@@ -11,7 +11,7 @@ from e2e.chaos.story import Story
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(500)]
 
-SEEDS = (8, 9, 19, 21, 22)  # kills, pauses, restarts of the API server and etcd, jumps, storms, gaps
+SEEDS = (6, 10, 12, 13, 21)  # each kind of fault, form and service at least once
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -21,7 +21,9 @@ async def shared() -> AsyncIterator[Site]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_whatever_strikes_every_job_ends_as_it_should(shared: Site, seed: int) -> None:
+async def test_whatever_strikes_every_job_ends_and_every_service_serves_as_it_should(
+    shared: Site, seed: int
+) -> None:
     story = Story(seed, shared)
     await story.play()
     replay = f"python -m e2e.chaos --seed {seed} --seeds 1"
