@@ -142,9 +142,20 @@ def belongs(uid: str, found: Found) -> bool:
     return is_of(uid, found.document, f"{names.pods_of(name)}-")
 
 
+def all_seen(view: View, group: GroupStatus) -> bool:
+    """Whether nothing of the group can be with its backend but what is seen there."""
+    adapter = view.obs.backends.get(group.backend or BUILTIN, OURS).adapter
+    return adapter is None or view.obs.theirs_known.issuperset(adapter.needs)
+
+
+def waits_there(view: View, role: str, group: GroupStatus) -> bool:
+    """Whether the group's attempt is with a backend that has bound none of its pods."""
+    return group.backend is not None and not any(pod.bound for pod in view.pods(role, group).values())
+
+
 def said(view: View, role: str, group: GroupStatus) -> str:
     """What the backend says of an attempt of which it has bound no pod; "" = nothing."""
-    if group.backend is None or any(pod.bound for pod in view.pods(role, group).values()):
+    if not waits_there(view, role, group):
         return ""
     behind = backed(view, role, group)
     if behind is None:

@@ -21,6 +21,7 @@ from drumline.core.inference import backing
 from drumline.core.inference.groups import every
 from drumline.core.inference.ledger_times import Facts, spans
 from drumline.core.inference.policies.admission import admission, request_of
+from drumline.core.inference.policies.canary import canary
 from drumline.core.inference.policies.creation import creation
 from drumline.core.inference.policies.failure import failure
 from drumline.core.inference.policies.gang_timeout import gang_timeout
@@ -40,7 +41,7 @@ KUEUE = Choice("kueue", Kueue())
 
 def left(**changes: object) -> GroupStatus:
     """Group 0 with its first attempt under way at Kubernetes' own scheduler."""
-    return services.starting(nodes=("", ""), backend="native", **changes)
+    return services.starting(**{"nodes": ("", ""), "backend": "native", **changes})
 
 
 def seen(group: GroupStatus | None = None, raw: dict | None = None, **changes: object):
@@ -214,6 +215,23 @@ class TestTheWayBack:
         assert [a.name for a in services.actions(view)] == [NAME]
         assert view.groups("serve")
         assert not retire(services.view(replace(gone, theirs=()))).groups("serve")
+        unseen = retire(services.view(replace(gone, theirs=(), theirs_known=frozenset())))
+        assert unseen.groups("serve"), "a new leader has not seen yet what there is"
+        assert unseen.requeue_after == 1.0
+
+
+def test_a_canary_that_waits_at_the_gate_has_no_place_yet() -> None:
+    raw = elsewhere.raw(rollout={"canary": {"replicas": 1, "weight": 5}})
+    old = services.old_revision(services.service(raw))
+    new = left(number=2, created=True)
+    groups = (services.group(0, revision=services.OLD), services.group(1, revision=services.OLD), new)
+    seen_ = replace(services.with_groups(old, "serve", *groups), backend=THEIRS, backends={"native": THEIRS})
+    pods = services.pods_of("serve", new)
+    waits = canary(services.view(services.with_pods(seen_, "serve", 2, pods)))
+    assert waits.status.rollout.canary_placed_at is None
+    bound = [replace(p, bound=True, bound_at=NOW) for p in pods]
+    placed = canary(services.view(services.with_pods(seen_, "serve", 2, bound)))
+    assert placed.status.rollout.canary_placed_at is not None
 
 
 def test_what_the_backend_says_of_a_group_is_its_message() -> None:

@@ -17,6 +17,7 @@ from drumline.api.inference_status import GroupPhase, GroupStatus, RolloutPhase
 from drumline.api.reasons import Reason, ServiceCondition
 from drumline.core.gang.clock import rfc3339, rfc3339_millis, unix
 from drumline.core.inference import canary_analysis
+from drumline.core.inference.backing import waits_there
 from drumline.core.inference.canary_analysis import Measured
 from drumline.core.inference.rollout import Standing
 from drumline.core.inference.rollout_goals import canary_of, task, way
@@ -30,7 +31,7 @@ class _Stand:
     """The canary's groups as they are."""
 
     missing: int  # not created yet
-    unplaced: int  # never had a place
+    unplaced: int  # never had a place, or wait for one with another backend
     out: int  # not in service
     given_up: str = ""  # a group that failed more often than allowed
 
@@ -58,7 +59,7 @@ def _stand(view: View) -> _Stand:
         up[role] += in_service(group)
     return _Stand(
         missing=sum(max(0, n - len(_groups(view, role))) for role, n in goals.items()),
-        unplaced=sum(1 for _, g in found if g.attempt == 0),
+        unplaced=sum(1 for r, g in found if g.attempt == 0 or waits_there(view, r, g)),
         out=sum(max(0, n - up[role]) for role, n in goals.items()),
         given_up=failed,
     )

@@ -19,11 +19,12 @@ from drumline.core.gang.backends.base import Found
 from drumline.core.gang.backing import ended
 from drumline.core.gang.plan import Delete
 from drumline.core.gang.types import Member
-from drumline.core.inference.backing import objects_of, of_attempt
+from drumline.core.inference.backing import all_seen, objects_of, of_attempt
 from drumline.core.inference.groups import deletions, every, finished, live
 from drumline.core.inference.view import View, is_going
 
 BROKEN_SECONDS: Final = 5
+LOOK_SECONDS: Final = 1.0  # until what backends have is seen by a new leader
 
 
 def retire(view: View) -> View:
@@ -44,7 +45,8 @@ def retire(view: View) -> View:
         theirs = _over(view, role, group)
         view = view.act(*ended(theirs))
         if finished(group) and not theirs and not view.pods_of_any_attempt(role, group.id):
-            view = view.drop(role, group.id)
+            seen = all_seen(view, group)
+            view = view.drop(role, group.id) if seen else view.again_in(LOOK_SECONDS)
     return view
 
 
