@@ -86,6 +86,8 @@ MAY_NOT = [
     *rights(OURS, "inferenceservices", "delete"),
     *rights(OURS, "acceleratorqueues", "create update patch delete", EVERYWHERE),
     *rights("gateway.networking.k8s.io", "httproutes", "get list watch create patch delete"),
+    *rights("autoscaling.x-k8s.io", "provisioningrequests", "get list watch create delete"),
+    *rights(CORE, "podtemplates", "get list watch create delete"),
     *rights(APPS, "deployments daemonsets statefulsets", "create patch delete"),
     *rights(LEASES, "leases", "get update", HERE, "another"),
     *rights(LEASES, "leases", "list delete", HERE),
