@@ -170,7 +170,7 @@ class AcceleratorQueueSpec(ApiModel):
     preemption: QueuePreemption = Field(default=QueuePreemption(), description="Whom its gangs may preempt.")
     backend: Backend | None = Field(
         default=None,
-        description=f"Who admits the gangs of its jobs that name no backend. {SAYS} Default: that of the operator's "
+        description=f"Who admits the gangs of its jobs and services that name no backend. {SAYS} Default: that of the operator's "
         "configuration.",
         examples=["builtin"],
     )

@@ -64,7 +64,7 @@ class Config:
     aging: float = 86_400.0  # a gang that has waited this long goes before every priority; 0 = none does
     exclude: float = 3600.0  # how long a node that failed a gang is avoided
     cluster_domain: str = "cluster.local"
-    backend: str = "builtin"  # who admits jobs that name nobody: one of BACKENDS
+    backend: str = "builtin"  # who admits jobs and services that name nobody: one of BACKENDS
     coscheduling_scheduler: str = "scheduler-plugins-scheduler"  # its profile's name
     volcano_scheduler: str = "volcano"
     volcano_tiers: str = ""  # of its HyperNodes, by node label: label=tier, with commas between
@@ -183,7 +183,7 @@ _HELP: Final[Mapping[str, str]] = {
     "departing_taints": "keys of taints, with commas between, of nodes that are about to go, beside GKE's",
     "departing_labels": "keys of labels, with commas between, of nodes that are about to go, beside GKE's",
     "evacuate": "seconds after which a group on a cordoned node goes though there is no other place for it",
-    "backend": "who admits jobs of which neither they nor their queue say: builtin, native, kueue, volcano, …",
+    "backend": "who admits jobs and services of which neither they nor their queue say: builtin, native, kueue, volcano, …",
     "coscheduling_scheduler": "scheduler that has the coscheduling plugin",
     "volcano_scheduler": "Volcano's scheduler",
     "volcano_tiers": "names of its HyperNodes' tiers by node label: label=tier, with commas between",
