@@ -64,16 +64,16 @@ class Seen:
     events: int = 0
 
     def take(self, job: Any) -> None:
-        """One state of a job."""
+        """One state of a job; one that has ended was admitted, though a list may have shown no more than the end."""
         name, now = job["metadata"]["name"], time.monotonic()
         self.events += 1
         status = job.get("status") or {}
-        if name not in self.reserved and any(
-            c["type"] == "QuotaReserved" and c["status"] == "True" for c in status.get("conditions", ())
-        ):
-            self.reserved[name] = now
-        if name not in self.ended and status.get("phase") in ("Succeeded", "Failed"):
-            self.ended[name] = now, status["phase"]
+        over = status.get("phase") in ("Succeeded", "Failed")
+        told = {c["type"]: c["status"] for c in status.get("conditions", ())}
+        if over or told.get("QuotaReserved") == "True":
+            self.reserved.setdefault(name, now)
+        if over:
+            self.ended.setdefault(name, (now, status["phase"]))
 
 
 async def main(jobs: int, queues: int) -> Row:
@@ -164,9 +164,25 @@ async def _create(client: RawClient, jobs: int, queues: int, seen: Seen) -> None
 
 
 async def _watch(client: RawClient, version: str, seen: Seen) -> None:
-    """Follow all jobs for ever."""
-    async for event in client.events(ALL_JOBS, version):
-        seen.take(event["object"])
+    """Follow all jobs for ever; where the server has forgotten the version, from a list on."""
+    while True:
+        async for event in client.events(ALL_JOBS, version):
+            if event["type"] == "ERROR":
+                break
+            seen.take(event["object"])
+        version = await _list(client, seen)
+
+
+async def _list(client: RawClient, seen: Seen) -> str:
+    """Take all jobs as they are; the resource version of that."""
+    token = ""
+    while True:
+        page = await client.request("GET", f"{ALL_JOBS}?limit=500&continue={token}")
+        for job in page["items"]:
+            seen.take(job)
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return str(page["metadata"]["resourceVersion"])
 
 
 def _look(made: Rig, seen: Seen, began: float) -> None:
