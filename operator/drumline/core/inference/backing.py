@@ -60,11 +60,18 @@ def prepared(view: View, role: str, group: GroupStatus) -> PreparedGroup:
 
 
 def backed(view: View, role: str, group: GroupStatus, rendered: PreparedGroup | None = None) -> Backed | None:
-    """The attempt with its backend; None for one of this operator's, and where the backend is not to be had."""
+    """The attempt with its backend; None for one of this operator's.
+
+    So it is where the backend, or what the catalogue must know of the group, is not to be had.
+    """
     adapter = choice_of(view, group).adapter
     if adapter is None:
         return None
-    return Backed(adapter, facts_of(view, role, group, rendered or prepared(view, role, group)))
+    try:
+        facts = facts_of(view, role, group, rendered or prepared(view, role, group))
+    except (IndexError, KeyError, ValueError):
+        return None
+    return Backed(adapter, facts)
 
 
 def next_one(group: GroupStatus) -> GroupStatus:
@@ -157,10 +164,11 @@ def said(view: View, role: str, group: GroupStatus) -> str:
     """What the backend says of an attempt of which it has bound no pod; "" = nothing."""
     if not waits_there(view, role, group):
         return ""
+    choice = choice_of(view, group)
+    if choice.adapter is None:
+        return f"{Reason.BACKEND_UNAVAILABLE}: backend {group.backend}: {choice.absent}"
     behind = backed(view, role, group)
-    if behind is None:
-        return f"{Reason.BACKEND_UNAVAILABLE}: backend {group.backend}: {choice_of(view, group).absent}"
-    told = behind.waits(of_attempt(view, role, group))
+    told = behind.waits(of_attempt(view, role, group)) if behind is not None else None
     return f"{told.reason}: {told.message}" if told is not None else ""
 
 

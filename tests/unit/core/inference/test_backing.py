@@ -169,10 +169,15 @@ class TestCreation:
         assert (services.actions(view), view.requeue_after) == ([], 10.0)
 
     def test_an_object_that_somebody_deleted_while_the_group_waits_is_made_again(self) -> None:
-        waits = with_pods(seen(left(created=True), theirs=()), False, False)
-        assert services.actions(creation(services.view(waits))) == []
-        waits = with_pods(seen(left(), theirs=()), False)
-        assert [a.manifest["metadata"]["name"] for a in creation(services.view(waits)).actions[0]] == [NAME]
+        for group, pods in ((left(created=True), (False, False)), (left(), (False,))):
+            made = creation(services.view(with_pods(seen(group, theirs=()), *pods))).actions[0]
+            assert [action.manifest["metadata"]["name"] for action in made] == [NAME]
+        none = ({"theirs": (elsewhere.found(NAME),)}, {"theirs": (), "theirs_known": frozenset()})
+        for changes in none:
+            waits = with_pods(seen(left(created=True), **changes), False, False)
+            assert services.actions(creation(services.view(waits))) == []
+        bound = with_pods(seen(left(created=True), theirs=()), True, True)
+        assert services.actions(creation(services.view(bound))) == []
 
 
 class TestTheWayBack:
@@ -240,6 +245,16 @@ def test_what_the_backend_says_of_a_group_is_its_message() -> None:
     assert group_of(view.status).message == (
         f"Queued: the scheduler has said nothing of PodGroup {NAME} yet: does it know PodGroups?"
     )
+
+
+def test_a_backend_that_is_gone_is_the_message_too_and_an_unknown_accelerator_is_no_error() -> None:
+    waits = with_pods(seen(left(created=True)), False, False)
+    gone = replace(waits, backends={"native": Choice("native", None, "the cluster does not serve it")})
+    message = group_of(in_service(services.view(gone)).status).message
+    assert message == "BackendUnavailable: backend native: the cluster does not serve it"
+    unknown = replace(waits, catalog=services.CATALOG.merged({"nvidia-l4": None}), theirs=())
+    assert group_of(in_service(services.view(unknown)).status).message is None
+    assert services.actions(creation(services.view(unknown))) == []
 
 
 def test_time_at_the_gate_is_queued_and_held_from_the_first_bound_pod_on() -> None:

@@ -39,10 +39,12 @@ def creation(view: View) -> View:
     firsts: list[Action] = []
     pods: list[Action] = []
     for role, group in every(view):
-        if not live(group) or is_going(group) or group.created:
+        if not live(group) or is_going(group):
             continue
         there = view.pods(role, group)
         before += _deleted(view, role, group, there)
+        if group.created:
+            continue
         if len(there) == len(group.nodes):
             view = view.put(role, group.model_copy(update={"created": True}))
             continue
@@ -65,7 +67,8 @@ def creation(view: View) -> View:
 
 def _deleted(view: View, role: str, group: GroupStatus, there: dict[int, Pod]) -> tuple[Create, ...]:
     """What its backend needs of a group that waits there, and somebody else deleted."""
-    behind = backing.backed(view, role, group) if group.backend is not None and there else None
+    waits = group.backend is not None and any(not pod.bound for pod in there.values())
+    behind = backing.backed(view, role, group) if waits else None
     if behind is None:
         return ()
     return behind.missing(there.values(), backing.of_attempt(view, role, group), view.obs.theirs_known)
