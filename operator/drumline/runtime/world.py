@@ -105,13 +105,8 @@ class World:
         self._reader = JobReader(catalogue.current)
         catalogue.changed = self._on_catalogue
         self._listener = listener
-        self.jobs = Reflector(
-            client,
-            resource_path(TRAINING_JOBS, namespace),
-            self._reader.read,
-            self._on_job,
-            store=Store[JobRecord](),
-        )
+        path = resource_path(TRAINING_JOBS, namespace)
+        self.jobs = Reflector(client, path, self._reader.read, self._on_job, store=Store[JobRecord]())
         self.nodes = Reflector(
             client, resource_path("nodes"), project_node, self._on_node, store=Store[Node]()
         )
@@ -125,11 +120,7 @@ class World:
         )
         expectations.blind = self.is_outdated
         self._leaving = Leaving(self.pods.store, self.capacity, expectations, listener.capacity_changed)
-        self.priorities = Reflector(
-            client,
-            resource_path("priorityclasses"),
-            lambda d: (int(d["value"]), d.get("preemptionPolicy", "")),
-        )
+        self.priorities = Reflector(client, resource_path("priorityclasses"), _read_priority)
         self.services = ours(client, "services", namespace, read_owned, self._on_service)
         self.revisions = ours(client, "controllerrevisions", namespace, read_owned, self._on_revision)
         self.slices = ours(client, "endpointslices", namespace, read_slice, self._on_slice, OUR_SLICES)
@@ -341,6 +332,11 @@ def ours(
     store: Store[Owned] = Store({"owner": lambda record: record.owner or None})
     path = resource_path(resource, namespace)
     return Reflector(client, path, project, on_change, store=store, label_selector=selector)
+
+
+def _read_priority(document: Document) -> tuple[int, str]:
+    """Value and preemption policy of a PriorityClass."""
+    return int(document["value"]), document.get("preemptionPolicy", "")
 
 
 def _job_of(pod: Pod) -> str | None:
