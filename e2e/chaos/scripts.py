@@ -60,6 +60,7 @@ class Script:
     run_seconds: int
     form: Form = Form.PLAIN
     slices: int = 1
+    queue: str = ""
 
     def manifest(self, namespace: str, pool: str) -> dict[str, Any]:
         """The TrainingJob, whose pods land on the hosts of that pool."""
@@ -82,8 +83,8 @@ class Script:
             "template": template,
         }
         self._shape(spec)
-        if self.priority:
-            spec["priorityClassName"] = self.priority
+        spec |= {"priorityClassName": self.priority} if self.priority else {}
+        spec |= {"queue": self.queue} if self.queue else {}
         return {
             "apiVersion": "drumline.dev/v1alpha1",
             "kind": "TrainingJob",

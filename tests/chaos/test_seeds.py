@@ -11,7 +11,7 @@ from e2e.chaos.story import Story
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(500)]
 
-SEEDS = (6, 10, 12, 13, 21)  # each kind of fault, form and service at least once
+SEEDS = (6, 10, 12, 13)  # each kind of fault but cuts, each form, and services at least once
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

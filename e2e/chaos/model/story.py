@@ -22,6 +22,7 @@ from e2e.chaos.model.machines import Machines
 from e2e.chaos.model.replica import Replica
 from e2e.chaos.model.server import Document, Server
 from e2e.chaos.model.serving import Serving
+from e2e.chaos.queues import queue, queued
 from e2e.chaos.scripts import POOL, End, Kind, Script, draw, formed
 from e2e.chaos.services import Service, beside
 from e2e.chaos.weather import Weather
@@ -82,7 +83,11 @@ class Story:
     def _drawn(self) -> tuple[list[Script], list[Fault]]:
         self.services, room = beside(self.seed, STORM, HOSTS, CHIPS)
         scripts = draw(self.chance, self.chance.randint(1, 5), SIZES, STORM, room)
-        return formed(self.chance, scripts, STORM), _faults(self.chance)
+        scripts = formed(self.chance, scripts, STORM)
+        scripts, self.services, queues = queued(self.seed, scripts, self.services)
+        for name in queues:
+            self.server.create("acceleratorqueues", queue(name, HOSTS * CHIPS // len(queues)))
+        return scripts, _faults(self.chance)
 
     def _told(self, resource: str, before: Document | None, after: Document | None) -> None:
         self.judge.see(asyncio.get_running_loop().time(), resource, before, after)
@@ -97,6 +102,7 @@ class Story:
         return next((r.controller.crews for r in self.replicas if r.leads), None)
 
     def _furnish(self) -> None:
+        self.server.create("namespaces", {"metadata": {"name": SPACE}})
         for number in range(HOSTS):
             self._add_node(f"host-{number}")
         for name, value in (("chaos-high", 1000), ("chaos-low", -10)):
