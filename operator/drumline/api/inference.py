@@ -135,7 +135,8 @@ class InferenceScheduling(ApiModel):
         max_length=63,
         pattern=SUBDOMAIN,
         description="Queue of the backend's own: a LocalQueue of Kueue, a queue of Volcano or KAI. Default: the one "
-        "named like the service's queue, else the backend's own default.",
+        "named like the service's queue, else the backend's own default. Not with backend builtin, which has none; where builtin "
+        "admits because nobody names another one, it has no effect.",
         examples=["serving"],
     )
     gang_timeout_seconds: int = Field(

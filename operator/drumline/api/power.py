@@ -17,6 +17,7 @@ from drumline.api.training import DNS_1123
 from drumline.api.wire import field_errors
 
 MAX_WATTS: Final = 1e10
+MAX_PATH: Final = 575  # characters: labels' values of nine levels
 
 
 class PowerBudget(ApiModel):
@@ -27,8 +28,9 @@ class PowerBudget(ApiModel):
     )
     domain: str = Field(
         default="",
-        max_length=63,
-        description="Value of the level's label. Default: each domain of the level that has no budget of its own.",
+        max_length=MAX_PATH,
+        description="Value of the level's label, or, where that is not unique, the domain's path as `kubectl drumline "
+        "capacity` shows it. Default: each domain of the level that has no budget of its own.",
     )
     watts: float = Field(ge=0, le=MAX_WATTS, allow_inf_nan=False, description="Watts.", examples=[120000])
 
@@ -51,11 +53,11 @@ def budgets_of(document: Any, levels: Collection[str], path: str) -> tuple[Power
             continue
         if budget.level not in levels:
             errors.append(FieldError(f"{at}.level", f"given {budget.level!r}; allowed: {', '.join(levels)}"))
-        if (budget.level, budget.domain) in found:
+        if (budget.level, budget.domain.lstrip("/")) in found:
             errors.append(
                 FieldError(at, f"given {budget.level} {budget.domain!r} again; allowed: one budget each")
             )
-        found[budget.level, budget.domain] = budget
+        found[budget.level, budget.domain.lstrip("/")] = budget
     if errors:
         raise CatalogError(tuple(errors))
     return tuple(found.values())

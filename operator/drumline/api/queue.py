@@ -15,7 +15,7 @@ from pydantic import Field
 from drumline.api.backend import SAYS, Backend
 from drumline.api.base import ApiModel, StatusModel
 from drumline.api.status import Condition, Time
-from drumline.api.training import DNS_1123, MAX_SECONDS
+from drumline.api.training import DNS_1123, LABEL_KEY, LABEL_VALUE, MAX_SECONDS
 
 MAX_QUOTAS: Final = 64
 MAX_CHIPS: Final = 10_000_000
@@ -23,7 +23,7 @@ MAX_TERMS: Final = 32
 _ACCELERATOR: Final = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 
 LabelText = Annotated[str, Field(max_length=317)]
-ValueText = Annotated[str, Field(max_length=63)]
+ValueText = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE)]
 
 
 class QueueingStrategy(StrEnum):
@@ -60,7 +60,7 @@ class SelectorOperator(StrEnum):
 class SelectorTerm(ApiModel):
     """One condition on labels."""
 
-    key: str = Field(min_length=1, max_length=317, description="Label.")
+    key: str = Field(min_length=1, max_length=317, pattern=LABEL_KEY, description="Label.")
     operator: SelectorOperator = Field(description="How it is compared.")
     values: tuple[ValueText, ...] = Field(
         default=(), max_length=MAX_TERMS, description="For In and NotIn: values; else none."
@@ -114,7 +114,8 @@ class FairSharing(ApiModel):
         default=1.0,
         ge=0,
         le=1000,
-        description="Twice the weight, twice the share. 0: served only when nobody else of the cohort waits.",
+        description="Twice the weight, twice the share of what is borrowed. 0: its gangs are looked at last in each round "
+        "of admission, after those of all other queues, whatever their priority or age.",
         examples=[2],
     )
 

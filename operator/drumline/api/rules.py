@@ -24,7 +24,7 @@ from drumline.api.names import LAST_ATTEMPT, MAX_LABEL
 from drumline.api.parallelism import RULES as PARALLELISM
 from drumline.api.podtemplate import MUTABLE_METADATA, MUTABLE_SPEC, OPERATOR_FIELDS, POD_SPEC_FIELDS
 from drumline.api.provisioning import RULES as PROVISIONING
-from drumline.api.rules_backend import FOREIGN
+from drumline.api.rules_backend import FOREIGN, OWN_QUEUE
 from drumline.api.rules_elastic import BOUNDS, MOST, NO_SPARES, RESIZE
 from drumline.api.rules_failure import BUDGET, FAILURE_RULE, NODE_CONDITION
 from drumline.api.rules_progress import MODEL, PROGRESS
@@ -277,7 +277,7 @@ def rules() -> Mapping[str, list[Rule]]:
     for name in FROZEN_OPTIONAL:
         by_path.setdefault(f"spec.{name}", []).append(rule("self == oldSelf", _IMMUTABLE))
     by_path["spec.elastic"] += [rule(*parts) for parts in ELASTIC]
-    by_path["spec.scheduling"] += [rule(*parts) for parts in PROVISIONING]
+    by_path["spec.scheduling"] += [rule(*parts) for parts in (*PROVISIONING, OWN_QUEUE)]
     by_path["spec.accelerator"] += [*accelerator_rules(), *candidates_rules()]
     by_path["spec.accelerator.candidates[]"] = accelerator_rules()
     by_path["spec.progress"] += [rule(*parts) for parts in PROGRESS]

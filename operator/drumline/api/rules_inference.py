@@ -13,6 +13,7 @@ from drumline.api.inference_parallelism import RULE as _PARALLELISM
 from drumline.api.meta import ENV_PREFIX
 from drumline.api.podtemplate import OPERATOR_FIELDS
 from drumline.api.rules import Rule, rule
+from drumline.api.rules_backend import OWN_QUEUE
 
 # 63 less the hyphens of a pod's name, an attempt and a group of five digits each, and a worker of four
 NAME_AND_ROLE: Final = 45
@@ -55,6 +56,7 @@ def inference_rules() -> Mapping[str, list[Rule]]:
         "spec.roles[].autoscaling.metrics[]": _metric_rules(),
         "spec.roles[].autoscaling.ratio": [rule("self.min <= self.max", "min is at most max", ".min")],
         "spec.failurePolicy.backoff": [_BACKOFF],
+        "spec.scheduling": [rule(*OWN_QUEUE)],
         "spec.scheduling.placement": [_PLACEMENT],
         "spec.rollout": [
             rule(

@@ -1,7 +1,7 @@
 """CEL rules of the AcceleratorQueue CRD: what admission refuses with no webhook.
 
-That no accelerator has two quotas follows from the list's key. What CEL can't refuse (the catalogue, two defaults) is a
-condition of the queue.
+That no accelerator has two quotas follows from the list's key. What CEL can't refuse (the catalogue, two defaults, what is
+no label in matchLabels) is a condition of the queue.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def queue_rules() -> Mapping[str, list[Rule]]:
                 "!has(self.lendingLimit) || self.lendingLimit <= self.nominalQuota",
                 "lendingLimit is at most nominalQuota",
                 ".lendingLimit",
+                "'given lendingLimit ' + string(self.lendingLimit) + '; allowed: at most nominalQuota, ' + "
+                "string(self.nominalQuota)",
             )
         ],
         "spec.namespaceSelector.matchExpressions[]": [

@@ -30,6 +30,10 @@ DNS_1123: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 MANAGER: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9/._~%!$&'()*+,;=:-]+$"
 
+LABEL_KEY: Final = (
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 LABEL_VALUE: Final = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 MAX_CANDIDATES: Final = 8
 
@@ -184,7 +188,8 @@ class Scheduling(ApiModel):
         max_length=63,
         pattern=SUBDOMAIN,
         description="Queue of the backend's own: a LocalQueue of Kueue, a queue of Volcano or KAI. Default: the one "
-        "named like the job's queue, else the backend's own default.",
+        "named like the job's queue, else the backend's own default. Not with backend builtin, which has none; where builtin "
+        "admits because nobody names another one, it has no effect.",
         examples=["research"],
     )
     gang_timeout_seconds: int = Field(

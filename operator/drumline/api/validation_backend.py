@@ -13,11 +13,22 @@ from drumline.api.training import TrainingJobSpec
 def backend_errors(spec: TrainingJobSpec) -> Iterator[FieldError]:
     """Errors of `spec.spares`, `spec.elastic` and others beside `spec.scheduling.backend`."""
     backend = spec.scheduling.backend
+    yield from own_queue_errors(backend, spec.scheduling.backend_queue)
     if backend is None or backend is Backend.BUILTIN:
         return
     for field, why in unsupported(spec):
         allowed = f"allowed: only with spec.scheduling.backend builtin, as {why}"
         yield FieldError(f"spec.{field}", f"given with spec.scheduling.backend {backend}; {allowed}")
+
+
+def own_queue_errors(backend: Backend | None, queue: str | None) -> Iterator[FieldError]:
+    """Errors of `spec.scheduling.backendQueue` beside the backend that is named, of any kind of gang."""
+    if queue is not None and backend is Backend.BUILTIN:
+        text = (
+            f"given {queue!r} with backend builtin; allowed: absent, as builtin has no queues of its own, and spec.queue "
+            "names an AcceleratorQueue"
+        )
+        yield FieldError("spec.scheduling.backendQueue", text)
 
 
 def unsupported(spec: TrainingJobSpec) -> Iterator[tuple[str, str]]:

@@ -10,14 +10,12 @@ from drumline.api.candidates import choices, with_candidate
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.shape import resolve_shape
-from drumline.api.training import TrainingJobSpec
+from drumline.api.training import LABEL_KEY, TrainingJobSpec
 from drumline.api.validation_accelerator import Chosen, accelerator_errors, chosen_errors
 from drumline.api.wire import given
 
 PATH: Final = "spec.accelerator"
-LABEL_KEY: Final = re.compile(
-    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-)
+_LABEL_KEY: Final = re.compile(LABEL_KEY)
 
 Judge = Callable[[TrainingJobSpec], Collection[FieldError]]
 
@@ -85,7 +83,7 @@ def _selector_errors(path: str, spec: TrainingJobSpec, labels: Mapping[str, str]
     pod = spec.template.get("spec")
     template = (pod.get("nodeSelector") if isinstance(pod, Mapping) else None) or {}
     for key, value in labels.items():
-        if not LABEL_KEY.fullmatch(key):
+        if not _LABEL_KEY.fullmatch(key):
             yield FieldError(f"{path}.nodeSelector", f"given key {given(key)}; allowed: the key of a label")
         elif isinstance(template, Mapping) and template.get(key, value) != value:
             yield FieldError(

@@ -11,11 +11,13 @@ from drumline.api.inference import InferenceRoleSpec, InferenceServiceSpec, Prof
 from drumline.api.inference_shape import counts_of
 from drumline.api.parallelism import ScaleUp
 from drumline.api.training import PlacementPolicyType
+from drumline.api.validation_backend import own_queue_errors
 
 
 def backend_errors(spec: InferenceServiceSpec, catalog: Catalog) -> Iterator[FieldError]:
     """Errors of whatever stands beside `spec.scheduling.backend`."""
     backend = spec.scheduling.backend
+    yield from own_queue_errors(backend, spec.scheduling.backend_queue)
     if backend is None or backend is Backend.BUILTIN:
         return
     if spec.profile is Profile.EDGE:

@@ -7,6 +7,7 @@ As with TrainingJobs (`drumline.api.validation`): form first, then sense. What C
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -16,8 +17,10 @@ from pydantic import ValidationError
 from drumline.api.catalog import Catalog
 from drumline.api.errors import FieldError
 from drumline.api.queue import AcceleratorQueueSpec, SelectorOperator
+from drumline.api.training import LABEL_KEY
 from drumline.api.wire import field_errors
 
+_LABEL_KEY: Final = re.compile(LABEL_KEY)
 _WITH_VALUES: Final = (SelectorOperator.IN, SelectorOperator.NOT_IN)
 
 
@@ -64,6 +67,9 @@ def _quota_errors(spec: AcceleratorQueueSpec) -> Iterator[FieldError]:
 
 def _selector_errors(spec: AcceleratorQueueSpec) -> Iterator[FieldError]:
     selector = spec.namespace_selector
+    for key in selector.match_labels if selector is not None else ():
+        if not _LABEL_KEY.fullmatch(key):
+            yield FieldError("spec.namespaceSelector.matchLabels", f"given {key!r}; allowed: keys of labels")
     for number, term in enumerate(selector.match_expressions if selector is not None else ()):
         if (term.operator in _WITH_VALUES) != bool(term.values):
             allowed = "at least one value" if term.operator in _WITH_VALUES else "no values"

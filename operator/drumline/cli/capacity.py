@@ -48,15 +48,18 @@ def run(args: Namespace) -> int:
     every = capacity_of(found, settings.catalog, settings.topology)
     trees = [tree for tree in every if args.type in (None, tree.name)]
     metered = bool(settings.power.budgets)
-    supplies = power.supplies_of(power.with_services(access, found), settings) if metered else ()
+    supplies, faults = (
+        power.standing_of(power.with_services(access, found), settings) if metered else ((), ())
+    )
     depth = args.depth if args.depth is not None else EVERY_LEVEL if args.nodes else None
     if args.output == "text":
         terminal = terminal_of(sys.stdout)
-        sys.stdout.write(drawn(trees, terminal, depth) + power.told(supplies, settings, terminal))
+        sys.stdout.write(drawn(trees, terminal, depth) + power.told(supplies, settings, terminal, faults))
     else:
         whole = {
             "accelerators": raw(trees, depth),
             "power": power.raw(supplies),
+            "powerFaults": list(faults),
             "settings": raw_settings(settings),
         }
         sys.stdout.write(manifests.dump(whole, args.output))

@@ -40,6 +40,11 @@ def with_services(access: cluster.Access, found: Found) -> Found:
 
 def supplies_of(found: Found, settings: Settings) -> tuple[Supply, ...]:
     """Each domain with a budget, by what was found (by resource); none where there are no budgets."""
+    return standing_of(found, settings)[0]
+
+
+def standing_of(found: Found, settings: Settings) -> tuple[tuple[Supply, ...], tuple[str, ...]]:
+    """Each domain with a budget, by what was found (by resource), and what is odd about the budgets."""
     capacity = Capacity(settings.topology, settings.power)
     for node in found["nodes"]:
         capacity.set_node(project_node(node))
@@ -49,7 +54,7 @@ def supplies_of(found: Found, settings: Settings) -> tuple[Supply, ...]:
     equip(capacity, found, pods)
     _hold_jobs(capacity, found, settings)
     _hold_groups(capacity, found, settings)
-    return capacity.supplies()
+    return capacity.supplies(), tuple(c.fault for c in capacity.coverage() if c.fault)
 
 
 def _hold_jobs(capacity: Capacity, found: Found, settings: Settings) -> None:
@@ -70,17 +75,20 @@ def _hold_groups(capacity: Capacity, found: Found, settings: Settings) -> None:
                 capacity.reserve(request, Placement(tuple(group.nodes)))
 
 
-def told(supplies: Sequence[Supply], settings: Settings, terminal: Terminal) -> str:
-    """The domains as a table; nothing where there are no budgets and that is certain."""
+def told(
+    supplies: Sequence[Supply], settings: Settings, terminal: Terminal, faults: Sequence[str] = ()
+) -> str:
+    """The domains as a table, and what is odd; nothing where there are no budgets and that is certain."""
     if settings.doubt:
         return f"\npower budgets are not known: {settings.doubt}\n"
+    odd = "".join(f"\n{fault}\n" for fault in faults)
     if not supplies:
-        return ""
+        return odd
     header = ["POWER OF", "BUDGET", "USED", "FREE", ""]
     rows = [
         [f"{s.level} {s.domain}", *(f"{w:.0f} W" for w in _watts(s)), _bar(s, terminal)] for s in supplies
     ]
-    return "\n".join(("", *table(header, rows, right=(1, 2, 3)), ""))
+    return "\n".join(("", *table(header, rows, right=(1, 2, 3)), "")) + odd
 
 
 def raw(supplies: Iterable[Supply]) -> list[dict[str, Any]]:

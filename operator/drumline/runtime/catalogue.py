@@ -1,6 +1,6 @@
 """The catalogue in force: the one that settings give, with a ConfigMap of the operator's namespace merged over it.
 
-It may have power budgets of topology domains beside the accelerator types. The ConfigMap is followed live. One that can't be used leaves catalogue and budgets as they are; the log names each field that is wrong, and the leader says
+It may have power budgets of topology domains beside the accelerator types, or instead of them. The ConfigMap is followed live. One that can't be used leaves catalogue and budgets as they are; the log names each field that is wrong, and the leader says
 so by an event on the ConfigMap. Without the ConfigMap the settings' catalogue holds, and no budget.
 """
 
@@ -90,7 +90,7 @@ class Catalogue:
         owner = Owner("v1", "ConfigMap", "configmaps", *names, metadata["uid"], metadata["resourceVersion"])
         try:
             data = document.get("data") or {}
-            budgets = _budgets(data.get(POWER_KEY), self.topology.level_names())
+            budgets = _budgets(_present(data).get(POWER_KEY), self.topology.level_names())
             return Override(owner, self._merged(data.get(DATA_KEY)), budgets)
         except CatalogError as error:
             return Override(owner, None, faults=error.errors)
@@ -99,9 +99,7 @@ class Catalogue:
             return Override(owner, None, faults=(fault,))
 
     def _merged(self, text: str | None) -> Catalog:
-        if text is None:
-            raise CatalogError((FieldError(f"data[{DATA_KEY}]", "required"),))
-        override = yaml.safe_load(text)
+        override = None if text is None else yaml.safe_load(text)
         if override is None:
             return self._base
         if not isinstance(override, Mapping):
@@ -129,6 +127,14 @@ class Catalogue:
             )
             self.current, self.budgets = catalog, budgets
             self.changed(catalog)
+
+
+def _present(data: Mapping[str, str]) -> Mapping[str, str]:
+    """The ConfigMap's data, in which something has to stand. CatalogError."""
+    if DATA_KEY not in data and POWER_KEY not in data:
+        text = f"given no {DATA_KEY} and no {POWER_KEY}; allowed: one of them, or both"
+        raise CatalogError((FieldError("data", text),))
+    return data
 
 
 def _budgets(text: str | None, levels: Collection[str]) -> tuple[Budget, ...]:

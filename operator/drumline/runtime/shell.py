@@ -45,7 +45,7 @@ from drumline.runtime.kube import Client, Credentials
 from drumline.runtime.metrics_census import Census, take_census
 from drumline.runtime.metrics_events import EventMetrics
 from drumline.runtime.metrics_fragmentation import FragmentationMetrics
-from drumline.runtime.metrics_power import lines_of
+from drumline.runtime.metrics_power import BudgetWatch, lines_of
 from drumline.runtime.metrics_series import JobSeries
 from drumline.runtime.progress_watch import ProgressWatch
 from drumline.runtime.queue_controller import queue_lane
@@ -135,7 +135,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
     world.signals = Signals(_keys(config.departing_taints), _keys(config.departing_labels))
     watch = ProgressWatch(client, world, controller.keeper, now, logs=config.progress_logs == "on")
     controller.keeper.flush = watch.flush
-    controller.companions.append(watch.run)
+    controller.companions += [watch.run, BudgetWatch(world.capacity.coverage).run]
     add_backends(client, controller, config)
     if config.taint_bad_nodes == "on":
         controller.companions.append(BadNodes(client, world, controller.executor, config.exclude, now).run)
@@ -152,7 +152,7 @@ def build(client: Client, queue: Queue, config: Config) -> Built:
         return with_services(take_census(world.jobs.store.values(), pods_of))
 
     series = JobSeries(world.jobs.store.values, pods_of, now)
-    power = lines_of(world.capacity.supplies)
+    power = lines_of(world.capacity.supplies, world.capacity.coverage)
     fragments = FragmentationMetrics(world.capacity, lambda: catalogue.current)
     lines = partial(_joined, series.lines, service_lines, events.lines, power, fragments.lines, queue_lines)
     return Built(controller, census, (lane, queues), lines, controller.keeper.deliver, controller.crews)

@@ -162,6 +162,7 @@ MALFORMED: list[tuple[str, Any, str, bool]] = [
     ("rollout.canary.weight", 101, "spec.rollout.canary.weight", True),
     ("scheduling.placement", {"policy": "Required"}, "spec.scheduling.placement.level", True),
     ("scheduling.backend", "slurm", "spec.scheduling.backend", True),
+    ("scheduling", {"backend": "builtin", "backendQueue": "a"}, "spec.scheduling.backendQueue", True),
     ("scheduling.backend", "native", "spec.scheduling.together", True),
     ("scheduling", {"backend": "kueue"}, "spec.roles[1].variants", True),
     (

@@ -69,7 +69,6 @@ FULL: dict[str, Any] = {
     "priorityClassName": "high",
     "scheduling": {
         "backend": "builtin",
-        "backendQueue": "team-a",
         "gangTimeoutSeconds": 120,
         "placement": {"policy": "Required", "level": "block"},
         "provisioning": {"mode": "Never", "afterSeconds": 60, "timeoutSeconds": 600},
@@ -318,7 +317,6 @@ VALID: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "scheduling": st.fixed_dictionaries(
             {},
             optional={
-                "backend": st.just("builtin"),
                 "backendQueue": _LABEL,
                 "gangTimeoutSeconds": st.integers(10, 86400),
                 "placement": _PLACEMENTS,

@@ -74,5 +74,13 @@ MALFORMED: list[tuple[Raw, str]] = [
         {"namespaceSelector": _term(operator="Equals", values=["a"])},
         "spec.namespaceSelector.matchExpressions[0].operator",
     ),
+    (
+        {"namespaceSelector": {"matchExpressions": [{"key": "bad key!", "operator": "Exists"}]}},
+        "spec.namespaceSelector.matchExpressions[0].key",
+    ),
+    (
+        {"namespaceSelector": _term(operator="In", values=["a b"])},
+        "spec.namespaceSelector.matchExpressions[0].values[0]",
+    ),
     ({"surprise": 1}, "spec.surprise"),
 ]

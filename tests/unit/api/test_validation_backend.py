@@ -25,13 +25,22 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "spec.scheduling.backend",
         "given 'slurm'; allowed: 'builtin', 'native'",
     ),
+    (
+        {"scheduling": {"backend": "builtin", "backendQueue": "team-a"}},
+        "spec.scheduling.backendQueue",
+        "given 'team-a' with backend builtin; allowed: absent",
+    ),
     ({"scheduling": {"backendQueue": "Research"}}, "spec.scheduling.backendQueue", "given 'Research'"),
 ]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_accepted(backend: str) -> None:
-    assert errors_of(scheduling={"backend": backend, "backendQueue": "team-a"}) == ()
+    queue = {} if backend == "builtin" else {"backendQueue": "team-a"}
+    assert errors_of(scheduling={"backend": backend, **queue}) == ()
+    assert (
+        errors_of(scheduling={"backendQueue": "team-a"}) == ()
+    )  # which backend it will have the cluster says
 
 
 def test_our_own_admission_takes_what_no_other_does() -> None:

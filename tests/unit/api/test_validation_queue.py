@@ -42,6 +42,12 @@ def test_what_is_wrong_is_named(raw: dict[str, Any], path: str) -> None:
     assert all("allowed" in error.message or "given" in error.message for error in errors), errors
 
 
+def test_what_is_no_label_is_named() -> None:
+    spec, (error,) = parse_queue({"namespaceSelector": {"matchLabels": {"bad key!": "x", "team": "y"}}})
+    assert spec is None
+    assert str(error) == "spec.namespaceSelector.matchLabels: given 'bad key!'; allowed: keys of labels"
+
+
 @pytest.mark.parametrize("raw", [None, [], "research"])
 def test_what_is_no_object_is_refused(raw: Any) -> None:
     spec, (error,) = parse_queue(raw)

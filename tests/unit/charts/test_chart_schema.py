@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from drumline.core.gang.topology import PRESETS
 from e2e import chart_schema
 from tests.unit.charts.conftest import ChartRefusedError, Render
 
@@ -25,6 +26,20 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"ingestRate": 0}}, "/settings/ingestRate"),
     ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
     ({"catalog": {"my-chip": "fast"}}, "/catalog/my-chip"),
+    ({"powerBudgets": [{"level": "block", "watts": -4}]}, "/powerBudgets/0/watts"),
+    ({"powerBudgets": [{"level": "block", "watts": "4 kW"}]}, "/powerBudgets/0/watts"),
+    ({"powerBudgets": [{"levl": "block", "watts": 4}]}, "levl"),
+    ({"powerBudgets": [{"level": "block"}]}, "/powerBudgets/0"),
+    ({"powerBudgets": [{"level": "Block", "watts": 4}]}, "/powerBudgets/0/level"),
+    ({"powerBudgets": [{"level": "block", "watts": 4, "domain": 7}]}, "/powerBudgets/0/domain"),
+    ({"settings": {"topology": [{"preset": "nope"}]}}, "/settings/topology/0/preset"),
+    ({"settings": {"topology": [{"preset": "flat", "name": "x"}]}}, "/settings/topology/0"),
+    ({"settings": {"topology": [{"levels": []}]}}, "/settings/topology/0"),
+    (
+        {"settings": {"topology": [{"name": "x", "levels": [{"name": "rack"}]}]}},
+        "/settings/topology/0/levels/0",
+    ),
+    ({"settings": {"topology": [{"name": "x", "levels": [{"name": "rack", "labl": "a"}]}]}}, "labl"),
     ({"tolerations": {}}, "/tolerations"),
     ({"nodeSelector": {"a": 1}}, "/nodeSelector/a"),
     ({"extraEnv": [{"value": "x"}]}, "/extraEnv/0"),
@@ -49,6 +64,15 @@ def test_a_wrong_value_is_refused_by_name(render: Render, values: dict[str, Any]
     with pytest.raises(ChartRefusedError, match="don't meet the specifications") as refused:
         render(values)
     assert where in str(refused.value)
+
+
+def test_budgets_and_topology_are_held_to_what_the_operator_reads(render: Render) -> None:
+    items = chart_schema.generate(chart_schema.VALUES.read_text())["properties"]["settings"]["properties"]
+    assert items["topology"]["items"]["properties"]["preset"]["enum"] == list(PRESETS)
+    levels = [{"name": "rack", "label": "example.com/rack", "others": ["example.com/row"], "scaleUp": True}]
+    topology = [{"preset": "gke-gpu"}, {"name": "own", "levels": levels}]
+    budgets = [{"level": "rack", "watts": 0.5}, {"level": "rack", "domain": "a/b", "watts": 0}]
+    render({"settings": {"topology": topology}, "powerBudgets": budgets})
 
 
 def test_comments_become_descriptions_and_keywords() -> None:

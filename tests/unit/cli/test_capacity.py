@@ -11,7 +11,7 @@ import pytest
 from drumline.api.catalog import Catalog
 from drumline.cli import capacity as command
 from drumline.cli.capacity_power import raw as power_data
-from drumline.cli.capacity_power import supplies_of, told
+from drumline.cli.capacity_power import standing_of, supplies_of, told
 from drumline.cli.capacity_text import drawn
 from drumline.cli.capacity_view import capacity_of, raw
 from drumline.cli.main import parser
@@ -153,6 +153,16 @@ def test_the_power_that_is_left_is_told_where_there_are_budgets() -> None:
     ]
 
 
+def test_a_budget_that_limits_nothing_is_told() -> None:
+    settings = Settings(power=Power((Budget("block", 6000.0, "z"),), ratings_of(CATALOG)))
+    supplies, faults = standing_of({**cluster(*NODES), "inferenceservices": []}, settings)
+    assert (supplies, faults) == (
+        (),
+        ("the power budget of block z limits nothing: no node is in such a domain",),
+    )
+    assert told(supplies, settings, Terminal(), faults) == f"\n{faults[0]}\n"
+
+
 GROUP = {
     "metadata": {"name": "chat", "namespace": "team", "uid": "s", "resourceVersion": "1"},
     "spec": {
@@ -203,6 +213,7 @@ def test_the_command(
     shown = json.loads(capsys.readouterr().out)
     assert [d["usedWatts"] for d in shown["power"]] == ([5600, 5600] if budgets else [])
     assert ("inferenceservices" in asked) is budgets
+    assert shown["powerFaults"] == []
     assert shown["settings"]["from"] == "system/drumline"
 
 

@@ -65,7 +65,7 @@ async def test_an_empty_one_changes_nothing(catalogue: Catalogue, text: str) -> 
         ("my-chip: fast", "my-chip"),
         ("- my-chip", "data[catalog.yaml]"),
         ("my-chip: {", "data[catalog.yaml]"),
-        (None, "data[catalog.yaml]"),
+        (None, "data"),
     ],
 )
 async def test_a_faulty_one_leaves_the_last_good_one_in_force(
@@ -121,6 +121,14 @@ async def test_power_budgets_stand_beside_the_types(catalogue: Catalogue) -> Non
     assert len(told) == 2
 
 
+async def test_budgets_alone_are_enough(catalogue: Catalogue) -> None:
+    (reflector,) = catalogue.reflectors
+    alone = document(None) | {"data": {"power.yaml": "[{level: block, watts: 5}]"}}
+    reflector._event({"type": "ADDED", "object": alone})
+    assert catalogue.power.budgets == (Budget("block", 5),)
+    assert catalogue.current == BASE
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -134,6 +142,10 @@ async def test_power_budgets_stand_beside_the_types(catalogue: Catalogue) -> Non
         (
             "[{level: block, watts: 1}, {level: block, watts: 2}]",
             "data[power.yaml][1]: given block '' again; allowed: one budget each",
+        ),
+        (
+            "[{level: block, domain: b, watts: 1}, {level: block, domain: /b, watts: 2}]",
+            "data[power.yaml][1]: given block '/b' again; allowed: one budget each",
         ),
     ],
 )

@@ -18,7 +18,7 @@ from drumline.runtime.metrics_events import MAX_QUEUES, OF_EVENTS, OTHER_QUEUES,
 from drumline.runtime.metrics_fragmentation import FRAGMENTATION
 from drumline.runtime.metrics_goodput import OF_JOBS, unbalanced_ms
 from drumline.runtime.metrics_kept import KEPT_SECONDS
-from drumline.runtime.metrics_power import BUDGET, DRAWN
+from drumline.runtime.metrics_power import BUDGET, COVERED, DRAWN
 from drumline.runtime.metrics_queues import OF_QUEUES
 from drumline.runtime.metrics_series import UNBALANCED, JobSeries
 from drumline.runtime.metrics_serving import OF_SERVICES
@@ -193,7 +193,7 @@ def test_every_exported_metric_is_documented_and_the_other_way_round():
     metrics = Metrics()
     metrics.follow_jobs(Census)
     text = metrics.render().decode()
-    of_capacity = (FRAGMENTATION, BUDGET, DRAWN)
+    of_capacity = (FRAGMENTATION, BUDGET, COVERED, DRAWN)
     families = (*OF_JOBS, *OF_EVENTS, *OF_SERVICES, *OF_QUEUES, *LIVE, *of_capacity, UNBALANCED)
     exported = {f.name: set(f.labels) for f in families}
     for name in re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE):

@@ -21,7 +21,7 @@ from itertools import islice
 from drumline.core.gang.capacity_view import View
 from drumline.core.gang.equipment import Claims, Equipment, bare, equipped, in_full
 from drumline.core.gang.feasibility import charge_of, shape_charge
-from drumline.core.gang.power import NO_POWER, Power, Supply
+from drumline.core.gang.power import NO_POWER, Coverage, Power, Supply
 from drumline.core.gang.power_meter import PowerMeter
 from drumline.core.gang.projection_requests import Requests
 from drumline.core.gang.repulsion import EVERYWHERE, repels
@@ -95,6 +95,10 @@ class Capacity:
     def supplies(self) -> tuple[Supply, ...]:
         """How each domain with a power budget stands."""
         return self.now.meter.supplies()
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """The domains of which each power budget speaks."""
+        return self.now.meter.coverage()
 
     def set_pod(self, pod: Pod) -> None:
         """A pod came or changed."""

@@ -19,6 +19,13 @@ def is_true(conditions: Conditions, kind: str) -> bool:
     return found is not None and found.status == "True"
 
 
+def observed(conditions: Conditions, kind: str, generation: int) -> Conditions:
+    """The conditions, with the one of that type said to be of that generation of the spec."""
+    return tuple(
+        c.model_copy(update={"observed_generation": generation}) if c.type == kind else c for c in conditions
+    )
+
+
 def with_condition(
     conditions: Conditions, kind: str, value: bool, reason: str, message: str, now: float, generation: int
 ) -> Conditions:

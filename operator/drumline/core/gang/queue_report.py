@@ -109,13 +109,12 @@ def report(
     now: float,
 ) -> AcceleratorQueueStatus:
     """The status of a queue; `before` is the one that it has. `now` is Unix time in seconds."""
-    active, reason, message = _verdict(entry, faults)
+    kind = QueueCondition.ACTIVE.value
+    said = conditions.with_condition(before.conditions, kind, *_verdict(entry, faults), now, generation)
     spec = entry.spec
     return AcceleratorQueueStatus(
         observed_generation=generation,
-        conditions=conditions.with_condition(
-            before.conditions, QueueCondition.ACTIVE.value, active, reason, message, now, generation
-        ),
+        conditions=conditions.observed(said, kind, generation),
         pending=lines.pending,
         admitted=facts.admitted.get(entry.name, 0),
         usage=tuple(_usage(entry, facts)),

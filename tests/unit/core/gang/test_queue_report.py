@@ -134,3 +134,12 @@ def test_what_is_lent_is_what_is_borrowed_as_far_as_there_is_any(
     borrowed = sum(quotas.borrowed(name, H100) for name in queues)
     assert sum(found.values()) == min(borrowed, sum(idle.values()))
     assert all(0 <= chips <= idle[name] for (name, _), chips in found.items())
+
+
+def test_the_condition_is_of_the_generation_that_was_looked_at() -> None:
+    made = entry(quotas=quota(4))
+    first = report(made, 1, facts(made), Lines(), Faults(), EMPTY, NOW)
+    second = report(made, 2, facts(made), Lines(), Faults(), first, NOW + 60)
+    assert [c.observed_generation for c in (*first.conditions, *second.conditions)] == [1, 2]
+    assert second.conditions[0].last_transition_time == first.conditions[0].last_transition_time
+    assert report(made, 2, facts(made), Lines(), Faults(), second, NOW + 90) == second
