@@ -67,10 +67,10 @@ class Dra:
         path = resource_path("resourceslices", "", name)
         await self.lab.client.request("PATCH", path, body={"spec": spec}, content_type=MERGE_PATCH)
 
-    async def template(self, name: str, **exactly: Any) -> None:
+    async def template(self, name: str, constraints: list[Manifest] | None = None, **exactly: Any) -> None:
         """A template of claims for devices of the class."""
         request = {"name": "gpu", "exactly": {"deviceClassName": self.device_class, **exactly}}
-        spec = {"spec": {"devices": {"requests": [request]}}}
+        spec = {"spec": {"devices": {"requests": [request], "constraints": constraints or []}}}
         await self.make("ResourceClaimTemplate", name, spec, self.lab.namespace)
 
     async def allocated(self) -> dict[str, set[tuple[str, str]]]:

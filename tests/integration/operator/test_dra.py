@@ -28,7 +28,7 @@ pytestmark = pytest.mark.cluster
 
 HOSTS = 10
 STEPS = 3
-TEMPLATES = ("one", "two", "h100", "h100-small", "tolerant", "one+two")
+TEMPLATES = ("one", "two", "h100", "h100-small", "tolerant", "one+two", "pair", "pair", "trio")
 
 
 @pytest.fixture
@@ -53,11 +53,12 @@ async def test_a_pinned_pod_with_claims_binds_exactly_when_the_core_says_so(dra:
         expected = {names[node]: copies for node, copies in said.items()}
         for name, bound in (await _decisions(dra.lab, expected)).items():
             assert (bound == "bound") is expected[name], f"{name}: the core said {expected[name]}: {bound}"
-        verdicts += said.values()
+        verdicts += [(asked[node] in ("pair", "trio"), fits) for node, fits in said.items()]
         for name in (n for n, fits in expected.items() if not fits):
             await dra.lab.delete("pods", name, gracePeriodSeconds=0)
-    assert verdicts.count(True) > 5
-    assert verdicts.count(False) > 5
+    answers = [fits for _, fits in verdicts]
+    assert min(answers.count(True), answers.count(False)) > 5
+    assert {fits for in_sets, fits in verdicts if in_sets} == {True, False}
 
 
 async def test_gangs_get_devices_and_wait_for_them(dra: Dra) -> None:
@@ -201,15 +202,21 @@ async def _equip(dra: Dra, random: Random, nodes: list[str]) -> None:
     await dra.template("h100", count=1, selectors=[h100])
     await dra.template("h100-small", count=1, selectors=[h100, large])
     await dra.template("tolerant", count=2, tolerations=[{"key": UNHEALTHY["key"], "operator": "Exists"}])
+    for name, count in (("pair", 2), ("trio", 3)):
+        same = [{"requests": ["gpu"], "matchAttribute": f"{dra.driver}/numa"}]
+        await dra.template(name, same, count=count)
     for number, node in enumerate(nodes):
         made = [
             {
                 "name": f"gpu-{i}",
-                **({"attributes": {"model": {"string": random.choice(["H100", "A100"])}}} if i else {}),
+                "attributes": {
+                    **({"model": {"string": random.choice(["H100", "A100"])}} if i else {}),
+                    **({"numa": {"int": random.choice([0, 1])}} if random.random() < 0.9 else {}),
+                },
                 "capacity": {"memory": {"value": random.choice(["40Gi", "80Gi", "96G"])}},
                 **({"taints": [UNHEALTHY]} if random.random() < 0.25 else {}),
             }
-            for i in range(random.choice([0, 2, 3, 5]))
+            for i in range(random.choice([0, 2, 3, 5, 7]))
         ]
         if number == 0:  # a pool that is not whole
             await dra.slice(node, *devices(4), resourceSliceCount=2)

@@ -6,6 +6,13 @@ request tolerates its taints. Selectors are evaluated by what the caller passes 
 Counting is whole-number arithmetic only while, on every node, what two asks match is equal or disjoint: of equal sets
 each device that one takes is charged to both, disjoint ones don't touch. Sets that overlap in part can't be counted
 so: which device the scheduler takes for one decides what is left for the other.
+
+Devices of a claim that must have an attribute in common are counted in sets of the claim's size, value by value:
+
+    sets of a node = sum over values of (devices with it - those of claims that are no such set) // size
+
+A claim that is one such set takes one, wherever it is: of n // size there are then (n - size) // size left. With any
+other ask sets only go where they don't touch: which value a single device is taken from decides how many sets remain.
 """
 
 from __future__ import annotations
@@ -37,6 +44,9 @@ class KnownAsk:
         self.pending: set[str] = set()  # nodes of which it is being found out what matches there
         self.users: dict[str, str] = {}  # gang → namespace/name
         self.matched: dict[str, frozenset[DeviceId]] = {}  # by node
+        self._values: dict[
+            str, tuple[frozenset[DeviceId], ...]
+        ] = {}  # by node: those that have all in common
         self.accelerator = ""  # the type that a gang has by this ask; "" = no gang has its accelerators by it
         self.drivers: set[str] = set()  # of all that it ever matched
         self._troubles: dict[str, str] = {}  # by node: why a device there is beyond counting
@@ -61,16 +71,36 @@ class KnownAsk:
             self.pending.add(node)
             return
         self.pending.discard(node)
-        self.matched.pop(node, None)
-        self._troubles.pop(node, None)
+        for index in (self.matched, self._values, self._troubles):
+            index.pop(node, None)
         if trouble:
             self._troubles[node] = trouble
             return
         self.drivers.update(d.id[0] for d in found)
         if odd := next((d for d in found if d.odd), None):
             self._troubles[node] = f"device {'/'.join(odd.id)} matches, {odd.odd}"
-        if usable := frozenset(d.id for d in found if not d.odd and self._tolerated(d)):
-            self.matched[node] = usable
+        usable = [d for d in found if not d.odd and self._tolerated(d)]
+        if self.ask.same:
+            self._values[node] = values = _by_value(usable, self.ask.same)
+            usable = [d for d in usable if any(d.id in alike for alike in values)]
+        if usable:
+            self.matched[node] = frozenset(d.id for d in usable)
+
+    def count(self, node: str, claims: Iterable[frozenset[DeviceId]]) -> int:
+        """What the node has of it, if these are its allocated claims; what `charge` says is not deducted."""
+        matched = self.matched.get(node, frozenset())
+        if not self.ask.same:
+            return len(matched)
+        others = (devices for devices in claims if not self.charge(node, devices))
+        taken = frozenset[DeviceId]().union(*others)
+        return sum(len(alike - taken) // self.ask.size for alike in self._values.get(node, ()))
+
+    def charge(self, node: str, devices: frozenset[DeviceId]) -> int:
+        """What an allocated claim takes of it."""
+        own = devices & self.matched.get(node, frozenset())
+        if not self.ask.same:
+            return len(own)
+        return int(len(own) == self.ask.size and any(own <= alike for alike in self._values.get(node, ())))
 
     def _selected(
         self, devices: Iterable[Device], known: DeviceClass, matches: Matches
@@ -94,6 +124,16 @@ class KnownAsk:
         return all(any(tolerates(t, taint) for t in self.ask.tolerations) for taint in device.taints)
 
 
+def _by_value(devices: Iterable[Device], attributes: Collection[str]) -> tuple[frozenset[DeviceId], ...]:
+    """The devices by what they have of these attributes; those that lack one can't be taken."""
+    found: dict[tuple[object, ...], set[DeviceId]] = {}
+    for device in devices:
+        if all(name in device.attributes for name in attributes):
+            values = [device.attributes[name] for name in attributes]
+            found.setdefault((*values, *map(type, values)), set()).add(device.id)  # True is not 1
+    return tuple(map(frozenset, found.values()))
+
+
 class Relations:
     """For each pair of asks the nodes on which both match a device, and whether they match the same there."""
 
@@ -101,8 +141,10 @@ class Relations:
         self._meet: dict[frozenset[str], dict[str, bool]] = {}  # pair → node → equal
         self._pairs: dict[str, set[frozenset[str]]] = {}  # node → pairs
 
-    def renew(self, node: str, matched: Mapping[str, frozenset[DeviceId]]) -> dict[str, tuple[str, ...]]:
-        """Take up what asks match on a node; for each that has equals there, those."""
+    def renew(
+        self, node: str, matched: Mapping[str, frozenset[DeviceId]], sets: Collection[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Take up what asks match on a node; for each that has equals there, those. `sets` are counted in sets."""
         for pair in self._pairs.pop(node, ()):
             nodes = self._meet[pair]
             del nodes[node]
@@ -111,7 +153,7 @@ class Relations:
         equals: dict[str, tuple[str, ...]] = {}
         for a, b in combinations(sorted(matched), 2):
             if not matched[a].isdisjoint(matched[b]):
-                equal = matched[a] == matched[b]
+                equal = matched[a] == matched[b] and a not in sets and b not in sets
                 pair = frozenset((a, b))
                 self._meet.setdefault(pair, {})[node] = equal
                 self._pairs.setdefault(node, set()).add(pair)

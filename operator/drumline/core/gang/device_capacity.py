@@ -104,6 +104,7 @@ class Devices:
         """A claim was given devices, or they were taken back."""
         if old is not None:
             self._drop(old)
+            self._count_sets(old.node)
         if new is not None and new.node:
             member = self._member_of(new.pod, new.pod_uid) if new.pod_uid else None
             self._claims[new.key] = new, member
@@ -112,6 +113,7 @@ class Devices:
                 self._of_pod.setdefault(new.pod_uid, set()).add(new.key)
             if self._asks:
                 self._charge(new, member)
+                self._count_sets(new.node)
 
     def pod_seen(self, uid: str, member: Member) -> None:
         """A pod of a gang is there: claims that were made for it are the gang's."""
@@ -210,7 +212,7 @@ class Devices:
 
     def _accelerators_of(self, counts: Counter[DeviceAsk]) -> int:
         """How many of the devices of one pod are accelerators."""
-        asked = ((self._asks[ask.resource], count) for ask, count in counts.items())
+        asked = ((self._asks[ask.resource], count * ask.size) for ask, count in counts.items())
         return sum(n for known, n in asked if known.accelerator or self._accelerators.among(known.drivers))
 
     def _learn(self, looked: Iterable[KnownAsk]) -> None:
@@ -270,9 +272,12 @@ class Devices:
             first = others and self._is_first(other, name)
             if uid in users or first or any(map(self._capacity.reserved, others)):
                 who = f", which {next(iter(others.values()))} asks for" if others else ""
+                sets = known.ask.same or self._asks[other].ask.same
+                how = "the same devices, in sets" if sets else "some of the same devices, but not all"
+                equal = "" if sets else "equal or "
                 text = (
-                    f"gang placement can't count {name} beside {other}{who}: on node {node} they are some of the "
-                    "same devices, but not all; let requests match equal or disjoint devices of a node"
+                    f"gang placement can't count {name} beside {other}{who}: on node {node} they are {how}; let "
+                    f"requests match {equal}disjoint devices of a node"
                 )
                 return Refusal(Reason.UNSUPPORTED_SCHEDULING, text)
         return None
@@ -314,17 +319,21 @@ class Devices:
 
     def _equip(self, node: str) -> None:
         matched = {name: m for name, known in self._asks.items() if (m := known.matched.get(node))}
-        equals = self._relations.renew(node, matched)
-        self._capacity.equip(node, Equipment({name: len(m) for name, m in matched.items()}, equals))
+        sets = [name for name in matched if self._asks[name].ask.same]
+        equals = self._relations.renew(node, matched, sets)
+        claims = [self._claims[key][0].devices for key in self._on_node.get(node, ())]
+        counts = {name: self._asks[name].count(node, claims) for name in matched}
+        self._capacity.equip(node, Equipment(counts, equals))
         for key in self._on_node.get(node, ()):
             self._charge(*self._claims[key])
 
+    def _count_sets(self, node: str) -> None:
+        """How many sets there are depends on which devices claims have."""
+        if node and any(known.ask.same and node in known.matched for known in self._asks.values()):
+            self._equip(node)
+
     def _charge(self, claim: HeldClaim, member: Member | None) -> None:
-        taken = (
-            (name, len(claim.devices & matched))
-            for name, known in self._asks.items()
-            if (matched := known.matched.get(claim.node))
-        )
+        taken = ((name, known.charge(claim.node, claim.devices)) for name, known in self._asks.items())
         own = self._held.get(member.gang) if member is not None else None
         draws = self._accelerators.charge(claim, own.accelerator if own is not None else "")
         requests = tuple(sorted((name, count) for name, count in (*taken, *draws) if count))

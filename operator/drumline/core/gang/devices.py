@@ -4,7 +4,8 @@ Objects of ``resource.k8s.io/v1`` are reduced to what counting needs. What is no
 (`odd`), so that a gang that would depend on it is refused by name:
 
 - of a request: `firstAvailable`, `allocationMode` other than ExactCount, `adminAccess`, `capacity`, selectors
-  other than CEL; of a template: constraints, more than 16 selectors;
+  other than CEL; of a template: more than 16 selectors, and constraints other than `matchAttribute` on all devices of
+  one kind of request;
 - of a device: more than one claim at a time, shared counters, binding conditions, attributes that are lists,
   and not being of one named node.
 """
@@ -12,7 +13,7 @@ Objects of ``resource.k8s.io/v1`` are reduced to what counting needs. What is no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from sys import intern
 from typing import Any, Final
@@ -74,11 +75,15 @@ class DeviceAsk:
     device_class: str
     selectors: tuple[str, ...] = ()  # CEL, all of which hold
     tolerations: tuple[Toleration, ...] = ()
+    same: tuple[str, ...] = ()  # attributes that the devices of a claim have in common: counted in sets …
+    size: int = 1  # … of so many
 
     @property
     def resource(self) -> str:
         """The name under which such devices are counted, fit for a message."""
         name = f"{PREFIX}{self.device_class}"
+        if self.same:
+            name += f" in sets of {self.size} with the same {' and '.join(self.same)}"
         if not self.selectors and not self.tolerations:
             return name
         return f"{name} [{sha256(repr((self.selectors, self.tolerations)).encode()).hexdigest()[:8]}]"
@@ -95,7 +100,7 @@ class ClaimTemplate:
     @property
     def devices(self) -> int:
         """Devices of one claim."""
-        return sum(count for _, count in self.asks)
+        return sum(count * ask.size for ask, count in self.asks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +149,29 @@ def read_template(raw: Raw) -> ClaimTemplate:
     """A raw ResourceClaimTemplate."""
     devices = (raw["spec"].get("spec") or {}).get("devices") or {}
     asks: dict[DeviceAsk, int] = {}
-    odd = ["constraints"] if devices.get("constraints") else []
+    odd: list[str] = []
     for request in devices.get("requests") or ():
         ask, count, strange = _request(request)
         odd += strange
         asks[ask] = asks.get(ask, 0) + count
     if len({s for ask in asks for s in ask.selectors}) > MAX_SELECTORS:
         odd.append(f"more than {MAX_SELECTORS} selectors")
+    if constraints := devices.get("constraints"):
+        names = {request.get("name", "") for request in devices.get("requests") or ()}
+        same = {_matched(constraint, names) for constraint in constraints}
+        if "" in same or len(asks) != 1:
+            odd.append("constraints")
+        else:
+            asks = {replace(ask, same=tuple(sorted(same)), size=n): 1 for ask, n in asks.items()}
     key = raw["metadata"].get("namespace", ""), raw["metadata"]["name"]
     return ClaimTemplate(key, tuple(asks.items()), tuple(odd))
+
+
+def _matched(constraint: Raw, requests: set[str]) -> str:
+    """The attribute that all devices of a claim have in common; "" where a constraint says something else."""
+    known = not constraint.keys() - {"requests", "matchAttribute"}
+    every = set(constraint.get("requests") or requests) == requests
+    return str(constraint.get("matchAttribute") or "") if known and every else ""
 
 
 def read_claim(raw: Raw) -> HeldClaim | None:

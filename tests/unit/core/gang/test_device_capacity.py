@@ -301,7 +301,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("slice"), st.sampled_from("ab"), MODELS),
         st.tuples(st.just("claim"), st.sampled_from("ab"), st.sets(st.integers(0, 3))),
-        st.tuples(st.just("gang"), st.sampled_from(["two", "h", "a"]), st.integers(1, 2)),
+        st.tuples(st.just("gang"), st.sampled_from(["two", "h", "a", "pair"]), st.integers(1, 2)),
         st.tuples(st.just("end"), st.integers(0, 3), st.none()),
     ),
     max_size=12,
@@ -342,4 +342,5 @@ def test_counts_never_depend_on_how_things_came_about(steps: list[tuple[str, Any
 
 def _kinds() -> list[dict[str, Any]]:
     picky = [raw_template(m[0], raw_request(1, "gpu", f"model={m}")) for m in ("h100", "a100")]
-    return [CLASS, TWO, *picky]
+    same = [{"matchAttribute": "gpu.example.com/model"}]
+    return [CLASS, TWO, raw_template("pair", raw_request(2), constraints=same), *picky]

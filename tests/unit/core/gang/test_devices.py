@@ -54,6 +54,10 @@ def test_only_taints_that_keep_claims_off_are_kept() -> None:
     assert found.taints == (Taint("a", "v", "NoSchedule"), Taint("c", "", "NoExecute"))
 
 
+TWO_KINDS = (raw_request(name="r"), raw_request(1, "other", name="s"))
+TWO_ALIKE = (raw_request(name="r"), raw_request(name="s"))
+
+
 @pytest.mark.parametrize(
     ("raw", "text"),
     [
@@ -94,7 +98,12 @@ def test_requests_of_one_kind_are_added_up() -> None:
         (raw_template("t", raw_request(capacity={"requests": {"memory": "1Gi"}})), "requests[r].capacity"),
         (raw_template("t", {"name": "x", "firstAvailable": [{"name": "a"}]}), "requests[x].firstAvailable"),
         (raw_template("t", {"name": "x", "later": {}}), "requests[x].exactly"),
-        (raw_template("t", raw_request(), constraints=[{"matchAttribute": "a/b"}]), "constraints"),
+        (raw_template("t", raw_request(), constraints=[{"distinctAttribute": "a/b"}]), "constraints"),
+        (raw_template("t", *TWO_KINDS, constraints=[{"matchAttribute": "a/b"}]), "constraints"),
+        (
+            raw_template("t", *TWO_ALIKE, constraints=[{"matchAttribute": "a/b", "requests": ["r"]}]),
+            "constraints",
+        ),
         (
             raw_template("t", {"name": "x", "exactly": {"deviceClassName": "c", "selectors": [{}]}}),
             "requests[x].selectors[0]",
