@@ -71,17 +71,17 @@ def _from_cluster(args: Namespace) -> tuple[Manifest, list[Manifest]]:
     access = cluster.access_of(args)
     namespace = args.namespace or cluster.namespace_of(access)
     job = cluster.get(access, TRAINING_JOB, namespace, args.name)
-    return job, asyncio.run(_events(access, namespace, args.name))
+    return job, asyncio.run(_events(access, namespace, job))
 
 
-async def _events(access: cluster.Access, namespace: str, name: str) -> list[Manifest]:
-    """The job's events; none, with a remark, where the user may not read them."""
+async def _events(access: cluster.Access, namespace: str, job: Manifest) -> list[Manifest]:
+    """The job's events, none of an earlier job of its name; with a remark instead where the user may not read them."""
     # what follows takes half a second to import, and reading a file needs none of it
     from drumline.runtime.errors import DrumlineError  # noqa: PLC0415
     from drumline.runtime.http_paths import resource_path  # noqa: PLC0415
     from drumline.runtime.kube import connect  # noqa: PLC0415
 
-    selector = f"involvedObject.kind={TRAINING_JOB},involvedObject.name={name}"
+    selector = f"involvedObject.kind={TRAINING_JOB},involvedObject.uid={job['metadata']['uid']}"
     try:
         async with await connect(
             access.kubeconfig or None, access.context, attempts=cluster.CONNECT_ATTEMPTS

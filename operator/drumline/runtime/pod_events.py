@@ -13,7 +13,7 @@ from drumline.core.gang.hindrances import HINDRANCES, Hindrance, hindered, proje
 from drumline.core.gang.types import Pod
 from drumline.runtime.http import Client
 from drumline.runtime.http_paths import resource_path
-from drumline.runtime.reflector import Reflector
+from drumline.runtime.reflector import UNMARKED, Reflector
 from drumline.runtime.store import Store
 
 
@@ -39,6 +39,7 @@ class PodEvents:
             self._on_event,
             store=Store[Hindrance]({"pod": lambda event: event.uid or None}),
             field_selector=f"involvedObject.kind=Pod,reason={reason}",
+            inactivity=UNMARKED,  # the API server keeps no cache of events, and so has no bookmarks for them
         )
 
     def _on_event(self, old: Hindrance | None, new: Hindrance | None) -> None:

@@ -32,7 +32,7 @@ Document = Mapping[str, Any]
 PAGE: Final = 500  # objects a request
 INACTIVITY: Final = 100.0  # seconds; the server sends a bookmark about once a minute
 WATCH_SECONDS: Final = (300, 600)  # how long one watch is asked to last: random, so that they spread
-UNMARKED: Final = WATCH_SECONDS[1] + 60.0  # `inactivity` of a collection of which the server sends no bookmarks
+UNMARKED: Final = WATCH_SECONDS[1] + 60.0  # inactivity where the server sends no bookmarks
 MAX_BACKOFF: Final = 10.0  # seconds between failed tries
 RELIST_AFTER: Final = 5  # failed watches in a row
 

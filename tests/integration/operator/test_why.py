@@ -56,3 +56,19 @@ async def test_a_job_that_waits_for_its_next_attempt(lab: Lab) -> None:
         {"name": "maxRestarts", "used": 1, "allowed": 10, "windowSeconds": None, "left": 9}
     ]
     assert [e["reason"] for e in body["events"]][-1] == "GangRestarting"
+
+
+async def test_the_events_of_an_earlier_job_of_that_name_are_its_own(lab: Lab) -> None:
+    before = await lab.apply(lab.job("again", {"run-seconds": "1"}, suspend=True))
+    await lab.phase("again", "Suspended")
+    await _told(lab, "SuspendedBySpec")
+    old = json.loads(await _why(lab, "again", "-o", "json"))
+    assert [e["reason"] for e in old["events"]] == ["SuspendedBySpec"]
+    await lab.delete("trainingjobs", "again")
+    async with asyncio.timeout(SECONDS):
+        while any(j["metadata"]["uid"] == before["metadata"]["uid"] for j in await lab.list("trainingjobs")):
+            await asyncio.sleep(0.1)
+    await lab.apply(lab.job("again", {"run-seconds": "1"}))
+    await lab.until("again", lambda job: "status" in job, "looked at")
+    new = json.loads(await _why(lab, "again", "-o", "json"))
+    assert "SuspendedBySpec" not in {e["reason"] for e in new["events"]}

@@ -113,4 +113,12 @@ def _out_of_queue(view: View) -> TrainingJobStatus:
 
 
 def _with_phase(status: TrainingJobStatus) -> TrainingJobStatus:
-    return status.model_copy(update={"phase": conditions.phase_of(status).value})
+    """The status with its phase; no worker counts as ready where no attempt runs, whichever policy had the last word."""
+    phase = conditions.phase_of(status).value
+    last = status.attempts[-1] if status.attempts else None
+    runs = status.placement is not None and last is not None and last.finished_at is None
+    if runs or not status.workers.ready:
+        return status.model_copy(update={"phase": phase})
+    return status.model_copy(
+        update={"phase": phase, "workers": status.workers.model_copy(update={"ready": 0})}
+    )

@@ -139,7 +139,6 @@ async def heard(reader: asyncio.StreamReader) -> bytes:
 async def test_a_busy_connection_is_left_alone_and_an_idle_one_is_not(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener_module, "HEADER_SECONDS", 0.05)
     monkeypatch.setattr(listener_module, "IDLE_SECONDS", 0.0)
     reader, writer = await site.connect()
     await until(lambda: bool(site.listener._guards))

@@ -34,7 +34,6 @@ def suspension(view: View) -> View:
     view = view.condition(ConditionType.SUSPENDED, True, Reason.SUSPENDED, text)
     for kind in _OFF:
         view = view.clear(kind, Reason.SUSPENDED, text)
-    view = view.with_status(workers=view.status.workers.model_copy(update={"ready": 0}))
     view = publish(force_overdue(view)[0], {})
     view = retired(view.act(*deletions(list(view.obs.pods.values()))), None)
     return view.done(suspension.__name__)

@@ -81,6 +81,13 @@ def test_the_gang_leaves_once_a_checkpoint_is_durable() -> None:
     assert len(plan.actions[0]) == 4, "all pods go"
 
 
+def test_no_worker_of_a_gang_that_left_counts_as_ready() -> None:
+    _, status, observation = after(committed(running(), LATER - 100))
+    assert status.workers.ready == 4
+    _, status, _ = after(committed(observation, LATER + 4), LATER + 5)
+    assert (status.phase, status.workers.ready, status.workers.desired) == ("Queued", 0, 4)
+
+
 def test_it_costs_no_restart_and_no_delay_and_no_place() -> None:
     policy = {"maxRestarts": 0, "backoff": {"initialSeconds": 10}}
     _, _, observation = after(running(failurePolicy=policy))
