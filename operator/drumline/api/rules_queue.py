@@ -28,10 +28,8 @@ def queue_rules() -> Mapping[str, list[Rule]]:
         "spec.quotas[]": [
             rule(
                 "!has(self.lendingLimit) || self.lendingLimit <= self.nominalQuota",
-                "lendingLimit is at most nominalQuota",
+                "lendingLimit is at most the nominalQuota beside it",
                 ".lendingLimit",
-                "'given lendingLimit ' + string(self.lendingLimit) + '; allowed: at most nominalQuota, ' + "
-                "string(self.nominalQuota)",
             )
         ],
         "spec.namespaceSelector.matchExpressions[]": [
