@@ -16,6 +16,7 @@ from drumline.api.meta import INFERENCE_SERVICE
 from drumline.cli import manifests
 from drumline.cli.offline import InvalidJobError, Planned, RefusedError, job_of, plan_offline
 from drumline.cli.offline_service import plan_service, service_of
+from drumline.core.gang.topology import Topology
 
 OK: Final = 0
 INVALID: Final = 2
@@ -83,6 +84,10 @@ def _planned(
     if not 0 <= args.candidate <= others:
         raise manifests.InputError(f"--candidate: given {args.candidate}; allowed: 0 to {others}")
     job = replace(job, spec=with_candidate(job.spec, args.candidate))
+    level, known = job.spec.scheduling.placement.level, Topology().level_names()
+    if nodes is None and level and level not in known:
+        text = f"spec.scheduling.placement.level: given {level!r}, which the setting `topology` would have to name; built in"
+        sys.stderr.write(f"{text}: {', '.join(known)}\n")
     return plan_offline(job, catalog, nodes, args.attempt)
 
 

@@ -71,7 +71,10 @@ async def test_a_gang_waits_for_power(lab: Lab, operator: Operator) -> None:
         return bool(condition(job, "QuotaReserved").get("reason") == "PowerBudgetExceeded")
 
     job = await lab.until("second", told, "it does not wait for power")
-    assert f"block {block} 5600 W of 11200 W" in condition(job, "QuotaReserved")["message"]
+    assert (
+        f"needs 11200 W; block {block} has 5600 W of 11200 W left"
+        in condition(job, "QuotaReserved")["message"]
+    )
     assert await lab.pods("drumline.dev/job=second") == []
     await budget(lab, operator, block, 3 * HOST)
     await lab.phase("second", "Running")

@@ -112,6 +112,15 @@ def test_without_nodes_pods_are_unpinned_and_that_is_said(
     assert not any("affinity" in p["spec"] for p in pods)
 
 
+def test_a_level_that_is_not_built_in_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = job_file(tmp_path, scheduling={"placement": {"policy": "Required", "level": "blok"}})
+    assert main(["plan", "-f", job]) == 0
+    assert "spec.scheduling.placement.level: given 'blok', which " in capsys.readouterr().err
+    nodes = nodes_file(tmp_path, "2 hosts of cpu")
+    assert main(["plan", "-f", job, "--nodes", nodes]) == 3
+    assert "no topology level is called 'blok'; known: block, subblock" in capsys.readouterr().err
+
+
 def test_attempt_and_namespace_are_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     objects = planned(capsys, "-f", job_file(tmp_path), "--attempt", "7", "-n", "ml")
     assert {o["metadata"]["namespace"] for o in objects} == {"ml"}
