@@ -74,7 +74,7 @@ class Story:
         await self._suffer()
         await self.site.mend()
         await self._until(self._all_ended, CALM)
-        await self._until(lambda: not any(self._left_over()), 60)
+        await self._until(lambda: not any(self._left_over()) and self._all_ended(), 60)
         await self.site.history.caught_up()
         self._judge_ends()
         self.site.history.change = lambda *_: None

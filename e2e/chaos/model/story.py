@@ -18,7 +18,7 @@ from e2e.chaos import pods
 from e2e.chaos.judge import Judge, Limits
 from e2e.chaos.model.answers import Refused
 from e2e.chaos.model.loop import run as run_virtually
-from e2e.chaos.model.machines import Machines
+from e2e.chaos.model.machines import TOLERATION, Machines
 from e2e.chaos.model.replica import Replica
 from e2e.chaos.model.server import Document, Server
 from e2e.chaos.model.serving import Serving
@@ -150,7 +150,7 @@ class Story:
             self.server.delete("trainingjobs", key)
             return
         if what == "lose":
-            self._lose(self._node_of(script))
+            self._lose(self._node_of(script), at_least=TOLERATION + 10)
             return
         operation = {"op": "add", "path": "/spec/suspend", "value": what == "suspend"}
         if what.startswith("slices "):
@@ -217,9 +217,10 @@ class Story:
         places = [place for p in mine if (place := pods.bound_to(p)) and not pods.is_over(p)]
         return self.chance.choice(places) if places else self._some_node()
 
-    def _lose(self, name: str) -> None:
+    def _lose(self, name: str, at_least: float = 1.0) -> None:
         self._set_ready(name, "Unknown")
-        asyncio.get_running_loop().call_later(self.chance.uniform(1, 60), self._set_ready, name, "True")
+        later = self.chance.uniform(at_least, 60)
+        asyncio.get_running_loop().call_later(later, self._set_ready, name, "True")
 
     def _set_ready(self, name: str, value: str) -> None:
         if self.server.find("nodes", ("", name)) is None:
@@ -296,10 +297,10 @@ class Story:
         return str((job.get("status") or {}).get("phase", "new"))
 
     async def _settle(self) -> None:
-        """What is left over gets the time that its removal may take."""
+        """What is left over gets the time that its removal may take, and what the last faults hurt that to come back."""
         loop = asyncio.get_running_loop()
         await self._until(loop.time() + 5, lambda: False)
-        await self._until(loop.time() + 150, lambda: not self._left_over())
+        await self._until(loop.time() + 150, lambda: not self._left_over() and self._is_over())
 
     def _judge_ends(self) -> None:
         at = asyncio.get_running_loop().time()
