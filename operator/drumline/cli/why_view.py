@@ -144,10 +144,18 @@ def _next(status: TrainingJobStatus, now: float) -> str:
         return f"ProvisioningRequest {asked.request} asks for its nodes since {asked.since}; {attempt} once {when}"
     if status.next_attempt_at is not None and wait > 0:
         return f"{attempt} at {status.next_attempt_at}, in {wait:.0f} s, {_where(status)}"
-    text = f"{attempt} as soon as there are nodes for all of its pods"
+    text = f"{attempt} once all of its pods are admitted{_held_up(status)}"
     preempted = bool(status.attempts) and status.attempts[-1].cause == Cause.PREEMPTED
     place = f"; it stands in line as one that joined at {status.queued_at}"
     return f"{text}{place}" if preempted and status.queued_at is not None else text
+
+
+def _held_up(status: TrainingJobStatus) -> str:
+    """What admission last said of a gang that waits, as the end of a sentence; nothing where that is an earlier story."""
+    known = conditions.find(status, ConditionType.QUOTA_RESERVED)
+    if known is None or known.status != "False" or known.reason in {c.value for c in Cause}:
+        return ""
+    return f"; admission says: {known.message}"
 
 
 def _where(status: TrainingJobStatus) -> str:

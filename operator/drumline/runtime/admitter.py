@@ -202,7 +202,7 @@ class Admitter:
 
     async def _round(self) -> float | None:
         now, begun = self._clock(), asyncio.get_running_loop().time()
-        self._telling.postponed = False
+        self._telling.begin()
         self._look_ahead(now)
         asking = [aged(request, now, self._patience.aging) for request in self._asking()]
         queues = self.book.now()
@@ -274,6 +274,8 @@ class Admitter:
             waits.append(self._quota_pause())
         if self._telling.postponed:
             waits.append(POSTPONED_SECONDS)
+        if self._telling.stale_for is not None:
+            waits.append(self._telling.stale_for)
         waits += [wait for r in self.waiting() if (wait := r.queued_at + self._patience.aging - now) > 0]
         return max(0.05, min(waits)) if waits else None
 

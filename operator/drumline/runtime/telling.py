@@ -22,6 +22,7 @@ Answer = Granted | Refusal
 BURST: Final = 500.0
 PER_SECOND: Final = 20.0
 RETELL_SECONDS: Final = 5.0  # between two refusals of one job that differ only in their numbers, at least
+STALE_PER_SECOND: Final = 1000.0  # waiting jobs a second that are gone over for the sake of numbers alone
 
 
 class Telling:
@@ -32,6 +33,13 @@ class Telling:
         self._room = BURST
         self._at = 0.0
         self.postponed = False  # whether somebody did not hear something for want of room
+        self.stale_for: float | None = (
+            None  # seconds until somebody may hear of numbers that it did not hear of
+        )
+
+    def begin(self) -> None:
+        """A round begins."""
+        self.postponed, self.stale_for = False, None
 
     def granted(self) -> None:
         """A gang was let in."""
@@ -40,7 +48,10 @@ class Telling:
     def refused(self, told: Answer | None, answer: Refusal, told_at: float, waiting: int) -> bool:
         """Whether a job hears of a refusal now, one of `waiting`; `told` it was at `told_at`, None = nothing yet."""
         again = isinstance(told, Refusal) and told.reason == answer.reason
-        if again and self._clock() - told_at < max(RETELL_SECONDS, waiting / PER_SECOND):
+        left = told_at + max(RETELL_SECONDS, waiting / PER_SECOND) - self._clock()
+        if again and left > 0:
+            pause = max(left, RETELL_SECONDS, waiting / STALE_PER_SECOND)
+            self.stale_for = pause if self.stale_for is None else min(pause, self.stale_for)
             return False
         room = self._refilled()
         if room < 1.0:

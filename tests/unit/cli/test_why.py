@@ -241,7 +241,7 @@ NOT_READY = condition("PodsReady", "False", "PodsStarting", "0 of 4 pods are rea
             [condition("QuotaReserved", "False", "InsufficientAccelerators"), NOT_READY],
             {"placement": None, "nextAttemptAt": f"{DAY}09:00:00Z"},
             "InsufficientAccelerators",
-            "attempt 3 as soon as there are nodes",
+            "attempt 3 once all of its pods are admitted",
         ),
         ([NOT_READY], {"placement": None}, "PodsStarting", "in 20 s, once it has nodes"),
     ],
@@ -310,8 +310,18 @@ def test_a_preempted_job_says_for_whom_it_left_and_where_it_stands(
     assert f"Preempted: {text}" in lines
     assert f"Attempt 1: {text}" in lines
     assert (
-        f"Next: attempt 2 as soon as there are nodes for all of its pods; it stands in line as one that joined at {DAY}08:00:00Z"
+        f"Next: attempt 2 once all of its pods are admitted; it stands in line as one that joined at {DAY}08:00:00Z"
         in lines
+    )
+
+
+def test_what_admission_says_of_a_job_that_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    waits = condition("QuotaReserved", "False", "QueueQuotaExceeded", "queue a may have 40 at most")
+    changes = {"placement": None, "nextAttemptAt": None, "attempts": [], "restarts": []}
+    raw = shown(capsys, "-f", written(tmp_path, job(conditions=[waits], attempt=0, **changes)))
+    assert (
+        "Next: attempt 1 once all of its pods are admitted; admission says: queue a may have 40"
+        in " ".join(raw.split())
     )
 
 

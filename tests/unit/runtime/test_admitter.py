@@ -293,6 +293,22 @@ async def test_many_that_wait_are_told_of_numbers_less_often(hall: Hall) -> None
     assert len(hall.changed) == 800
 
 
+async def test_numbers_that_were_not_told_are_told_though_nothing_else_happens(hall: Hall) -> None:
+    hall.want("a", 8)
+    hall.want("b", 8)
+    await asyncio.sleep(2)
+    hall.want("c", 8)
+    for extra in gpu_block("b", 1, gpus=1):
+        hall.room.set_node(extra)
+    hall.admitter.wake()
+    await asyncio.sleep(1)
+    told = len(hall.changed)
+    await asyncio.sleep(telling.RETELL_SECONDS * 2)
+    assert len(hall.changed) == told + 1, "b hears of the node"
+    await asyncio.sleep(60)
+    assert len(hall.changed) == told + 1, "and nobody hears the same again"
+
+
 async def test_of_very_many_that_wait_the_first_in_line_hear_first_and_all_in_time(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:

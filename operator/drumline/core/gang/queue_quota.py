@@ -82,6 +82,10 @@ class QueueQuotas:
         """Chips that its gangs hold beyond its own quota."""
         return max(0, self._used[queue, kind] - self._quota(queue, kind).nominal)
 
+    def claimed(self, queue: str, kind: str) -> int:
+        """Chips that are kept for gangs of its that wait."""
+        return self._claimed[queue, kind]
+
     def available(self, queue: str, kind: str) -> int:
         """Chips that a queue may still take."""
         quota, taken = self._quota(queue, kind), self._used[queue, kind] + self._claimed[queue, kind]
@@ -94,6 +98,11 @@ class QueueQuotas:
         """Chips that the cohort's queues lend and nobody uses; 0 without a cohort."""
         cohort = self._cohort(queue)
         return max(0, self._pool[cohort, kind] - self._taken[cohort, kind]) if cohort else 0
+
+    def pool(self, queue: str, kind: str) -> int:
+        """Chips that the cohort's queues lend in all; 0 without a cohort."""
+        cohort = self._cohort(queue)
+        return self._pool[cohort, kind] if cohort else 0
 
     def most(self, queue: str, kind: str) -> int:
         """Chips that a queue could have if nobody else of the cohort used any."""
@@ -220,10 +229,27 @@ def over_quota(request: GangRequest, quotas: QueueQuotas, chips: int) -> Refusal
     if quota is None:
         known = ", ".join(sorted(queue.quotas)) or "none"
         return Refusal(Reason.QUEUE_QUOTA, f"queue {name} has no quota of {kind}; it has: {known}")
+    most = quotas.most(name, kind)
+    if chips > most:
+        return Refusal(Reason.QUEUE_QUOTA, _beyond(chips, kind, queue, most))
     text = f"needs {chips} × {kind}; queue {name} may take {quotas.available(name, kind)} more: quota {quota.nominal}, "
     text += f"{quotas.used(name, kind)} used, {quotas.borrowed(name, kind)} of them borrowed"
+    if kept := quotas.claimed(name, kind):
+        text += f", {kept} kept for gangs that go first"
     if queue.cohort:
-        text += f"; cohort {queue.cohort} has {quotas.pool_left(name, kind)} left to lend"
+        text += f"; cohort {queue.cohort} has {quotas.pool_left(name, kind)} of {quotas.pool(name, kind)} left to lend"
         if quota.borrowing_limit is not None:
             text += f", of which the queue may borrow {quota.borrowing_limit} in all"
     return Refusal(Reason.QUEUE_QUOTA, text)
+
+
+def _beyond(chips: int, kind: str, queue: Queue, most: int) -> str:
+    """That a queue can never take so many chips, and what limits it."""
+    quota = queue.quotas[kind]
+    text = f"needs {chips} × {kind}; queue {queue.name} may have {most} at most: quota {quota.nominal}"
+    if not queue.cohort:
+        return f"{text}, no cohort to borrow from"
+    limited = quota.borrowing_limit is not None and most == quota.nominal + quota.borrowing_limit
+    return (
+        f"{text}, {'borrowing limit' if limited else f'cohort {queue.cohort} lends'} {most - quota.nominal}"
+    )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from drumline.api.reasons import Reason
-from drumline.core.gang.queue_quota import QueueQuotas
+from drumline.core.gang.queue_quota import QueueQuotas, over_quota
 from drumline.core.gang.queues import NO_QUEUES
 from tests.builders import H100, capacity, gang, gpu_block
 from tests.unit.core.gang.queue_cases import decide, names, queue, queues, runs
@@ -78,7 +80,7 @@ def test_a_gang_over_quota_is_told_the_numbers() -> None:
     assert result.refused["g"].reason == Reason.QUEUE_QUOTA
     assert result.refused["g"].message == (
         "needs 16 × nvidia-h100-80gb; queue a may take 8 more: quota 16, 16 used, 0 of them borrowed; "
-        "cohort all has 32 left to lend, of which the queue may borrow 8 in all"
+        "cohort all has 32 of 48 left to lend, of which the queue may borrow 8 in all"
     )
 
 
@@ -92,9 +94,33 @@ def test_what_no_end_of_others_helps_says_so_and_keeps_nobody_waiting() -> None:
         wait=0.0,
     )
     assert result.refused["g"].message.endswith(
-        "16, 0 used, 0 of them borrowed, even if every other gang ended"
+        "may have 16 at most: quota 16, no cohort to borrow from, even if every other gang ended"
     )
     assert names(result) == ["h"]
+
+
+@pytest.mark.parametrize(
+    ("borrow", "why"),
+    [
+        (8, "quota 16, borrowing limit 8"),
+        (0, "quota 16, borrowing limit 0"),
+        (None, "quota 16, cohort all lends 32"),
+    ],
+)
+def test_more_than_a_queue_could_ever_have_is_said_with_what_limits_it(borrow: int | None, why: str) -> None:
+    known = queues(queue("a", 16, borrow=borrow), queue("b", 32), running=[runs("r", "a", 16)])
+    result = decide(capacity(gpu_block("x", 8)), known, gang("g", 7, queue="a"))
+    most = 16 + (32 if borrow is None else borrow)
+    assert result.refused["g"].message == (
+        f"needs 56 × nvidia-h100-80gb; queue a may have {most} at most: {why}, even if every other gang ended"
+    )
+
+
+def test_what_is_kept_for_others_is_said() -> None:
+    quotas = QueueQuotas(queues(queue("a", 16, cohort="")))
+    quotas.claim(gang("g", 1, queue="a"), 8)
+    text = over_quota(gang("h", 2, queue="a"), quotas, 16).message
+    assert "may take 8 more: quota 16, 0 used, 0 of them borrowed, 8 kept for gangs that go first" in text
 
 
 def test_a_type_without_quota_and_a_queue_that_is_not_there() -> None:
@@ -119,7 +145,7 @@ def test_an_elastic_gang_takes_the_slices_that_the_quota_has_room_for() -> None:
     result = decide(capacity(gpu_block("x", 8)), known, elastic)
     assert result.sizes == {"g": 2}
     refused = decide(capacity(gpu_block("x", 8)), known, replace(elastic, min_slices=3))
-    assert refused.refused["g"].message.startswith("needs 24 × nvidia-h100-80gb; queue a may take 20 more")
+    assert refused.refused["g"].message.startswith("needs 24 × nvidia-h100-80gb; queue a may have 20 at most")
     patient = decide(capacity(gpu_block("x", 8)), known, replace(elastic, patient_until=2000.0))
     assert patient.refused["g"].message.startswith("needs 32 × nvidia-h100-80gb")
 
