@@ -32,8 +32,12 @@ def _parts(view: ExplainView) -> Iterator[tuple[str, str]]:
     found = view.found
     if view.said:
         yield "Operator", view.said
-    if view.queue or view.lost:
-        yield "Queue", view.lost or view.queue
+    if view.lost is not None:
+        yield "Now", f"it stands in no line: {view.lost.refusal.reason}: {view.lost.refusal.message}"
+        yield "To begin", view.lost.change
+        return
+    if view.queue:
+        yield "Queue", view.queue
     now = found.refusal
     yield "Now", "there is room for it" if now is None else f"{now.reason}: {now.message}"
     if found.ever is not None:

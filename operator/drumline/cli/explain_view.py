@@ -12,6 +12,7 @@ from typing import Any, Final
 from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
 from drumline.api.reasons import ConditionType
 from drumline.cli.devices import equip
+from drumline.cli.explain_lost import Lost, lost_of
 from drumline.cli.gangs import (
     CLASSES,
     NAMESPACES,
@@ -75,7 +76,7 @@ class ExplainView:
     now: float
     undated: int = 0  # gangs that hold nodes and have no deadline
     queue: str = ""  # that it waits in; "" = none
-    lost: str = ""  # why that can't be told
+    lost: Lost | None = None  # it stands in no line, since that can't be told
     aged: bool = False  # no priority goes before it any more
     settings: Settings = field(default_factory=Settings)
 
@@ -95,11 +96,13 @@ def explained(
         raise NotWaitingError(_standing(view, backend))
     held = [h for h in site.holders if h.uid != view.obs.job.uid]
     text = f"{said.reason}: {said.message}" if said is not None and said.status != "True" else ""
+    lost = site.lost.get(key)
+    if lost is not None:
+        return ExplainView(*key, text, Explanation(lost.refusal, None), now, lost=lost, settings=settings)
     asked = aged(job_request(view), now, settings.aging)
     told = explain(asked, site.capacity, site.asking, held, now, site.queues, site.first)
     undated = sum(1 for h in held if h.ends_by is None)
-    lost = site.lost.get(key, "")
-    return ExplainView(*key, text, told, now, undated, view.obs.queue, lost, asked.aged, settings)
+    return ExplainView(*key, text, told, now, undated, view.obs.queue, aged=asked.aged, settings=settings)
 
 
 def _standing(view: View, backend: str) -> str:
@@ -127,7 +130,7 @@ class _Site:
         self.views: dict[tuple[str, str], View] = {}
         self.asking: list[GangRequest] = []
         self.first: set[str] = set()  # uids of those for whom others were told to leave
-        self.lost: dict[tuple[str, str], str] = {}  # jobs whose queue can't be told, and why
+        self.lost: dict[tuple[str, str], Lost] = {}  # jobs whose queue can't be told
         self.left_to: dict[tuple[str, str], str] = {}  # jobs that another backend admits, and which
         self._running: dict[str, RunningGang] = {}
         self._desk = desk_of(found[ACCELERATOR_QUEUES], found[NAMESPACES])
@@ -165,7 +168,8 @@ class _Site:
         elif (asked := holds_quota(view.status)) is not None:
             self._count(job_request(view), name, unix(asked.since, now))
         elif waits(view) and isinstance(queue, Refusal):
-            self.lost[record.key] = f"{queue.reason}: {queue.message}"
+            named = record.spec.queue if record.spec is not None else None
+            self.lost[record.key] = lost_of(queue, record.meta, named, self._desk)
         elif waits(view):
             said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
             self._ask(job_request(view), said.message if said is not None else "")
@@ -274,6 +278,7 @@ def raw(view: ExplainView) -> dict[str, Any]:
         "namespace": view.namespace,
         "name": view.name,
         "condition": view.said,
+        "inLine": view.lost is None,
         "fitsNow": found.refusal is None,
         "reason": found.refusal.reason if found.refusal is not None else None,
         "message": found.refusal.message if found.refusal is not None else None,

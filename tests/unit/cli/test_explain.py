@@ -74,9 +74,6 @@ def test_whom_its_queue_has_leave() -> None:
     assert [h["name"] for h in raw(found)["preempts"]] == ["team/other"]
     soon = told(view(Explanation(SHORT, None, soonest=90.0)), WIDE)
     assert "Its queue may preempt a gang that has run long enough in 1m 30s" in soon
-    assert "  Queue:    QueueNotFound: x" in told(
-        view(Explanation(SHORT, None), lost="QueueNotFound: x"), WIDE
-    )
 
 
 def test_as_data() -> None:
