@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
+from drumline.api.queue import QueueingStrategy
 from drumline.api.reasons import ConditionType
 from drumline.cli.devices import equip
 from drumline.cli.explain_lost import Lost, lost_of
+from drumline.cli.explain_nodes import NodesWish, wish_of
 from drumline.cli.gangs import (
     CLASSES,
     NAMESPACES,
@@ -74,9 +76,10 @@ class ExplainView:
     said: str  # reason and message of the operator's condition; "" before it has looked
     found: Explanation
     now: float
-    undated: int = 0  # gangs that hold nodes and have no deadline
     queue: str = ""  # that it waits in; "" = none
     lost: Lost | None = None  # it stands in no line, since that can't be told
+    strict: bool = False  # nobody of its queue passes one that waits
+    nodes: NodesWish | None = None  # how it has nodes added that are not there
     aged: bool = False  # no priority goes before it any more
     settings: Settings = field(default_factory=Settings)
 
@@ -100,9 +103,19 @@ def explained(
     if lost is not None:
         return ExplainView(*key, text, Explanation(lost.refusal, None), now, lost=lost, settings=settings)
     asked = aged(job_request(view), now, settings.aging)
-    told = explain(asked, site.capacity, site.asking, held, now, site.queues, site.first)
-    undated = sum(1 for h in held if h.ends_by is None)
-    return ExplainView(*key, text, told, now, undated, view.obs.queue, aged=asked.aged, settings=settings)
+    told = explain(asked, site.capacity, site.asking, held, now, site.queues, site.first, site.limits)
+    strict, nodes = site.strict(view.obs.queue), wish_of(view, told)
+    return ExplainView(
+        *key,
+        text,
+        told,
+        now,
+        view.obs.queue,
+        strict=strict,
+        nodes=nodes,
+        aged=asked.aged,
+        settings=settings,
+    )
 
 
 def _standing(view: View, backend: str) -> str:
@@ -129,6 +142,7 @@ class _Site:
         self.holders: list[Holder] = []
         self.views: dict[tuple[str, str], View] = {}
         self.asking: list[GangRequest] = []
+        self.limits: dict[str, float] = {}  # seconds that each of them may run, by uid
         self.first: set[str] = set()  # uids of those for whom others were told to leave
         self.lost: dict[tuple[str, str], Lost] = {}  # jobs whose queue can't be told
         self.left_to: dict[tuple[str, str], str] = {}  # jobs that another backend admits, and which
@@ -155,6 +169,11 @@ class _Site:
         queues = {name: record.queue for name, record in self._desk.records.items()}
         return Queues(queues, self._running) if queues else NO_QUEUES
 
+    def strict(self, queue: str) -> bool:
+        """Whether nobody of that queue passes one that waits."""
+        record = self._desk.records.get(queue)
+        return record is not None and record.queue.strategy is QueueingStrategy.STRICT_FIFO
+
     def _take(self, record: JobRecord, placement: Placement | None, now: float) -> None:
         queue = _queue_of(self._desk, record)
         name = queue if isinstance(queue, str) else ""
@@ -173,6 +192,9 @@ class _Site:
         elif waits(view):
             said = conditions.find(view.status, ConditionType.QUOTA_RESERVED)
             self._ask(job_request(view), said.message if said is not None else "")
+            limit = _limit(view, self._desk, name)
+            if limit is not None:
+                self.limits[view.obs.job.uid] = limit
 
     def _ask(self, request: GangRequest, said: str) -> None:
         self.asking.append(aged(request, self._ask_at, self._aging))
@@ -184,7 +206,8 @@ class _Site:
         self.capacity.reserve(request, placement)
         chips = request.workers * max(1, request.chips_per_worker)
         unsaved, name = _unsaved(view, chips), f"{meta.namespace}/{meta.name}"
-        by = _ends_by(view, self._desk)
+        limit = _limit(view, self._desk, view.status.queue or "")
+        by = None if limit is None else view.now + limit
         self.holders.append(Holder(meta.uid, name, request.priority, chips, unsaved, by))
         if view.status.queue:
             self._running[meta.uid] = RunningGang(
@@ -214,7 +237,9 @@ class _Site:
                 continue
             if not group.nodes:
                 self._ask(request, group.message or "")
-            elif request.queue:
+                continue
+            self.capacity.reserve(request, Placement(tuple(group.nodes)))
+            if request.queue:
                 chips, since = chips_of(request), unix(group.started_at, request.queued_at)
                 self._running[request.uid] = RunningGang(
                     request.uid, request.queue, request.accelerator, chips, request.priority, since
@@ -247,12 +272,13 @@ def _unsaved(view: View, chips: int) -> float:
     return max(0.0, view.now - max(began, saved))
 
 
-def _ends_by(view: View, desk: QueueDesk) -> float | None:
-    record = desk.records.get(view.status.queue or "")
+def _limit(view: View, desk: QueueDesk, queue: str) -> float | None:
+    """Seconds that a job may run yet, in all its attempts to come; None = there is no limit."""
+    record = desk.records.get(queue)
     spec = record.entry.spec if record is not None else None
     known = (view.spec.active_deadline_seconds, spec.max_run_seconds if spec is not None else None)
     limit = min((n for n in known if n is not None), default=None)
-    return None if limit is None else view.now + limit - admitted_for(view.status, view.now)
+    return None if limit is None else limit - admitted_for(view.status, view.now)
 
 
 def _groups(pods: Iterable[Pod], known: Mapping[str, RunningGang], now: float) -> Iterator[Holder]:
@@ -289,7 +315,13 @@ def raw(view: ExplainView) -> dict[str, Any]:
         "queue": view.queue or None,
         "preempts": [_raw_holder(h) for h in found.victims],
         "wouldHaveToEnd": [_raw_holder(h) for h in found.leavers],
+        "waitsFor": found.behind or None,
+        "roomNow": view.lost is None and found.room is None,
+        "preemptsFrom": found.preempts_at,
+        "wouldPreempt": [_raw_holder(h) for h in found.later],
         "latest": found.by,
+        "withoutDeadline": list(found.endless),
+        "asksForNodes": None if view.nodes is None else view.nodes.raw(),
     }
 
 

@@ -42,16 +42,22 @@ def test_a_gang_that_has_to_wait_for_others() -> None:
             "saved)"
         ),
         (
-            "  When:     by 2027-01-15T08:01:00Z (in 1m 00s) at the latest, by others' deadlines, if nobody else takes "
-            "the room"
+            "  When:     by 2027-01-15T08:01:00Z (in 1m 00s) at the latest, by the deadlines of others and of those "
+            "before it, if nobody else takes the room"
         ),
     ]
 
 
 def test_what_cannot_be_told_is_said() -> None:
-    text = told(view(Explanation(SHORT, None), undated=4), WIDE)
+    text = told(view(Explanation(SHORT, None, endless=("team/a", "team/b"))), WIDE)
     assert "others have to end by themselves" in text
-    assert "no telling: 4 of the gangs that hold nodes have no deadline" in text
+    assert (
+        "no telling: of those that hold nodes or stand before it these have no deadline: team/a, team/b"
+        in text
+    )
+    assert "no telling: others' deadlines free too little" in told(view(Explanation(SHORT, None)), WIDE)
+    crowd = tuple(f"team/j{i}" for i in range(101))
+    assert "no telling: more than 100 stand before it" in told(view(Explanation(SHORT, None, crowd)), WIDE)
 
 
 def test_one_that_never_fits_and_one_that_fits_now() -> None:
@@ -72,8 +78,21 @@ def test_whom_its_queue_has_leave() -> None:
     assert "by the right of its queue these leave for it" in text
     assert "team/other (16 accelerators" in text
     assert [h["name"] for h in raw(found)["preempts"]] == ["team/other"]
-    soon = told(view(Explanation(SHORT, None, soonest=90.0)), WIDE)
-    assert "Its queue may preempt a gang that has run long enough in 1m 30s" in soon
+    assert "  When:     as soon as these have left" in text.splitlines()
+
+
+def test_whom_its_queue_may_have_leave_later_is_part_of_the_estimate() -> None:
+    later = Explanation(
+        SHORT, None, leavers=(HOLDER,), preempts_at=NOW + 90, later=(HOLDER,), endless=("team/e",)
+    )
+    soon = told(view(later, queue="blue"), WIDE)
+    when = "from 2027-01-15T08:01:30Z (in 1m 30s) on its queue may have these leave for it: team/other"
+    assert f"  When:     {when}; no telling otherwise: of those" in soon
+    behind = told(view(replace(later, ahead=("team/a",), by=NOW + 100, endless=()), queue="blue"), WIDE)
+    assert "leave for it if those before it leave them to it: team/other; by 2027-01-15T08:01:40Z" in behind
+    assert "at the latest, by the deadlines of others and of those before it" in behind
+    data = raw(view(later))
+    assert (data["preemptsFrom"], [h["name"] for h in data["wouldPreempt"]]) == (NOW + 90, ["team/other"])
 
 
 def test_as_data() -> None:

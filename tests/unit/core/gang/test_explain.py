@@ -145,9 +145,9 @@ def test_whom_the_queue_has_leave_is_told_by_its_right() -> None:
     assert ([h.uid for h in found.victims], found.leavers) == (["a"], ())
     young = [replace(gang, admitted_at=NOW - 60) for gang in held]
     found = explain(mine, state, (), holders, NOW, sharing(*young, reclaim=Reclaim.ANY))
-    assert (found.victims, found.soonest) == ((), 240)
+    assert (found.victims, found.preempts_at) == ((), NOW + 240)
     found = explain(mine, state, (), holders, NOW, sharing(*held))
-    assert (found.victims, [h.uid for h in found.leavers], found.soonest) == ((), ["a"], None)
+    assert (found.victims, [h.uid for h in found.leavers], found.preempts_at) == ((), ["a"], None)
 
 
 def test_quota_holds_a_gang_up_as_nodes_do() -> None:
