@@ -1,4 +1,4 @@
-"""Why a TrainingJob waits, from the objects of its cluster and the very code that admits it.
+"""Why a TrainingJob, or a group of an InferenceService, waits, from the objects of its cluster and the very code that admits it.
 
 What only the operator knows, such as what an API server says of a dry run, is in the job's own condition.
 """
@@ -6,9 +6,10 @@ What only the operator knows, such as what an API server says of a dry run, is i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from drumline.api.inference_status import GroupStatus
 from drumline.api.meta import ACCELERATOR_QUEUES, INFERENCE_SERVICES, TRAINING_JOBS
 from drumline.api.queue import QueueingStrategy
 from drumline.api.reasons import ConditionType
@@ -63,6 +64,9 @@ WANTED: Final[Mapping[str, str]] = {
 _DOMAIN: Final = "/"  # that extended resources have
 
 
+_Group = tuple[str, GangRequest | Lost, str]  # name, what it asks, what the operator says of it
+
+
 class NotWaitingError(Exception):
     """The job waits for no admission; the message says how it stands."""
 
@@ -97,25 +101,41 @@ def explained(
     backend = site.left_to.get(key, "") if waits(view) or view.live else ""
     if backend or not waits(view):
         raise NotWaitingError(_standing(view, backend))
-    held = [h for h in site.holders if h.uid != view.obs.job.uid]
     text = f"{said.reason}: {said.message}" if said is not None and said.status != "True" else ""
     lost = site.lost.get(key)
     if lost is not None:
         return ExplainView(*key, text, Explanation(lost.refusal, None), now, lost=lost, settings=settings)
-    asked = aged(job_request(view), now, settings.aging)
+    told = _told(site, key, job_request(view), text, settings, now)
+    return replace(told, nodes=wish_of(view, told.found))
+
+
+def explained_service(
+    found: Mapping[str, list[Manifest]],
+    key: tuple[str, str],
+    settings: Settings,
+    now: float,
+) -> list[ExplainView]:
+    """Why each group of the service `key` that waits does so. KeyError and NotWaitingError as of jobs."""
+    site = _Site(found, settings, now)
+    views = [
+        ExplainView(key[0], name, text, Explanation(asks.refusal, None), now, lost=asks, settings=settings)
+        if isinstance(asks, Lost)
+        else _told(site, (key[0], name), asks, text, settings, now)
+        for name, asks, text in site.groups[key]
+    ]
+    if not views:
+        raise NotWaitingError(f"{'/'.join(key)}: no group of this service waits for admission here")
+    return views
+
+
+def _told(
+    site: _Site, key: tuple[str, str], request: GangRequest, said: str, settings: Settings, now: float
+) -> ExplainView:
+    asked = aged(request, now, settings.aging)
+    held = [h for h in site.holders if h.uid != request.uid]
     told = explain(asked, site.capacity, site.asking, held, now, site.queues, site.first, site.limits)
-    strict, nodes = site.strict(view.obs.queue), wish_of(view, told)
-    return ExplainView(
-        *key,
-        text,
-        told,
-        now,
-        view.obs.queue,
-        strict=strict,
-        nodes=nodes,
-        aged=asked.aged,
-        settings=settings,
-    )
+    strict, queue = site.strict(request.queue), request.queue
+    return ExplainView(*key, said, told, now, queue, strict=strict, aged=asked.aged, settings=settings)
 
 
 def _standing(view: View, backend: str) -> str:
@@ -145,6 +165,7 @@ class _Site:
         self.limits: dict[str, float] = {}  # seconds that each of them may run, by uid
         self.first: set[str] = set()  # uids of those for whom others were told to leave
         self.lost: dict[tuple[str, str], Lost] = {}  # jobs whose queue can't be told
+        self.groups: dict[tuple[str, str], list[_Group]] = {}  # those that wait, by service
         self.left_to: dict[tuple[str, str], str] = {}  # jobs that another backend admits, and which
         self._running: dict[str, RunningGang] = {}
         self._desk = desk_of(found[ACCELERATOR_QUEUES], found[NAMESPACES])
@@ -227,23 +248,33 @@ class _Site:
             self._running[request.uid] = RunningGang(request.uid, queue, kind, chips, request.priority, since)
 
     def _take_service(self, record: ServiceRecord) -> None:
-        chosen = self._desk.chosen(record.meta, record.spec.queue if record.spec is not None else None)
+        named = record.spec.queue if record.spec is not None else None
+        chosen, meta = self._desk.chosen(record.meta, named), record.meta
+        waiting = self.groups.setdefault((meta.namespace, meta.name), [])
         for role, group in groups_of(record):
-            queue = group.queue or "" if group.nodes else chosen
-            request = (
-                group_gang(record, role, group, self._priorities, queue) if isinstance(queue, str) else None
+            queue, name = (
+                group.queue or "" if group.nodes else chosen,
+                f"{meta.name} ({role} group {group.id})",
             )
+            if isinstance(queue, Refusal):
+                waiting.append((name, lost_of(queue, meta, named, self._desk), group.message or ""))
+                continue
+            request = group_gang(record, role, group, self._priorities, queue)
             if request is None:
                 continue
-            if not group.nodes:
+            if group.nodes:
+                self._hold_group(request, group)
+            else:
                 self._ask(request, group.message or "")
-                continue
-            self.capacity.reserve(request, Placement(tuple(group.nodes)))
-            if request.queue:
-                chips, since = chips_of(request), unix(group.started_at, request.queued_at)
-                self._running[request.uid] = RunningGang(
-                    request.uid, request.queue, request.accelerator, chips, request.priority, since
-                )
+                waiting.append((name, request, group.message or ""))
+
+    def _hold_group(self, request: GangRequest, group: GroupStatus) -> None:
+        self.capacity.reserve(request, Placement(tuple(group.nodes)))
+        if request.queue:
+            chips, since = chips_of(request), unix(group.started_at, request.queued_at)
+            self._running[request.uid] = RunningGang(
+                request.uid, request.queue, request.accelerator, chips, request.priority, since
+            )
 
 
 def _queue_of(desk: QueueDesk, record: JobRecord) -> str | Refusal:
@@ -323,6 +354,11 @@ def raw(view: ExplainView) -> dict[str, Any]:
         "withoutDeadline": list(found.endless),
         "asksForNodes": None if view.nodes is None else view.nodes.raw(),
     }
+
+
+def raw_service(key: tuple[str, str], views: Iterable[ExplainView]) -> dict[str, Any]:
+    """The groups of a service that wait, as data."""
+    return {"namespace": key[0], "name": key[1], "groups": [raw(view) for view in views]}
 
 
 def _raw_holder(holder: Holder) -> dict[str, Any]:

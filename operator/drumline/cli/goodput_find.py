@@ -25,7 +25,7 @@ _ALIASES: Final = {
 
 def objects(args: Namespace) -> list[Manifest]:
     """What the arguments ask for, TrainingJobs first. InputError, NotFoundError, ClusterError."""
-    kinds, name = _asked(args.name)
+    kinds, name = asked(args.name)
     if args.filename:
         found = [o for o in manifests.accounted(args.filename) if o.get("kind") in kinds]
         wanted = [o for o in found if name in ("", named(o)[0])]
@@ -39,8 +39,8 @@ def objects(args: Namespace) -> list[Manifest]:
     return _all(access, "" if args.all_namespaces else namespace)
 
 
-def _asked(text: str | None) -> tuple[tuple[str, ...], str]:
-    """Kinds and name."""
+def asked(text: str | None) -> tuple[tuple[str, ...], str]:
+    """Kinds and name that an argument means. InputError."""
     before, slash, after = (text or "").partition("/")
     if not slash:
         return KINDS, before
