@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from drumline.api.queue import QueueingStrategy, WithinQueue
+from drumline.core.gang.admission import admit
 from drumline.core.gang.explain import Explanation, explain
 from drumline.core.gang.queues import Queue, QueueQuota, Queues, RunningGang
 from drumline.core.gang.types import GangRequest
@@ -107,3 +111,31 @@ def test_when_the_queue_may_preempt_is_told_with_whom() -> None:
     assert (found.preempts_at, {h.uid for h in found.later}) == (NOW + 200, {"a", "b"})
     alone = explain(mine, state, (), held, NOW, strict(*young))
     assert (alone.preempts_at, alone.later) == (None, ())
+
+
+GANGS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 99), st.integers(0, 99)), max_size=5)
+
+
+@settings(max_examples=40)
+@given(GANGS, GANGS, st.integers(1, 8))
+def test_whoever_ends_earlier_lets_nobody_begin_later(
+    held: list[tuple[int, int, int]], line: list[tuple[int, int, int]], size: int
+) -> None:
+    """Rows: workers, seconds that it may run, seconds by which it ends earlier than that."""
+    state = capacity(gpu_block("a", 8))
+    able = [i for i, (n, _, _) in enumerate(held) if admit([gang(f"h{i}", n)], state, 0.0, 300.0).granted]
+    others = [gang(f"o{i}", workers, queued_at=float(i)) for i, (workers, _, _) in enumerate(line)]
+    mine, before = gang("mine", size, queued_at=9.0), free_gpus(state)
+
+    def begins(*, early: bool) -> float:
+        def seconds(row: tuple[int, int, int]) -> float:
+            return max(0, row[1] - row[2]) if early else row[1]
+
+        holders = [holder(f"h{i}", by=NOW + seconds(held[i])) for i in able]
+        limits = {other.uid: float(seconds(row)) for other, row in zip(others, line, strict=True)}
+        found = explain(mine, state, (*others, mine), holders, NOW, limits=limits)
+        assert free_gpus(state) == before
+        assert (found.by is None) == (found.refusal is None), "everybody has a deadline"
+        return NOW if found.by is None else found.by
+
+    assert NOW <= begins(early=True) <= begins(early=False)
