@@ -43,7 +43,7 @@ ANNOTATION_DIGEST: Final = "drumline.dev/digest"  # of what was last applied to 
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
 
-ANNOTATION_QUOTA: Final = "drumline.dev/quota"  # of a pod: queue, accelerator type and chips that it counts for
+ANNOTATION_QUOTA: Final = "drumline.dev/quota"  # of a pod: queue, type and chips that it counts for
 
 TAINT_BAD_NODE: Final = "drumline.dev/bad-node"
 ANNOTATION_BAD_NODE_UNTIL: Final = "drumline.dev/bad-node-until"
