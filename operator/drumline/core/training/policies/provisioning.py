@@ -3,7 +3,8 @@
 Until an autoscaler says that all nodes are provisioned nothing else is asked for: a gang that began on other nodes a
 moment before these came would leave them to nobody. From then on it is placed by admission as any gang, with its place in
 the queue, and its quota, which it has already. It is not held to the nodes that came: some classes count free ones of the
-cluster in. Nodes may be seen later than the request says; the gang waits as long as the autoscaler books them.
+cluster in. Nor are they kept for it: until it fits, whoever fits may take them, also from behind it, unless a taint keeps
+others out. Nodes may be seen later than the request says; the gang waits as long as the autoscaler books them.
 
     Failed, BookingExpired, CapacityRevoked, timeoutSeconds, a request that the API server refuses  → given up
     admission wants the quota for others                                                            → let go
