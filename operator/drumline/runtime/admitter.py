@@ -207,7 +207,8 @@ class Admitter:
         asking = [aged(request, now, self._patience.aging) for request in self._asking()]
         queues = self.book.now()
         room, kept, tried = self._capacity, self._targets, self._tried
-        result = admit(asking, room, now, self._patience.head_wait, self._allowed, kept, queues, tried)
+        with self._preflight.quotas.as_of_now():
+            result = admit(asking, room, now, self._patience.head_wait, self._allowed, kept, queues, tried)
         self._keep(asking, result)
         self._tried = result.tried
         for uid, error in result.errors.items():
@@ -220,6 +221,7 @@ class Admitter:
             self._settle(self._waiting[uid], refusal)
         self._took = asyncio.get_running_loop().time() - begun
         if result.undecided:
+            self._took = 0.0  # no rest before the next round, or what is listed for it would be too old
             await self._refresh(result)
             return 0.0
         again = self._again(result, now)

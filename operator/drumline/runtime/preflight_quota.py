@@ -17,7 +17,8 @@ the watch has yet to show is to us as one that is made a moment later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -65,25 +66,38 @@ class Quotas:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._claims: dict[str, _Claim] = {}  # by gang
         self._pruned_at = 0.0
+        self._as_of: float | None = None  # the moment that a look at many gangs goes by
 
     async def follow(self) -> None:
         """Mirror which namespaces have quotas, until cancelled. Without it every namespace is listed."""
         await self._mirror.run()
 
+    @contextmanager
+    def as_of_now(self) -> Iterator[None]:
+        """Within, all is judged as of this moment, however long it takes: lists and claims grow old together."""
+        self._as_of = self._clock()
+        try:
+            yield
+        finally:
+            self._as_of = None
+
     def fresh(self, namespace: str) -> bool:
         """Whether `refusal` can tell without asking."""
-        listed = namespace in self._lists and self._lists[namespace][0] >= self._clock()
+        listed = namespace in self._lists and self._lists[namespace][0] >= self._now()
         return listed or self._has_none(namespace)
 
     async def refresh(self, namespace: str) -> None:
         """List the namespace's quotas unless they are fresh; many may wait for one list. Raises ApiError."""
         if self.fresh(namespace):
             return
-        task = self._asking.get(namespace)
-        if task is None:
-            task = self._asking[namespace] = asyncio.create_task(self._list(namespace))
-            task.add_done_callback(lambda done: self._listed(namespace, done))
-        await asyncio.shield(task)
+        while True:
+            task = self._asking.get(namespace)
+            if task is None:
+                task = self._asking[namespace] = asyncio.create_task(self._list(namespace))
+                task.add_done_callback(lambda done: self._listed(namespace, done))
+            await asyncio.shield(task)
+            if namespace in self._lists:  # else the loop stood still, and another list has swept it out
+                return
 
     def refusal(self, uid: str, namespace: str, roles: Sequence[Role]) -> Refusal | None:
         """Why the namespace has no room for this gang. KeyError when its quotas are not known."""
@@ -129,11 +143,17 @@ class Quotas:
         return [c for u, c in self._claims.items() if u != uid and c.namespace == namespace]
 
     def _prune(self) -> None:
-        self._pruned_at = now = self._clock()
+        self._pruned_at = now = self._now()
         self._claims = {u: c for u, c in self._claims.items() if c.until >= now}
 
+    def _now(self) -> float:
+        return self._clock() if self._as_of is None else self._as_of
+
     def _has_none(self, namespace: str) -> bool:
-        return self._mirror.synced.is_set() and not self._mirror.store.by("namespace", namespace)
+        """Whether a mirror that runs shows none there: one that has stopped may miss a quota for long."""
+        mirror = self._mirror
+        runs = mirror.synced.is_set() and not mirror.outdated and mirror.error is None
+        return runs and not mirror.store.by("namespace", namespace)
 
     async def _list(self, namespace: str) -> None:
         path = resource_path("resourcequotas", namespace)
