@@ -17,7 +17,7 @@ from typing import Final
 from drumline.api.provisioning import Provisioning
 from drumline.api.reasons import ConditionType, Reason
 from drumline.api.status import ProvisioningPhase, ProvisioningStatus
-from drumline.core.gang.clock import unix
+from drumline.core.gang.clock import is_ahead, rfc3339_millis, unix
 from drumline.core.training.fallback import which
 from drumline.core.training.provisioned import (
     ACCEPTED,
@@ -48,6 +48,7 @@ def provisioning(view: View) -> View:
         evicted = view.obs.evicted
         text = f"Preempted by {evicted.by}: {evicted.message}; it waited for nodes, which it asks for again"
         return let_go(view, text, Reason.PREEMPTED, policy)
+    view, asked = _dated(view, asked)
     request = view.obs.provisioner.request(asked.request)
     why = _over(view, asked, request, wish)
     if why:
@@ -56,6 +57,14 @@ def provisioning(view: View) -> View:
         return provisioned(view, asked).again_in(0.0).done(policy)
     view = view.again_in(_left(view, asked, wish))
     return view if asked.phase is ProvisioningPhase.PROVISIONED else _waits(view, asked, request, wish)
+
+
+def _dated(view: View, asked: ProvisioningStatus) -> tuple[View, ProvisioningStatus]:
+    """The phase as one that began by the clock as it is now: one that has been put back makes no wait longer."""
+    if not is_ahead(asked.since, view.now):
+        return view, asked
+    asked = asked.model_copy(update={"since": rfc3339_millis(view.now)})
+    return view.with_status(provisioning=asked), asked
 
 
 def _left(view: View, asked: ProvisioningStatus, wish: Provisioning) -> float:
