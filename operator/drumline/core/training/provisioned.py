@@ -89,6 +89,13 @@ def holds_quota(status: TrainingJobStatus) -> ProvisioningStatus | None:
     return open_request(status) if status.placement is None else None
 
 
+def revoked(status: TrainingJobStatus, provisioner: Provisioner) -> Said | None:
+    """That the capacity which the open request brought is taken back."""
+    asked = open_request(status)
+    request = provisioner.request(asked.request) if asked is not None else None
+    return request.holds(CAPACITY_REVOKED) if request is not None else None
+
+
 def ended(
     status: TrainingJobStatus, now: float, *, failed: bool = False, message: str | None = None
 ) -> ProvisioningStatus | None:

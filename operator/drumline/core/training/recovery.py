@@ -5,7 +5,9 @@
 3. The restart is counted under its cause; one too many ends the job (`budgets`).
 4. Else the cause's own action: a node whose device is at fault is replaced, a gang that was preempted asks
    for other nodes, every other restarts on the nodes it has, in place where the strategy says so for such a cause.
-5. A restart in place begins another epoch of the same attempt. Where it can't be, the gang restarts with new pods,
+5. Where an autoscaler has revoked the capacity of the gang's nodes, no restart waits for them: the gang gives all of them
+   back, avoids them, and asks for others.
+6. A restart in place begins another epoch of the same attempt. Where it can't be, the gang restarts with new pods,
    and the attempt's message says why.
 
 The cause is that of the first failed rank; pods that fell because of it are not counted.
@@ -27,11 +29,13 @@ from drumline.core.gang.types import Pod
 from drumline.core.training.attempts import begun_in_place, fail, finished, released, restart_delay
 from drumline.core.training.budgets import count_restart, overspent
 from drumline.core.training.epochs import CURABLE, refusal
-from drumline.core.training.exclusions import after_failure, slow_nodes
+from drumline.core.training.exclusions import MAX_EXCLUDED, after_failure, avoid, slow_nodes
 from drumline.core.training.failure_rules import Facts, matching_rule
 from drumline.core.training.hopeless import hopeless, others_have_it
+from drumline.core.training.provisioned import CAPACITY_REVOKED, revoked
 from drumline.core.training.spares import make_up
 from drumline.core.training.view import View
+from drumline.core.training.whereabouts import nodes_of
 
 MAX_TEXT: Final = 512  # characters of a message that go into the status
 _ACTIONS: Final = {
@@ -91,6 +95,9 @@ def end_attempt(view: View, ended: Ended, policy: str) -> View:
     if action is FailureAction.RESTART_IN_PLACE:
         return _another_epoch(view, text)
     view = _exclude(view, ended, cause, action, by_rule=rule is not None)
+    if revoked(view.status, view.obs.provisioner) is not None:
+        action = FailureAction.REQUEUE
+        view = _with_action(_avoid_all(view), action)
     return _again(view, ended, text, action)
 
 
@@ -204,6 +211,13 @@ def requeued(
         view = view.condition(kind, False, reason, message)
     view = view.clear(ConditionType.RESTARTING, reason, message)
     return view.event("Warning", reason, message)
+
+
+def _avoid_all(view: View) -> View:
+    """The view in which the job avoids the nodes that the gang is on, as many as its status has room for."""
+    for node in list(dict.fromkeys(filter(None, nodes_of(view.obs))))[:MAX_EXCLUDED]:
+        view = avoid(view, node, Avoidance.IF_EVER_POSSIBLE, CAPACITY_REVOKED)
+    return view
 
 
 def _exclude(view: View, ended: Ended, cause: Cause, action: FailureAction, *, by_rule: bool) -> View:

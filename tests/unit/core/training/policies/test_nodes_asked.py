@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drumline.api.reasons import ConditionType, Reason
-from drumline.api.status import ProvisioningPhase, TrainingJobStatus
+from drumline.api.status import Avoidance, ProvisioningPhase, TrainingJobStatus
 from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.queues import Eviction
 from drumline.core.gang.types import Refusal
@@ -315,6 +315,27 @@ def test_capacity_that_is_revoked_is_left_as_nodes_that_go() -> None:
     moved = decide(seen(waiting, CapacityRevoked=True), ASKED + 120)
     status = TrainingJobStatus.model_validate(jobs.written(moved))
     assert status.attempts[-1].cause == "Maintenance"
+
+
+def test_a_gang_whose_capacity_is_revoked_lets_all_its_nodes_go_and_avoids_them() -> None:
+    plan = decide(seen(begun()[0], CapacityRevoked=True), ASKED + 120)
+    status = TrainingJobStatus.model_validate(jobs.written(plan))
+    assert status.placement is None
+    assert status.attempts[-1].action == "Requeue"
+    assert status.provisioning is not None
+    assert status.provisioning.phase is ProvisioningPhase.ENDED
+    avoided = {n.name: n.avoid for n in status.excluded_nodes}
+    assert avoided == {f"node-{i}": Avoidance.IF_EVER_POSSIBLE for i in range(4)}
+
+
+def test_a_clock_that_was_put_back_lengthens_no_wait() -> None:
+    for obs, patience in ((asking()[0], TIMEOUT), (provisioned(), BOOKING_SECONDS)):
+        back = jobs.settled(obs, NOW - 3600)
+        assert back.status.provisioning is not None
+        assert back.status.provisioning.phase is not ProvisioningPhase.ENDED
+        over = after(back, NOW - 3600 + patience)
+        assert over.provisioning is not None
+        assert over.provisioning.phase is ProvisioningPhase.ENDED
 
 
 def test_a_refusal_for_quota_asks_for_no_nodes() -> None:
