@@ -58,17 +58,15 @@ class JobQueues:
         chips = _left(obs, said) if leaving or obs.spec is None else _held(obs)
         if known is not None and (leaving or not chips):
             chips = known.chips
+        began, saved = _at_stake(obs, checkpoint_of(obs) or 0.0)
         gang = RunningGang(
             uid,
             queue,
             _kind(obs, known, said, leaving=leaving),
             chips,
             obs.priority or 0,
-            # a gang whose spec does not hold any more is left alone: nobody can have it leave
-            unix(obs.status.admitted_at or (asked.since if asked is not None else _began(obs)))
-            if obs.spec is not None
-            else inf,
-            checkpoint_of(obs) or 0.0,
+            began,
+            saved,
             leaving=leaving,
         )
         if gang != known:
@@ -89,6 +87,18 @@ def _kind(obs: Observation, known: RunningGang | None, said: Charge | None, *, l
     if said is not None and (leaving or obs.spec is None):
         return said.accelerator
     return obs.spec.accelerator.type if obs.spec is not None else ""
+
+
+def _at_stake(obs: Observation, saved: float) -> tuple[float, float]:
+    """Since when the gang works, and up to when that is saved: of one that waits for its request there is nothing to lose.
+
+    One whose spec does not hold any more is left alone: nobody can have it leave.
+    """
+    if obs.spec is None:
+        return inf, saved
+    if holds_quota(obs.status) is not None:
+        return 0.0, inf
+    return unix(obs.status.admitted_at or _began(obs)), saved
 
 
 def _began(obs: Observation) -> str | None:

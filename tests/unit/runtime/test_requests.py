@@ -128,7 +128,8 @@ def test_what_is_asked_for_counts_in_the_queue_until_it_is_given_up() -> None:
     queues.hold(obs, lambda _: None)
     gang = book.gang(UID)
     assert gang is not None
-    assert (gang.queue, gang.chips, gang.admitted_at, gang.leaving) == ("research", 32, ASKED, False)
+    assert (gang.queue, gang.chips, gang.leaving) == ("research", 32, False)
+    assert (gang.admitted_at, gang.loss(ASKED + 3600)) == (0.0, 0.0)  # nothing runs that could be lost
     given_up = obs.status.model_copy(update={"queue": None, "provisioning": None})
     queues.hold(replace(obs, status=given_up), lambda _: None)
     assert book.now().running == {}
