@@ -61,6 +61,7 @@ async def test_within_one_look_nothing_grows_old(jobs: Jobs, monkeypatch: pytest
     assert isinstance(first, Cleared)
     quotas.claim("a", "team", first.roles)
     quotas.settle("a")
+    now = quotas._clock()
     with quotas.as_of_now():
         monkeypatch.setattr(quotas, "_clock", lambda: now + 10 * preflight_quota.CLAIM_SECONDS)
         assert quotas.fresh("team")
