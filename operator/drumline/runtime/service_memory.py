@@ -1,7 +1,8 @@
 """What the outcome of a plan means for the next observation of a service.
 
 A name that is taken is looked at again every few seconds, so that whoever gives it up ends the conflict. A pod that
-was refused for good, or whose name is taken, concerns one group: its next attempt has other names. A route that can't
+was refused for good, or whose name is taken, concerns one group, as does what its backend needs beside its pods: its
+next attempt has other names. A route that can't
 be written, for whatever reason, holds up nothing else: it is left out, and tried again ever later, a minute apart at
 most; what it leads to is left in place meanwhile. What was written counts once the mirror
 shows it: until then the service is not looked at, for some seconds at most.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from drumline.api.meta import ANNOTATION_DIGEST, INFERENCE_ROLES
+from drumline.api.meta import ANNOTATION_DIGEST, INFERENCE_ROLES, LABEL_WORKER
 from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.plan import Plan
 from drumline.core.inference import names
@@ -87,7 +88,11 @@ def learn(record: ServiceRecord, memory: ServiceMemory, plan: Plan, outcome: Out
     final = isinstance(error, NameConflict) or is_final(error, memory.conflicts)
     if refused is None or not final:
         return False
-    member = member_of(refused["metadata"]["labels"], record.meta.uid)
+    labels = {
+        LABEL_WORKER: "0",
+        **refused["metadata"]["labels"],
+    }  # an object for the whole group names no worker
+    member = member_of(labels, record.meta.uid)
     if member is not None:
         memory.blocked[member.gang] = (member.attempt, f"{outcome.failed}: {error.message}")
     return member is not None

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from drumline.api.inference_status import GroupPhase
 from drumline.core.gang.plan import Plan
+from drumline.core.inference.policies.creation import creation
+from drumline.core.inference.policies.failure import failure
 from drumline.runtime.controller import Clocks
-from drumline.runtime.errors import ApiError, Conflict, Invalid, NotFound, Throttled, Unavailable
+from drumline.runtime.errors import (
+    ApiError,
+    Conflict,
+    FieldDropped,
+    Forbidden,
+    Invalid,
+    NameConflict,
+    NotFound,
+    Throttled,
+    Unavailable,
+)
 from drumline.runtime.executor import Outcome
 from drumline.runtime.service_memory import REFUSED_SECONDS, learn
 from drumline.runtime.service_observe import Beside, observe
-from tests.unit.core.inference import services
+from tests.unit.core.inference import elsewhere, services
+from tests.unit.core.inference.elsewhere import GROUPS, NEED, THEIRS
 from tests.unit.core.inference.services import NOW
 from tests.unit.runtime.service_lab import Lab
 
@@ -85,3 +101,32 @@ async def test_in_a_namespace_that_ends_no_route_is_to_blame(lab: Lab) -> None:
     ends = Invalid("it is being terminated", status=403, details=causes)
     assert not learned(lab, Outcome(failed=ROUTE, error=ends))
     assert routes(lab) == ({}, set())
+
+
+THEIR_OBJECT = f"{GROUPS}/chat-serve-1-0-g"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Invalid("spec.schedulingPolicy: Invalid value", status=422),
+        Forbidden("exceeded quota: podgroups", status=403),
+        FieldDropped("the API server dropped spec.schedulingPolicy of it", "7"),
+        NameConflict(THEIR_OBJECT, f"{THEIR_OBJECT} exists and belongs to no controller"),
+    ],
+)
+async def test_a_backends_object_that_is_refused_for_good_ends_its_groups_attempt_and_no_others(
+    lab: Lab, error: ApiError
+) -> None:
+    groups = [services.starting(number, nodes=("", ""), backend="native") for number in (0, 1)]
+    seen = services.with_groups(services.service(elsewhere.raw()), "serve", *groups)
+    known = {"native": THEIRS}
+    begun = replace(seen, backend=THEIRS, backends=known, theirs_known=frozenset({NEED}))
+    plan = Plan(actions=creation(services.view(begun)).actions)
+    clocks = Clocks(lambda: NOW, lambda: NOW)
+    assert learn(lab.sees(begun), lab.memory, plan, Outcome(failed=THEIR_OBJECT, error=error), clocks)
+    told = observe(lab.world, lab.sees(begun), Beside(lab.controller._settings, now=NOW))
+    assert (set(told.blocked), told.foreign) == ({f"{services.UID}/serve/0"}, frozenset())
+    view = failure(services.view(replace(begun, blocked=told.blocked)))
+    assert [g.phase for g in view.groups("serve")] == [GroupPhase.BACKOFF, GroupPhase.STARTING]
+    assert THEIR_OBJECT in view.events[-1].message

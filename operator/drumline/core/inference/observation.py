@@ -101,7 +101,7 @@ class Observation:
     )  # nodes of groups that have taints → those that keep pods off
     priority: int | None = 0  # of the priority class; None = there is no such class
     pod_priority_class: str = WORKER_PRIORITY_CLASS  # what the pods carry
-    blocked: Mapping[str, str] = field(default_factory=dict)  # gang uid → a final no to creating its pods
+    blocked: Mapping[str, str] = field(default_factory=dict)  # gang uid → a final no to a part of it
     foreign: frozenset[str] = frozenset()  # names we would use that are somebody else's ("services/x")
     refused: Mapping[str, str] = field(
         default_factory=dict

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis.stateful import initialize, invariant
 
 from drumline.api.inference_status import GroupPhase, GroupStatus
-from drumline.api.reasons import Cause, Reason, ServiceCondition
+from drumline.api.reasons import Cause, ServiceCondition
 from drumline.api.serving import ServingState
 from drumline.core.gang.backends.base import RoleFacts
 from drumline.core.gang.backends.kueue import Kueue
@@ -202,11 +202,6 @@ class TestTheWayBack:
         group = group_of(failure(services.view(evicted)).status)
         assert (group.cause, group.restarts, group.nodes) == (Cause.PREEMPTED, 0, ())
         assert group.phase is GroupPhase.BACKOFF
-
-    def test_a_name_that_is_somebody_elses_ends_the_attempt(self) -> None:
-        taken = seen(left(), theirs=(), foreign=frozenset({f"{GROUPS}/{NAME}"}))
-        view = failure(services.view(taken))
-        assert view.events[-1].reason == Reason.NAME_CONFLICT
 
     def test_what_the_backend_has_goes_with_the_attempt_and_before_the_groups_entry(self) -> None:
         running = retire(services.view(with_pods(seen(left(created=True)), True, True)))

@@ -64,7 +64,7 @@ def _failure(view: View, role: str, group: GroupStatus) -> Failure | None:
         return _of_pod(first_failure(broken))
     refused = view.obs.blocked.get(view.uid_of(role, group.id))
     if refused:
-        text = f"the API server refuses a pod of the group: {refused}"
+        text = f"the API server refuses a part of the group: {refused}"
         return Failure(Cause.CONFIG_ERROR, text, "", Reason.CREATE_REFUSED, keeps_nodes=False)
     missing = [w for w in range(len(group.nodes)) if w not in pods]
     taken = _taken(view, role, group, missing) if view.obs.foreign else ""
@@ -81,10 +81,7 @@ def _failure(view: View, role: str, group: GroupStatus) -> Failure | None:
 def _taken(view: View, role: str, group: GroupStatus, missing: list[int]) -> str:
     """A name of a pod to be created that is somebody else's."""
     service = view.obs.service.name
-    wanted = [f"pods/{names.pod(service, role, group.attempt, group.id, w)}" for w in missing]
-    if group.backend is not None:
-        of_backend = names.backend_group(service, role, group.attempt, group.id)
-        wanted += [name for name in view.obs.foreign if name.endswith(f"/{of_backend}")]
+    wanted = (f"pods/{names.pod(service, role, group.attempt, group.id, w)}" for w in missing)
     return next((name for name in wanted if name in view.obs.foreign), "")
 
 
