@@ -27,6 +27,7 @@ from drumline.core.gang.types import PlacementPolicy, Refusal
 _PREFIX: Final = "kueue.x-k8s.io"
 LABEL_QUEUE: Final = f"{_PREFIX}/queue-name"
 LABEL_GROUP: Final = f"{_PREFIX}/pod-group-name"
+LABEL_MANAGED: Final = f"{_PREFIX}/managed"  # Kueue's own, on every pod that it gates
 LABEL_INDEX: Final = f"{_PREFIX}/pod-group-pod-index"
 ANNOTATION_COUNT: Final = f"{_PREFIX}/pod-group-total-count"
 ANNOTATION_RETRIABLE: Final = f"{_PREFIX}/retriable-in-group"
@@ -91,10 +92,13 @@ class Kueue:
         return marked(pod, labels=labels, annotations=annotations, priority_class=facts.priority_class)
 
     def kept(self, sent: Manifest, answer: Manifest) -> str:
-        """The marks, and the gate that Kueue's webhook adds: without it each pod runs as soon as it fits."""
+        """The marks, and the gate that Kueue's webhook adds: without it each pod runs as soon as it fits.
+
+        The webhook's label stays when the gate is lifted, which a pod that was there already may be past.
+        """
         lost = dropped(sent, answer, (LABEL_QUEUE, LABEL_GROUP, ANNOTATION_COUNT, ANNOTATION_RETRIABLE))
         gates = {gate["name"] for gate in answer["spec"].get("schedulingGates") or ()}
-        if not lost and GATE not in gates:
+        if not lost and GATE not in gates and not _gated_once(sent, answer):
             return f"scheduling gate {GATE}: Kueue's integration of pods is off, or not for this namespace"
         return lost
 
@@ -107,6 +111,12 @@ class Kueue:
         if condition(found, "Admitted").get("status") == "True":
             return None
         return _waiting(found, where)
+
+
+def _gated_once(sent: Manifest, answer: Manifest) -> bool:
+    """Whether Kueue's webhook, and not whoever wrote the pod's template, says that it has the pod."""
+    before, after = ((m["metadata"].get("labels") or {}).get(LABEL_MANAGED) for m in (sent, answer))
+    return before is None and after == "true"
 
 
 def _waiting(workload: Manifest, where: str) -> Refusal:

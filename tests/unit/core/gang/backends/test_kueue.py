@@ -16,6 +16,11 @@ def _gated(sent):
     return {**sent, "spec": {**sent["spec"], "schedulingGates": [{"name": kueue.GATE}]}}
 
 
+def _managed(sent, word="true"):
+    labels = {**sent["metadata"]["labels"], kueue.LABEL_MANAGED: word}
+    return {**sent, "metadata": {**sent["metadata"], "labels": labels}}
+
+
 def test_a_worker_joins_the_group_for_good():
     made = _BACKEND.prepare_pod(pod(), FACTS, 1)
     assert made["metadata"]["labels"] == {
@@ -85,6 +90,16 @@ def test_a_pod_that_was_not_gated_is_seen():
     assert _BACKEND.kept(sent, _gated(sent)) == ""
     assert _BACKEND.kept(sent, sent).startswith("scheduling gate kueue.x-k8s.io/admission")
     assert _BACKEND.kept(sent, _gated(pod())) == f"label {kueue.LABEL_QUEUE}"
+
+
+def test_a_pod_whose_gate_kueue_has_lifted_again_was_gated():
+    sent = _BACKEND.prepare_pod(pod(), FACTS, 0)
+    assert _BACKEND.kept(sent, _managed(sent)) == ""
+    assert _BACKEND.kept(sent, _managed(sent, "false")).startswith("scheduling gate")
+    assert _BACKEND.kept(_managed(sent), _managed(sent)).startswith("scheduling gate"), (
+        "our own word is no proof"
+    )
+    assert _BACKEND.kept(sent, _managed(pod())) == f"label {kueue.LABEL_QUEUE}"
 
 
 def _workload(*conditions, **status):
