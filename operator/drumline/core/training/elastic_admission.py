@@ -3,6 +3,9 @@
 It asks for all that is wanted and says how few will do. A job from the queue waits for all for `waitSeconds` first;
 a job that holds nodes takes what it gets, since each second of waiting costs it all of them. Its nodes stay its own:
 a gang that grows keeps every place that it has, one that shrinks the first ones.
+
+Nodes that a request brought are seen one by one: until shortly before they are booked no more, fewer slices than
+it asked for won't do.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from drumline.api.meta import LABEL_JOB, LABEL_ROLE, ROLE_WORKER
 from drumline.api.reasons import Reason
 from drumline.core.gang.types import GangRequest, Granted, Placement, Refusal
 from drumline.core.training.elastic import carried, cut, sized, wanted
+from drumline.core.training.provisioned import until_fewer
 from drumline.core.training.view import View
 from drumline.core.training.whereabouts import nodes_of
 
@@ -36,10 +40,16 @@ def as_elastic(view: View, request: GangRequest) -> GangRequest:
     waits = 0.0 if view.status.placement is not None else request.queued_at + elastic.wait_seconds
     return replace(
         request,
-        min_slices=min(elastic.min_slices, request.slices),
+        min_slices=min(max(elastic.min_slices, _coming(view)), request.slices),
         patient_until=waits,
         preferred_nodes=carried(nodes, view.roster, at_wish(view).roster),
     )
+
+
+def _coming(view: View) -> int:
+    """How many slices have nodes on their way."""
+    asked = view.status.provisioning
+    return asked.slices if asked is not None and until_fewer(view.status, view.now) > 0 else 0
 
 
 def still_wanted(view: View) -> Granted | Refusal | None:

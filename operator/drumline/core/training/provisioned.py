@@ -16,7 +16,7 @@ from drumline.api.provisioning import Provisioning
 from drumline.api.status import ProvisioningPhase, ProvisioningStatus, TrainingJobStatus
 from drumline.api.training import Helper
 from drumline.core.gang.backends.base import Need
-from drumline.core.gang.clock import rfc3339_millis
+from drumline.core.gang.clock import rfc3339_millis, unix
 from drumline.core.gang.plan import GroupResource, Resource
 from drumline.core.gang.projection import shape_of
 
@@ -31,6 +31,9 @@ PROVISIONED: Final = "Provisioned"
 FAILED: Final = "Failed"
 BOOKING_EXPIRED: Final = "BookingExpired"
 CAPACITY_REVOKED: Final = "CapacityRevoked"
+
+BOOKING_SECONDS: Final = 600.0  # that the cluster-autoscaler keeps nodes for the pods of a request
+FEWER_SECONDS: Final = 60.0  # the last of these, in which an elastic gang begins with what came
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,14 @@ def open_request(status: TrainingJobStatus) -> ProvisioningStatus | None:
 def holds_quota(status: TrainingJobStatus) -> ProvisioningStatus | None:
     """The request by which a job that has no attempt yet holds quota."""
     return open_request(status) if status.placement is None else None
+
+
+def until_fewer(status: TrainingJobStatus, now: float) -> float:
+    """Seconds in which fewer slices than nodes were asked for won't do, since they are on their way; else 0."""
+    asked = holds_quota(status)
+    if asked is None or asked.phase is not ProvisioningPhase.PROVISIONED:
+        return 0.0
+    return max(0.0, unix(asked.since) + BOOKING_SECONDS - FEWER_SECONDS - now)
 
 
 def revoked(status: TrainingJobStatus, provisioner: Provisioner) -> Said | None:

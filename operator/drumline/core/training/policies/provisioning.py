@@ -22,17 +22,18 @@ from drumline.core.training.fallback import which
 from drumline.core.training.provisioned import (
     ACCEPTED,
     BOOKING_EXPIRED,
+    BOOKING_SECONDS,
     CAPACITY_REVOKED,
     FAILED,
     PROVISIONED,
     Owned,
     holds_quota,
+    until_fewer,
 )
 from drumline.core.training.provisioning import asks_by_request
 from drumline.core.training.provisioning_steps import given_up, in_words, let_go, made_again, provisioned
 from drumline.core.training.view import View
 
-BOOKING_SECONDS: Final = 600.0  # that the cluster-autoscaler keeps nodes for the pods of a request
 LOOK_SECONDS: Final = 5.0  # between looks for a request that was made and not seen
 
 
@@ -55,7 +56,7 @@ def provisioning(view: View) -> View:
         return given_up(view, asked, why, policy)
     if asked.phase is ProvisioningPhase.REQUESTED and request is not None and request.holds(PROVISIONED):
         return provisioned(view, asked).again_in(0.0).done(policy)
-    view = view.again_in(_left(view, asked, wish))
+    view = view.again_in(_left(view, asked, wish)).again_in(until_fewer(view.status, view.now) or None)
     return view if asked.phase is ProvisioningPhase.PROVISIONED else _waits(view, asked, request, wish)
 
 

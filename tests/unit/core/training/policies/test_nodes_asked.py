@@ -14,9 +14,8 @@ from drumline.core.gang.queues import Eviction
 from drumline.core.gang.types import Refusal
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted
-from drumline.core.training.policies.provisioning import BOOKING_SECONDS
+from drumline.core.training.provisioned import BOOKING_SECONDS, CONSUMES, FEWER_SECONDS, REQUESTS, Provisioner
 from drumline.core.training.provisioned import CLASS as CLASS_KEY
-from drumline.core.training.provisioned import CONSUMES, REQUESTS, Provisioner
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import NOW
 from tests.unit.core.training.nodes_asked import (
@@ -336,6 +335,18 @@ def test_a_clock_that_was_put_back_lengthens_no_wait() -> None:
         over = after(back, NOW - 3600 + patience)
         assert over.provisioning is not None
         assert over.provisioning.phase is ProvisioningPhase.ENDED
+
+
+def test_an_elastic_gang_waits_for_all_the_slices_that_it_asked_nodes_for() -> None:
+    obs = provisioned(elastic={"minSlices": 1, "maxSlices": 4, "waitSeconds": 0})
+    booked = ASKED + 100 + BOOKING_SECONDS
+    early = decide(obs, booked - FEWER_SECONDS - 1)
+    assert early.waiting is not None
+    assert early.waiting.min_slices == 2
+    assert early.requeue_after == pytest.approx(1)
+    late = decide(obs, booked - FEWER_SECONDS)
+    assert late.waiting is not None
+    assert late.waiting.min_slices == 1
 
 
 def test_a_refusal_for_quota_asks_for_no_nodes() -> None:
