@@ -12,7 +12,7 @@ from hypothesis.stateful import initialize, invariant
 from drumline.api.inference_status import GroupPhase, GroupStatus
 from drumline.api.reasons import Cause, ServiceCondition
 from drumline.api.serving import ServingState
-from drumline.core.gang.backends.base import RoleFacts
+from drumline.core.gang.backends.base import Found, RoleFacts
 from drumline.core.gang.backends.kueue import Kueue
 from drumline.core.gang.backends.registry import Choice
 from drumline.core.gang.plan import Create, Delete
@@ -218,6 +218,30 @@ class TestTheWayBack:
         unseen = retire(services.view(replace(gone, theirs=(), theirs_known=frozenset())))
         assert unseen.groups("serve"), "a new leader has not seen yet what there is"
         assert unseen.requeue_after == 1.0
+
+    def over(self, *theirs: Found, attempt: int = 1):
+        """A group that was just taken out of service, all its pods there, and what its backend has."""
+        running = with_pods(seen(left(attempt=attempt), theirs=theirs), True, True)
+        done = services.draining(nodes=(), backend="native", attempt=attempt)
+        return services.with_groups(running, "serve", done)
+
+    def test_what_the_backend_has_stays_while_a_leader_answers_and_goes_with_its_workers(self) -> None:
+        """Kueue deletes every pod of an attempt of which there is no Workload any more."""
+        over = self.over(elsewhere.found(NAME))
+        assert gone(retire(services.view(over))) == ["chat-serve-1-0-0"]
+        for until, expected in ((NOW + 40, []), (NOW, ["chat-serve-1-0-1", NAME])):
+            ends = {"deleting": True, "deleting_until": until}
+            ending = services.with_pod(over, "serve", 0, 0, lambda p, ends=ends: replace(p, **ends))
+            assert gone(retire(services.view(ending))) == expected
+
+    def test_what_it_has_of_another_attempt_goes_all_the_same(self) -> None:
+        over = self.over(elsewhere.found(NAME), elsewhere.found("chat-serve-2-0-g"), attempt=2)
+        assert gone(retire(services.view(over))) == ["chat-serve-2-0-0", NAME]
+
+
+def gone(view) -> list[str]:
+    """Names of what is deleted."""
+    return [action.name for action in services.actions(view) if isinstance(action, Delete)]
 
 
 def test_a_canary_that_waits_at_the_gate_has_no_place_yet() -> None:

@@ -5,7 +5,8 @@ What is left of a failed attempt serves nobody: without a part of itself a group
 A leader that is deleted, at the end of a drain or by an eviction, may still have to answer what it has in flight, and
 cannot without its workers: they stay until it has ended, or its grace is over.
 
-What another scheduler or queue has of an attempt goes with the attempt.
+What another scheduler or queue has of an attempt goes with the attempt, but not before the workers that its leader needs:
+one that misses it deletes their pods.
 
 Everything here follows from what is on record: a plan that was cut off is made up for by the next one.
 """
@@ -21,6 +22,7 @@ from drumline.core.gang.plan import Delete
 from drumline.core.gang.types import Member
 from drumline.core.inference.backing import all_seen, objects_of, of_attempt
 from drumline.core.inference.groups import deletions, every, finished, live
+from drumline.core.inference.names import backend_group
 from drumline.core.inference.view import View, is_going
 
 BROKEN_SECONDS: Final = 5
@@ -43,7 +45,8 @@ def retire(view: View) -> View:
     view = view.act(*deletions(broken, BROKEN_SECONDS), *deletions(pod for pod in old if pod not in broken))
     for role, group in every(view):
         theirs = _over(view, role, group)
-        view = view.act(*ended(theirs))
+        kept = _answering(view, role, group, needed)
+        view = view.act(*ended(f for f in theirs if f.document["metadata"]["name"] not in kept))
         if finished(group) and not theirs and not view.pods_of_any_attempt(role, group.id):
             seen = all_seen(view, group)
             view = view.drop(role, group.id) if seen else view.again_in(LOOK_SECONDS)
@@ -54,6 +57,13 @@ def _over(view: View, role: str, group: GroupStatus) -> list[Found]:
     """What other schedulers and queues have of attempts that are over."""
     running = of_attempt(view, role, group) if live(group) else ()
     return [found for found in objects_of(view, role, group) if found not in running]
+
+
+def _answering(view: View, role: str, group: GroupStatus, needed: set[str]) -> set[str]:
+    """What backends know the attempts by of which a pod is needed."""
+    service, pods = view.obs.service.name, view.pods_of_any_attempt(role, group.id)
+    attempts = {pod.member.attempt for pod in pods if pod.uid in needed and pod.member is not None}
+    return {backend_group(service, role, attempt, group.id) for attempt in attempts}
 
 
 def _needed(view: View) -> tuple[View, set[str]]:
