@@ -17,14 +17,19 @@ other ask sets only go where they don't touch: which value a single device is ta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from drumline.core.gang.devices import Device, DeviceAsk, DeviceClass, DeviceId
 from drumline.core.gang.feasibility import tolerates
+from drumline.core.gang.types import EMPTY
 
 # whether a CEL expression holds for a device, asked for in these namespaces; SelectorError, NotYetError
 Matches = Callable[[str, Device, Collection[str]], bool]
+# asks that match the very same devices of a node, and which of these groups match some of the same
+_Shape = tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, int], ...]]
 
 
 class SelectorError(ValueError):
@@ -43,6 +48,7 @@ class KnownAsk:
         self.namespaces: set[str] = set()  # of all that asked
         self.pending: set[str] = set()  # nodes of which it is being found out what matches there
         self.users: dict[str, str] = {}  # gang → namespace/name
+        self.used: Counter[str] = Counter()  # namespace → its gangs among them
         self.matched: dict[str, frozenset[DeviceId]] = {}  # by node
         self._values: dict[
             str, tuple[frozenset[DeviceId], ...]
@@ -55,6 +61,17 @@ class KnownAsk:
     def trouble(self) -> str:
         """Why the ask can't be counted at all; "" if it can."""
         return next(iter(self._troubles.values()), "")
+
+    def use(self, gang: str, namespace: str, name: str) -> None:
+        """A gang asks so."""
+        self.forget(gang)
+        self.users[gang] = f"{namespace}/{name}"
+        self.used[namespace] += 1
+
+    def forget(self, gang: str) -> None:
+        """The gang neither waits nor holds anything."""
+        if (job := self.users.pop(gang, None)) is not None:
+            self.used -= Counter((job.partition("/")[0],))
 
     def look(self, node: str, devices: Iterable[Device], known: DeviceClass | None, matches: Matches) -> None:
         """Take up what a node has now; "" stands for all devices that are not of one node.
@@ -134,40 +151,75 @@ def _by_value(devices: Iterable[Device], attributes: Collection[str]) -> tuple[f
     return tuple(map(frozenset, found.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """How asks are related on nodes where they are related alike."""
+
+    equals: dict[str, tuple[str, ...]]  # ask → others that match the same there
+    partly: dict[str, tuple[str, ...]]  # ask → others that match some of the same
+    nodes: dict[str, None] = field(default_factory=dict)
+
+
 class Relations:
-    """For each pair of asks the nodes on which both match a device, and whether they match the same there."""
+    """On which nodes asks match the same devices, or some of the same; kept once for all nodes that are alike."""
 
     def __init__(self) -> None:
-        self._meet: dict[frozenset[str], dict[str, bool]] = {}  # pair → node → equal
-        self._pairs: dict[str, set[frozenset[str]]] = {}  # node → pairs
+        self._known: dict[_Shape, _Relation] = {}
+        self._shapes: dict[str, _Shape] = {}  # by node
 
     def renew(
         self, node: str, matched: Mapping[str, frozenset[DeviceId]], sets: Collection[str]
-    ) -> dict[str, tuple[str, ...]]:
+    ) -> Mapping[str, tuple[str, ...]]:
         """Take up what asks match on a node; for each that has equals there, those. `sets` are counted in sets."""
-        for pair in self._pairs.pop(node, ()):
-            nodes = self._meet[pair]
-            del nodes[node]
-            if not nodes:
-                del self._meet[pair]
-        equals: dict[str, tuple[str, ...]] = {}
-        for a, b in combinations(sorted(matched), 2):
-            if not matched[a].isdisjoint(matched[b]):
-                equal = matched[a] == matched[b] and a not in sets and b not in sets
-                pair = frozenset((a, b))
-                self._meet.setdefault(pair, {})[node] = equal
-                self._pairs.setdefault(node, set()).add(pair)
-                if equal:
-                    equals[a] = (*equals.get(a, ()), b)
-                    equals[b] = (*equals.get(b, ()), a)
-        return equals
+        self._drop(node)
+        if len(matched) < 2:
+            return EMPTY
+        shape = _shape(matched, sets)
+        relation = self._known.get(shape)
+        if relation is None:
+            relation = self._known[shape] = _related(shape)
+        relation.nodes[node] = None
+        self._shapes[node] = shape
+        return relation.equals
 
     def meeting(self, a: str, b: str) -> str:
         """A node on which both match the same device; "" if there is none."""
-        return next(iter(self._meet.get(frozenset((a, b)), ())), "")
+        alike = (r for r in self._known.values() if b in r.equals.get(a, ()) or b in r.partly.get(a, ()))
+        return next((node for relation in alike for node in relation.nodes), "")
 
     def overlapping(self, name: str) -> Iterator[tuple[str, str]]:
         """Asks that match some of what this one does, but not the same, each with a node where that is so."""
-        for pair, nodes in self._meet.items():
-            if name in pair and (node := next((n for n, equal in nodes.items() if not equal), "")):
-                yield next(iter(pair - {name})), node
+        found: dict[str, str] = {}
+        for relation in self._known.values():
+            for other in relation.partly.get(name, ()):
+                found.setdefault(other, next(iter(relation.nodes)))
+        yield from found.items()
+
+    def _drop(self, node: str) -> None:
+        shape = self._shapes.pop(node, None)
+        if shape is not None:
+            nodes = self._known[shape].nodes
+            del nodes[node]
+            if not nodes:
+                del self._known[shape]
+
+
+def _shape(matched: Mapping[str, frozenset[DeviceId]], sets: Collection[str]) -> _Shape:
+    """The asks of a node by what they match, and which of those groups match some of the same devices."""
+    groups: dict[tuple[frozenset[DeviceId], str], list[str]] = {}
+    for name, devices in matched.items():
+        groups.setdefault((devices, name if name in sets else ""), []).append(name)
+    pairs = combinations(enumerate(groups), 2)
+    partly = tuple((i, k) for (i, (a, _)), (k, (b, _)) in pairs if not a.isdisjoint(b))
+    return tuple(map(tuple, groups.values())), partly
+
+
+def _related(shape: _Shape) -> _Relation:
+    groups, pairs = shape
+    equals = {n: tuple(o for o in group if o != n) for group in groups if len(group) > 1 for n in group}
+    partly: dict[str, list[str]] = {}
+    for i, k in pairs:
+        for one, others in ((groups[i], groups[k]), (groups[k], groups[i])):
+            for name in one:
+                partly.setdefault(name, []).extend(others)
+    return _Relation(equals, {name: tuple(others) for name, others in partly.items()})

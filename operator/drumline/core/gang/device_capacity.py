@@ -25,6 +25,7 @@ from typing import Final
 from drumline.api.reasons import Reason
 from drumline.core.gang.capacity import Capacity
 from drumline.core.gang.device_asks import KnownAsk, Matches, Relations
+from drumline.core.gang.device_limits import too_many
 from drumline.core.gang.device_pools import Pools
 from drumline.core.gang.device_power import Accelerators
 from drumline.core.gang.devices import (
@@ -137,23 +138,27 @@ class Devices:
         asked = self._asked_by_role(request)
         if isinstance(asked, Refusal):
             return asked
-        refusal = self._wrong_count(request) or self._unsettled() or self._uncountable(request, asked)
+        refusal = (
+            self._wrong_count(request)
+            or self._too_many(request, asked)
+            or self._unsettled()
+            or self._uncountable(request, asked)
+        )
         return self._counted(request, asked) if refusal is None else refusal
 
     def held(self, request: GangRequest) -> GangRequest:
-        """The request of a gang that has its nodes; as it was before where its templates are gone."""
+        """The request of a gang that has its nodes; as it was before where its templates are gone, or ask too much."""
         if not request.claims:
             return request
-        asked = self._asked_by_role(request)
-        if isinstance(asked, Refusal):
-            known = self._held.get(request.uid)
+        asked, known = self._asked_by_role(request), self._held.get(request.uid)
+        if isinstance(asked, Refusal) or (known is not None and self._too_many(request, asked) is not None):
             if known is None:
                 return replace(
                     request, worker=replace(request.worker, draws=_draws(request, _chips(request)))
                 )
             return replace(request, worker=known.worker, helpers=known.helpers)
         for ask in {a for counts in asked for a in counts}:
-            self._know(ask, request.namespace).users[request.uid] = f"{request.namespace}/{request.name}"
+            self._know(ask, request.namespace).use(request.uid, request.namespace, request.name)
         found = self._held[request.uid] = self._counted(request, asked)
         return found
 
@@ -161,7 +166,7 @@ class Devices:
         """The gang neither waits nor holds anything."""
         self._held.pop(uid, None)
         for known in self._asks.values():
-            known.users.pop(uid, None)
+            known.forget(uid)
 
     def _asked_by_role(self, request: GangRequest) -> list[Counter[DeviceAsk]] | Refusal:
         """Devices of one pod by ask: the workers', then each helper's."""
@@ -222,6 +227,10 @@ class Devices:
             for claim, member in self._claims.values():
                 self._charge(claim, member)
 
+    def _too_many(self, request: GangRequest, asked: Iterable[Counter[DeviceAsk]]) -> Refusal | None:
+        names = {ask.resource for counts in asked for ask in counts}
+        return too_many(names, self._asks, request.namespace)
+
     def _wrong_count(self, request: GangRequest) -> Refusal | None:
         """The claim that brings the accelerators has to bring as many as the job says a worker has."""
         template = self._templates.get((request.namespace, request.chips_claim))
@@ -238,7 +247,7 @@ class Devices:
         every = [list(counts) for counts in asked]
         for ask in dict.fromkeys(a for asks in every for a in asks):
             known = self._know(ask, request.namespace)
-            known.users[request.uid] = f"{request.namespace}/{request.name}"
+            known.use(request.uid, request.namespace, request.name)
             refusal = self._trouble(known) or self._overlap(known, request.uid)
             if refusal is not None:
                 return refusal
