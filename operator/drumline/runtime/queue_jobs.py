@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from drumline.api.meta import LABEL_QUEUE, ROLE_SPARE, ROLE_WORKER
+from drumline.api.shape import GangShape
 from drumline.core.gang.charges import added_up
 from drumline.core.gang.clock import unix
 from drumline.core.gang.queues import RunningGang
@@ -114,15 +115,19 @@ def _held(obs: Observation) -> int:
     if obs.shape is None or not obs.shape.chips_per_worker:
         return 0
     workers = obs.shape.chips // obs.shape.chips_per_worker
-    return (workers + spare_places_held(obs)) * _per_worker(obs, obs.shape.chips_per_worker)
+    return (workers + spare_places_held(obs)) * _per_worker(obs, obs.shape)
 
 
-def _per_worker(obs: Observation, now: int) -> int:
-    """Chips of a worker that the attempt began with; `now` by the catalogue in force, where no pod says so."""
-    attempt = obs.status.attempt
-    members = (pod.member for pod in obs.pods.values())
-    mine = (m.charge for m in members if m is not None and m.attempt == attempt)
-    return next((charge.chips for charge in mine if charge is not None), now)
+def _per_worker(obs: Observation, shape: GangShape) -> int:
+    """Chips of a worker that the attempt began with: who may write to its pods can't have it count for less.
+
+    The most that a pod says or that the catalogue in force has, but no more than a pod asks for: that nobody can change.
+    """
+    mine = [(p, p.member) for p in obs.pods.values() if p.member and p.member.attempt == obs.status.attempt]
+    said = max((m.charge.chips for _, m in mine if m.charge is not None), default=0)
+    asks = max((count for p, _ in mine for name, count in p.requests if name == shape.resource), default=0)
+    chips = max(said, shape.chips_per_worker)
+    return min(chips, asks) if asks else chips
 
 
 def _computes(pod: Pod) -> bool:

@@ -265,6 +265,21 @@ def test_a_catalogue_that_changed_does_not_change_what_a_running_job_counts_for(
     assert desk.counted() == {UID: 6}
 
 
+def test_what_is_written_into_its_pods_has_no_job_count_for_less_or_for_more_than_they_ask_for(
+    desk: Desk,
+) -> None:
+    queues = JobQueues(desk.book)
+    queues.hold(charged(h100(), Charge("q", H100, 1)), never)
+    assert desk.counted() == {UID: 4}
+    asking = jobs.with_pods(charged(h100(), Charge("q", H100, 900)), asks_for_three)
+    queues.hold(asking, never)
+    assert desk.counted() == {UID: 6}
+
+
+def asks_for_three(pod: Pod) -> Pod:
+    return replace(pod, requests=(("cpu", 1), ("nvidia.com/gpu", 3)))
+
+
 def test_a_successor_counts_pods_of_a_job_that_is_gone(desk: Desk) -> None:
     obs = charged(h100())
     over = jobs.with_pod(obs, 1, jobs.succeeded)

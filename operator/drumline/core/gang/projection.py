@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from drumline.api.meta import ANNOTATION_WATTS, IN_SERVICE
 from drumline.api.power import MAX_WATTS
-from drumline.core.gang.charges import charge_of
+from drumline.core.gang.charges import charge_of, covered
 from drumline.core.gang.names import controller_uid, member_of
 from drumline.core.gang.projection_requests import effective_requests, is_sidecar
 from drumline.core.gang.projection_shape import HostPort, host_ports, shape_of
@@ -71,12 +71,13 @@ def project_pod(raw: Raw) -> Pod:
     node = spec.get("nodeName") or ""
     expected = node or status.get("nominatedNodeName") or _daemon_node(metadata, spec)
     waiting, waiting_message = _waiting(status)
-    member = _member(metadata)
+    requests = effective_requests(spec, status if facts.resizing else None)
+    member = _member(metadata, requests, claims=bool(spec.get("resourceClaims")))
     return Pod(
         namespace=intern(metadata.get("namespace", "")),
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        requests=effective_requests(spec, status if facts.resizing else None),
+        requests=requests,
         node=intern(expected),
         bound=bool(node),
         host_ports=_shared_ports(host_ports(spec)),
@@ -209,7 +210,7 @@ def _ended(container: Raw, how: Raw) -> Termination:
     )
 
 
-def _member(metadata: Raw) -> Member | None:
+def _member(metadata: Raw, requests: tuple[tuple[str, int], ...], *, claims: bool) -> Member | None:
     if "ownerReferences" not in metadata:
         return None
     member = member_of(metadata.get("labels") or {}, intern(controller_uid(metadata)))
@@ -224,7 +225,7 @@ def _member(metadata: Raw) -> Member | None:
         member.slice,
         member.worker,
         member.group,
-        charge_of(metadata.get("annotations")),
+        covered(charge_of(metadata.get("annotations")), requests, claims=claims),
     )
 
 

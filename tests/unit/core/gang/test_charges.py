@@ -33,6 +33,37 @@ def test_who_counts_for_nothing_says_nothing(charge: Charge | None) -> None:
     assert charged(POD, charge) is POD
 
 
+@pytest.mark.parametrize("charge", [None, Charge("", H100, 8)])
+def test_a_template_has_no_pod_count_for_anything(charge: Charge | None) -> None:
+    pod = {"metadata": {"name": "a", "annotations": {"mine": "1", ANNOTATION_QUOTA: "others/h100/999999"}}}
+    assert charged(pod, charge) == POD
+    assert charged(pod, CHARGE)["metadata"]["annotations"][ANNOTATION_QUOTA] == f"research/{H100}/8"
+
+
+@pytest.mark.parametrize(
+    ("spec", "chips"),
+    [
+        ({}, None),
+        ({"limits": {"cpu": "64", "hugepages-2Mi": "1Gi"}}, None),
+        ({"limits": {"nvidia.com/gpu": "2"}}, 2),
+        ({"limits": {"nvidia.com/gpu": "1000000"}}, 1024),
+        ({"claims": [{"name": "gpus"}]}, 1024),
+    ],
+)
+def test_a_pod_counts_for_no_more_than_it_asks_for(spec: dict[str, Any], chips: int | None) -> None:
+    labels = {"drumline.dev/job": "j", "drumline.dev/attempt": "1", "drumline.dev/worker": "0"}
+    owner = {"apiVersion": "drumline.dev/v1alpha1", "kind": "TrainingJob", "uid": "u", "controller": True}
+    text = {ANNOTATION_QUOTA: "others/h100/999999"}
+    metadata = {"name": "p", "labels": labels, "ownerReferences": [owner], "annotations": text}
+    claims = [{"name": "gpus"}] if "claims" in spec else None
+    containers = [{"name": "c", "resources": {**spec, "requests": spec.get("limits")}}]
+    member = project_pod(
+        {"metadata": metadata, "spec": {"containers": containers, "resourceClaims": claims}}
+    ).member
+    assert member is not None
+    assert member.charge == (Charge("others", "h100", chips) if chips else None)
+
+
 @pytest.mark.parametrize(
     "text", ["", "q", "q/h100", "q//8", "/h100/8", "q/h100/many", "q/h100/-8", "q/h100/" + "9" * 9]
 )
