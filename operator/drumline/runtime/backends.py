@@ -56,6 +56,7 @@ class Backends:
         self._namespace = namespace
         self._adapters = adapters(settings)
         self._served: frozenset[Need] = frozenset()
+        self.discovered = False  # whether the API server has said what it serves
         self._choices: dict[str, Choice] = {}
         self._wanted: set[str] = set()
         self._mirrors: dict[Need, tuple[Reflector[Found], asyncio.Task[None]]] = {}
@@ -70,7 +71,8 @@ class Backends:
         self.want(name, backend_of(obs.status))
         if not self._wanted:
             return obs
-        choice, groups = self.choice(name), tuple(self._groups(obs))
+        choice = self.choice(name) if _runs(obs) else self.offered(name)
+        groups = tuple(self._groups(obs))
         if choice is OURS and not groups:
             return obs
         level = obs.spec.scheduling.placement.level if obs.spec is not None else None
@@ -83,6 +85,14 @@ class Backends:
             self._choices[name] = choose(name, self._adapters, self._served)
         return self._choices[name]
 
+    def offered(self, name: str) -> Choice:
+        """The backend for an attempt that is yet to begin: absent, too, while what it has of gangs may not be listed."""
+        choice, denied = self.choice(name), self.denied
+        needs = choice.adapter.needs if choice.adapter is not None else ()
+        hidden = next((f"{need.plural}.{need.group}" for need in needs if need in denied), "")
+        text = f"the operator may not list {hidden}: add {name} to the chart's `backends`"
+        return Choice(name, None, text) if hidden else choice
+
     async def refresh(self) -> bool:
         """Ask what is served; whether it is other than before. An API server that does not answer changes nothing."""
         try:
@@ -90,6 +100,7 @@ class Backends:
         except (ApiError, KeyError, TypeError) as error:  # an odd answer may not end what follows them
             logger.warning("cannot discover what other schedulers serve: %s", error)
             return False
+        self.discovered = True
         news = self.requests.are_served(NEED in served)
         if served == self._served:
             return news
@@ -101,16 +112,19 @@ class Backends:
 
     async def run(self) -> None:
         """Follow what is served, and mirror what is wanted, until cancelled."""
+        denied: frozenset[Need] = frozenset()
         try:
             while True:
                 self._mirror()
                 self.requests.mirror()
                 absent = any(self.choice(name).adapter is None for name in self._wanted)
-                absent = absent or self.requests.absent
+                absent = absent or self.requests.absent or len(self.known) < len(self._mirrors)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), ABSENT_SECONDS if absent else REFRESH_SECONDS)
                 self._wake.clear()
-                if await self.refresh():
+                news = await self.refresh()
+                before, denied = denied, self.denied
+                if news or denied != before:
                     self.appeared()
         finally:
             self.requests.stop()
@@ -122,9 +136,8 @@ class Backends:
 
         Which queue a gang came from that holds a place with a backend is not asked again.
         """
-        attempts, named = obs.status.attempts, obs.spec.scheduling.backend if obs.spec is not None else None
-        runs = bool(attempts) and attempts[-1].finished_at is None
-        if obs.status.placement is not None and (runs or not (named or obs.queue)):
+        named = obs.spec.scheduling.backend if obs.spec is not None else None
+        if _runs(obs) or (obs.status.placement is not None and not (named or obs.queue)):
             return backend_of(obs.status)
         if obs.spec is None:
             return BUILTIN
@@ -148,6 +161,14 @@ class Backends:
     def known(self) -> frozenset[Need]:
         """The kinds of which everything there is has been seen."""
         return frozenset(need for need, (mirror, _) in self._mirrors.items() if mirror.synced.is_set())
+
+    @property
+    def denied(self) -> frozenset[Need]:
+        """The kinds of which nothing was ever seen, since the operator may not list them."""
+        unseen = (
+            (need, mirror.error) for need, (mirror, _) in self._mirrors.items() if not mirror.synced.is_set()
+        )
+        return frozenset(need for need, error in unseen if isinstance(error, ApiError) and error.denied)
 
     def named(self, namespace: str, name: str) -> Iterator[Found]:
         """What backends have under that name."""
@@ -188,6 +209,12 @@ class Backends:
                 names = {r["name"] for r in listed.get("resources") or ()}
                 found += [n for n in wanted if (n.group, n.version) == (group, version) and n.plural in names]
         return found
+
+
+def _runs(obs: Observation) -> bool:
+    """Whether an attempt is under way, which has a place."""
+    attempts = obs.status.attempts
+    return obs.status.placement is not None and bool(attempts) and attempts[-1].finished_at is None
 
 
 def _found(need: Need, document: dict[str, Any]) -> Found:

@@ -25,11 +25,13 @@ def told(backends: Backends, obs: Observation) -> Observation:
     level = obs.spec.scheduling.placement.level if obs.spec is not None else None
     return replace(
         obs,
-        backend=backends.choice(name),
+        backend=backends.offered(name),
         backends={known: backends.choice(known) for known in sorted(with_whom)},
         topology_key=backends.key_of(level),
         theirs=tuple(_found(backends, obs, left)),
         theirs_known=backends.known,
+        theirs_denied=backends.denied,
+        discovered=backends.discovered,
     )
 
 

@@ -14,7 +14,7 @@ from drumline.core.gang.backends.registry import OURS, BackendSettings
 from drumline.core.training.observation import Observation
 from drumline.runtime import backends
 from drumline.runtime.backends import Backends
-from drumline.runtime.errors import NotFound, Unavailable
+from drumline.runtime.errors import Forbidden, NotFound, Unavailable
 from tests.unit.core.training import jobs
 from tests.unit.core.training.jobs import UID
 
@@ -30,6 +30,7 @@ class Api:
         self.asked: list[str] = []
         self.items: list[dict[str, Any]] = []
         self.error: Exception | None = None
+        self.no_list: Exception | None = None
 
     async def request(self, method: str, path: str, **_: Any) -> Any:
         self.asked.append(path)
@@ -39,6 +40,8 @@ class Api:
         if path == "/apis":
             versions = [{"version": v} for v in self.versions]
             return {"groups": [{"name": "scheduling.k8s.io", "versions": versions}]}
+        if path.endswith("/podgroups") and self.no_list is not None:
+            raise self.no_list
         if path.endswith("/podgroups"):
             return {"items": self.items, "metadata": {"resourceVersion": "1"}}
         if path.rpartition("/")[2] in self.versions:
@@ -174,6 +177,62 @@ async def test_a_backend_that_appears_wakes_the_jobs_and_is_mirrored() -> None:
     assert known.told(job).groups == (found,)
     assert known.told(job).groups_known == {found.need}
     assert known.told(replace(job, job=replace(job.job, uid="another"))).groups == ()
+
+
+DENIED = Forbidden(
+    'podgroups is forbidden: User "op" cannot list resource "podgroups" in API group "scheduling.k8s.io"',
+    status=403,
+)
+
+
+async def test_a_backend_whose_objects_may_not_be_listed_gets_no_new_attempt_until_they_may() -> None:
+    api, looks = Api("v1alpha2"), []
+    api.no_list = DENIED
+    known = beside(api)
+    known.appeared = lambda: looks.append(known.told(named("native")).backend.absent)
+    running = jobs.begun()
+    assert running.status.placement is not None
+    placement = running.status.placement.model_copy(update={"backend": "native"})
+    running = replace(running, status=running.status.model_copy(update={"placement": placement}))
+    await known.refresh()
+    known.told(named("native"))
+    task = asyncio.create_task(known.run())
+    await asyncio.sleep(3 * backends.ABSENT_SECONDS)
+    assert len(looks) == 1, "who waits is told once"
+    assert "may not list podgroups.scheduling.k8s.io" in looks[0]
+    assert "native" in looks[0]
+    assert "chart's `backends`" in looks[0]
+    assert known.told(running).backend.adapter is not None, "an attempt that runs goes on"
+    assert known.denied == set(known.choice("native").adapter.needs)  # type: ignore[union-attr]
+    api.no_list = None
+    await asyncio.sleep(3 * backends.ABSENT_SECONDS)
+    task.cancel()
+    assert looks[1:] == [""]
+    assert (known.denied, len(known.known)) == (frozenset(), 1)
+
+
+async def test_a_list_that_fails_for_another_reason_is_not_denied() -> None:
+    api = Api("v1alpha2")
+    api.no_list = Unavailable("away", status=503)
+    known = beside(api)
+    await known.refresh()
+    known.told(named("native"))
+    task = asyncio.create_task(known.run())
+    await asyncio.sleep(2 * backends.ABSENT_SECONDS)
+    task.cancel()
+    assert (known.denied, known.known) == (frozenset(), frozenset())
+    assert known.told(named("native")).backend.adapter is not None
+
+
+async def test_what_is_served_is_known_once_the_api_server_has_said_so() -> None:
+    api = Api()
+    api.error = Unavailable("away", status=503)
+    known = beside(api)
+    await known.refresh()
+    assert not known.discovered
+    api.error = None
+    assert not await known.refresh()
+    assert known.discovered
 
 
 async def test_a_level_is_known_by_its_label() -> None:

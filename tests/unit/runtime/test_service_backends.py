@@ -8,6 +8,7 @@ import pytest
 
 from drumline.core.gang.backends.base import Found
 from drumline.core.gang.backends.registry import OURS, BackendSettings
+from drumline.core.inference.backing import refusal
 from drumline.core.inference.observation import Observation
 from drumline.core.inference.policies.admission import request_of
 from drumline.runtime.backends import Backends
@@ -82,6 +83,24 @@ def test_a_running_attempt_is_told_of_with_what_its_backend_has_of_it() -> None:
     assert (seen.backend, seen.backends["native"].adapter) == (OURS, THEIRS.adapter)
     assert [f.document["metadata"]["name"] for f in seen.theirs] == [NAME]
     assert told(Stocked("builtin", "", foreign), service(None, LEFT)).theirs == ()
+
+
+def test_a_new_attempt_is_refused_where_the_backends_objects_may_not_be_listed() -> None:
+    class Denied(Stocked):
+        known = denied = frozenset()  # type: ignore[assignment]
+
+    blind = Denied()
+    unseen = told(blind, service("native", LEFT))
+    assert (unseen.discovered, unseen.theirs_denied) == (False, frozenset())
+    Denied.denied, blind.discovered = frozenset({NEED}), True  # type: ignore[assignment, misc]
+    seen = told(blind, service("native", LEFT))
+    assert seen.backend.adapter is None
+    assert seen.backends["native"].adapter is THEIRS.adapter
+    assert (seen.discovered, seen.theirs_denied) == (True, {NEED})
+    message = refusal(services.view(seen), "serve", services.waiting())
+    assert message is not None
+    assert message.reason == "BackendUnavailable"
+    assert "chart's `backends`" in message.message
 
 
 def test_what_changes_at_a_backend_wakes_the_service() -> None:

@@ -16,6 +16,7 @@ from drumline.api.validation_inference_backend import unsupported
 from drumline.core.gang.backends.base import BUILTIN, Found, GangFacts, RoleFacts
 from drumline.core.gang.backends.registry import OURS, Choice
 from drumline.core.gang.backing import Backed, is_of, requests_of
+from drumline.core.gang.clock import unix
 from drumline.core.gang.types import GangRequest, PlacementPolicy, Refusal
 from drumline.core.inference import names
 from drumline.core.inference.groups import live
@@ -24,6 +25,7 @@ from drumline.core.inference.view import View
 
 LEADER: Final = "leader"
 WORKER: Final = "worker"
+UNSEEN_SECONDS: Final = 60.0  # a right that comes by then is made use of
 REMEMBERED: Final = 4  # attempts of which something may be left with a backend
 
 
@@ -150,9 +152,16 @@ def belongs(uid: str, found: Found) -> bool:
 
 
 def all_seen(view: View, group: GroupStatus) -> bool:
-    """Whether nothing of the group can be with its backend but what is seen there."""
-    adapter = view.obs.backends.get(group.backend or BUILTIN, OURS).adapter
-    return adapter is None or view.obs.theirs_known.issuperset(adapter.needs)
+    """Whether nothing of the group, which is finished, can be with its backend but what is seen there.
+
+    What may not be listed could not be deleted either: it is waited for no longer than `UNSEEN_SECONDS`.
+    """
+    choice = view.obs.backends.get(group.backend or BUILTIN, OURS)
+    if choice.adapter is None:
+        return view.obs.discovered or not choice.foreign
+    unseen = {*choice.adapter.needs} - view.obs.theirs_known
+    waited = view.now - unix(group.draining_since, view.now)
+    return not unseen or (unseen <= view.obs.theirs_denied and waited > UNSEEN_SECONDS)
 
 
 def waits_there(view: View, role: str, group: GroupStatus) -> bool:

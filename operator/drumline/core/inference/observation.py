@@ -94,6 +94,10 @@ class Observation:
     topology_key: str = ""  # node label of the level of `scheduling.placement`; "" = none
     theirs: tuple[Found, ...] = ()  # what other schedulers and queues have of the groups' attempts
     theirs_known: frozenset[Need] = frozenset()  # of which kinds that is all there is
+    theirs_denied: frozenset[Need] = (
+        frozenset()
+    )  # of which kinds nothing was ever seen: they may not be listed
+    discovered: bool = True  # whether the API server has said what it serves
     lost: frozenset[str] = frozenset()  # nodes of groups that are gone or not ready
     cordoned: frozenset[str] = frozenset()  # nodes of groups that are unschedulable: being drained
     tainted: Mapping[str, tuple[Taint, ...]] = field(

@@ -238,6 +238,23 @@ class TestTheWayBack:
         over = self.over(elsewhere.found(NAME), elsewhere.found("chat-serve-2-0-g"), attempt=2)
         assert gone(retire(services.view(over))) == ["chat-serve-2-0-0", NAME]
 
+    def test_what_may_not_be_listed_holds_a_groups_entry_for_a_while_only(self) -> None:
+        unknown = {"theirs": (), "theirs_known": frozenset(), "theirs_denied": frozenset({NEED})}
+        for seconds, stays in ((backing.UNSEEN_SECONDS - 1, True), (backing.UNSEEN_SECONDS + 1, False)):
+            over = services.draining(nodes=(), backend="native", draining_since=ago(seconds))
+            view = retire(services.view(seen(over, **unknown)))
+            assert bool(view.groups("serve")) is stays
+            slow = retire(services.view(seen(over, **{**unknown, "theirs_denied": frozenset()})))
+            assert slow.groups("serve"), "a list that only takes its time is waited for"
+
+    def test_an_absent_backend_has_nothing_once_it_is_known_to_be_absent(self) -> None:
+        absent = {"backends": {"native": Choice("native", None, "no")}, "theirs": ()}
+        over = seen(services.draining(nodes=(), backend="native"), **absent, discovered=False)
+        assert retire(services.view(over)).groups("serve")
+        assert not retire(services.view(replace(over, discovered=True))).groups("serve")
+        ours = seen(services.draining(nodes=()), theirs=(), discovered=False)
+        assert not retire(services.view(ours)).groups("serve")
+
 
 def gone(view) -> list[str]:
     """Names of what is deleted."""
