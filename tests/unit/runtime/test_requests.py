@@ -13,12 +13,12 @@ from drumline.core.gang.queues import Queue, QueueQuota
 from drumline.core.gang.types import Node
 from drumline.core.training.decide import decide
 from drumline.core.training.observation import Granted, Observation, Settings
-from drumline.core.training.provisioned import NOTHING, PROVISIONED, Owned
+from drumline.core.training.provisioned import NOTHING, PROVISIONED, TEMPLATES, Owned
 from drumline.runtime import backends
 from drumline.runtime.backends import Backends
 from drumline.runtime.catalogue import Catalogue
 from drumline.runtime.controller import Clocks, Controller
-from drumline.runtime.errors import Invalid, NotFound
+from drumline.runtime.errors import Forbidden, Invalid, NotFound
 from drumline.runtime.executor import Outcome
 from drumline.runtime.queue_book import QueueBook
 from drumline.runtime.queue_jobs import JobQueues
@@ -50,7 +50,7 @@ class Api:
     """Serves the kind or does not, and a request and a template of it, which never change while they are watched."""
 
     def __init__(self) -> None:
-        self.served = False
+        self.served, self.denied = False, False
         said = [{"type": "Provisioned", "status": "True", "reason": "Done", "message": "all of them"}]
         self.requests = [document(NAME, status={"conditions": said}), document("other-nodes-1", "another")]
 
@@ -62,6 +62,10 @@ class Api:
         if path == f"/apis/{GROUP}/v1":
             return {"resources": [{"name": "provisioningrequests"}]}
         if path.endswith(("/provisioningrequests", "/podtemplates")):
+            if self.denied:
+                raise Forbidden(
+                    'podtemplates is forbidden: User "x" cannot list resource "podtemplates"', status=403
+                )
             found = self.requests if path.endswith("requests") else [document(f"{NAME}-worker")]
             return {"items": found, "metadata": {"resourceVersion": "1"}}
         raise NotFound("no such path", status=404)
@@ -105,7 +109,25 @@ async def test_a_kind_that_appears_wakes_the_jobs_and_is_mirrored() -> None:
     running.cancel()
 
 
-async def test_a_kind_that_goes_is_mirrored_no_more() -> None:
+async def test_a_right_that_is_denied_is_told_and_so_is_that_it_came() -> None:
+    api, news = Api(), [0]
+    api.served = api.denied = True
+    known, job = beside(api), asking()[0]
+    known.appeared = lambda: news.append(1)
+    known.told(job)
+    running = asyncio.create_task(known.run())
+    await asyncio.sleep(2 * backends.ABSENT_SECONDS)
+    told = known.told(job).provisioner
+    assert (told.served, told.denied, told.listed) == (True, True, False)
+    before, api.denied = len(news), False
+    await asyncio.sleep(2 * backends.ABSENT_SECONDS)
+    told = known.told(job).provisioner
+    assert (told.served, told.denied, told.listed) == (True, False, True)
+    assert len(news) > before
+    running.cancel()
+
+
+async def test_templates_of_a_kind_that_goes_are_still_known() -> None:
     api = Api()
     api.served = True
     known = beside(api)
@@ -117,7 +139,9 @@ async def test_a_kind_that_goes_is_mirrored_no_more() -> None:
     assert known.told(job).provisioner.objects
     api.served = False
     await asyncio.sleep(2 * backends.REFRESH_SECONDS)
-    assert known.told(job).provisioner == NOTHING
+    left = known.told(job).provisioner
+    assert not left.served
+    assert [o.resource for o in left.objects] == [TEMPLATES]
     running.cancel()
 
 

@@ -72,6 +72,8 @@ class Provisioner:
 
     served: bool = False  # whether it knows the kind
     objects: tuple[Owned, ...] = ()  # of the job
+    listed: bool = True  # whether these are all
+    denied: bool = False  # whether the operator lacks the right to requests or their templates
 
     def request(self, name: str) -> Owned | None:
         """The job's request of that name."""

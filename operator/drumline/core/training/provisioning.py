@@ -50,15 +50,25 @@ def asks_by_request(view: View) -> Provisioning | None:
 
 def begins_unpinned(view: View) -> bool:
     """Whether the gang, which waits, is now to have its quota without nodes: to begin, or to ask for them."""
-    return _due(view) and (asks_by_request(view) is None or view.obs.provisioner.served)
+    found = view.obs.provisioner
+    able = found.served and found.listed and not found.denied
+    return _due(view) and (asks_by_request(view) is None or able)
 
 
 def for_want_of_api(view: View, answer: Refusal) -> Refusal:
-    """The refusal of a gang that would ask for nodes, if the cluster knew the kind."""
+    """The refusal of a gang that would ask for nodes, if the cluster knew the kind and let the operator ask by it."""
     if answer.reason not in WANT_OF_NODES or not _due(view) or begins_unpinned(view):
         return answer
-    what = f"{NEED.kind} ({NEED.group}/{NEED.version})"
-    text = f"{answer.message}; nodes can't be asked for, as the cluster does not serve {what}"
+    found, what = view.obs.provisioner, f"{NEED.kind} ({NEED.group}/{NEED.version})"
+    if found.denied and found.served:
+        why = (
+            f"the operator has no right to {what}: the chart's value `provisioningRequests.enabled` gives it"
+        )
+    elif found.served:
+        return answer
+    else:
+        why = f"the cluster does not serve {what}"
+    text = f"{answer.message}; nodes can't be asked for, as {why}"
     return Refusal(Reason.PROVISIONING_UNAVAILABLE, text)
 
 

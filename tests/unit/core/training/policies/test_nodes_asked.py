@@ -246,6 +246,24 @@ def test_without_the_api_it_says_so_and_waits_for_nodes() -> None:
     assert there.waiting.unpinned
 
 
+def test_without_the_right_it_takes_no_quota_and_names_what_gives_it() -> None:
+    obs = replace(refused(), provisioner=Provisioner(served=True, listed=False, denied=True))
+    plan = decide(obs, ASKED)
+    assert plan.waiting is not None
+    assert not plan.waiting.unpinned
+    status = jobs.written(plan)
+    assert jobs.reason(status, ConditionType.QUOTA_RESERVED) == ("False", "ProvisioningUnavailable")
+    assert "the chart's value `provisioningRequests.enabled`" in str(status)
+
+
+def test_nothing_is_asked_for_before_it_is_known_what_was() -> None:
+    obs = replace(refused(), provisioner=Provisioner(served=True, listed=False))
+    plan = decide(obs, ASKED)
+    assert plan.waiting is not None
+    assert not plan.waiting.unpinned
+    assert "can't be asked for" not in str(jobs.written(plan))
+
+
 def test_what_the_api_server_refuses_is_said() -> None:
     obs, _ = asking()
     plan = decide(
