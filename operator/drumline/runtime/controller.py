@@ -33,6 +33,7 @@ from drumline.runtime.executor import Executor, Outcome
 from drumline.runtime.expectations import Expectations
 from drumline.runtime.holdings import Holdings
 from drumline.runtime.http import Client
+from drumline.runtime.job_memory import comes_late
 from drumline.runtime.ledger_entry import Draft
 from drumline.runtime.ledger_keeper import NO_METER, LedgerKeeper, Meter
 from drumline.runtime.observe import observe
@@ -257,11 +258,13 @@ class Controller:
         if outcome.resource_version:
             self._status_written(record, plan, outcome)
         memory.conflicts = in_a_row(error, memory.conflicts)
-        if isinstance(error, NameConflict):
+        pod, late = created_pod(plan, outcome.failed), later_helpers(record.spec)
+        if isinstance(error, NameConflict) and not comes_late(pod, late):
             memory.foreign |= {error.object_name}
         elif error is not None and is_final(error, memory.conflicts):
-            pod, text = created_pod(plan, outcome.failed), f"{outcome.failed}: {error.message}"
-            memory.refuse(pod, text, later_helpers(record.spec), self._now())
+            memory.refuse(pod, f"{outcome.failed}: {error.message}", late, self._now())
+            if pod is not None:
+                self.preflight.distrust(record.meta.namespace)
         for what in outcome.applied:
             note_published(memory, plan, what, self._now())
 

@@ -51,10 +51,9 @@ class JobMemory:
 
         The gang is whole without a spare's, and runs on without a late helper's.
         """
-        role = pod["metadata"]["labels"].get(LABEL_ROLE) if pod is not None else None
-        if role == ROLE_SPARE:
+        if pod is not None and _role(pod) == ROLE_SPARE:
             self.spares_refused = text
-        elif role in late:
+        elif comes_late(pod, late):
             self.late_refused = text, now
         elif pod is not None:
             self.blocked = text
@@ -67,3 +66,13 @@ class JobMemory:
         """Another attempt begins, or none does."""
         self.blocked = self.spares_refused = ""
         self.late_refused = NOTHING_SAID
+
+
+def comes_late(pod: Mapping[str, Any] | None, late: Collection[str]) -> bool:
+    """Whether it is a pod of one of these helpers, which come when the gang runs already."""
+    return pod is not None and _role(pod) in late
+
+
+def _role(pod: Mapping[str, Any]) -> str | None:
+    role: str | None = (pod["metadata"].get("labels") or {}).get(LABEL_ROLE)
+    return role

@@ -3,7 +3,7 @@
 One pod of each role is created with ``dryRun=All`` and strict field validation: a malformed template, a
 PodSecurity level, a LimitRange or somebody's webhook speaks up now, and placement works with the requests
 that came back. Bound volumes are resolved to their nodes, and the namespace's quotas are checked for the
-whole gang. Jobs of one template in one namespace share a dry run for a while.
+whole gang. Jobs of one template in one namespace share a dry run for a while, or until a pod is refused there after all.
 
 The dry run leaves the choice of a name to the API server: a name that somebody else has is no fault of the
 template, and the create proper says so.
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from hashlib import sha256
+from math import inf
 from typing import Any
 
 import orjson
@@ -80,6 +81,7 @@ class Cleared:
 class _Known:
     """What a dry run says, or will say."""
 
+    namespace: str
     until: float
     task: asyncio.Task[PodShape | Refusal]
     manifest: Manifest
@@ -128,6 +130,11 @@ class Preflight:
         refusal = None if gives_way else self.quotas.refusal(request.uid, request.namespace, roles)
         return refusal or Cleared(_shaped(request, [shape for _, shape, _ in roles]), roles)
 
+    def distrust(self, namespace: str) -> None:
+        """A pod was refused there: what dry runs said before may not hold any more."""
+        old = {k: replace(v, until=-inf) for k, v in self._shapes.items() if v.namespace == namespace}
+        self._shapes |= old
+
     def close(self) -> None:
         """Cancel what is under way."""
         self.quotas.close()
@@ -143,7 +150,7 @@ class Preflight:
             now = self._clock()
             self._shapes = {k: v for k, v in self._shapes.items() if v.until >= now or not v.task.done()}
             task = asyncio.create_task(self._ask(request, sample))
-            known = self._shapes[key] = _Known(now + KEPT_SECONDS, task, manifest)
+            known = self._shapes[key] = _Known(request.namespace, now + KEPT_SECONDS, task, manifest)
             task.add_done_callback(partial(self._asked, key))
         shape = await asyncio.shield(known.task)
         if isinstance(shape, Refusal):

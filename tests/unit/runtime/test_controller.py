@@ -135,6 +135,33 @@ async def test_a_name_that_is_taken_is_remembered(controller):
     assert controller.world.remember(UID).foreign == {"services/job"}
 
 
+async def test_a_name_that_a_later_helper_needs_and_somebody_has_ends_no_gang(controller):
+    late = {"name": "eval", "dependsOn": [{"name": "workers", "status": "Ready"}], "template": jobs.TEMPLATE}
+    observation = jobs.begun(jobs.job(jobs.spec(helpers=[late])))
+    status = observation.status.model_copy(update={"created_helpers": ()})
+    there = {n: jobs.up(p) for n, p in observation.pods.items() if "eval" not in n}
+    observation = replace(observation, status=status, pods=there)
+    plan, record = decide(observation, NOW), _seen(controller, observation)
+    outcome = Outcome(
+        failed="pods/job-1-eval-0", error=NameConflict("pods/job-1-eval-0", "belongs to somebody else")
+    )
+    controller._learn(record, plan, outcome)
+    memory = controller.world.remember(UID)
+    assert memory.foreign == frozenset()
+    assert memory.late_refused == ("pods/job-1-eval-0: belongs to somebody else", NOW)
+
+
+async def test_a_pod_that_is_refused_casts_doubt_on_the_dry_runs_of_its_namespace(controller, monkeypatch):
+    doubted = []
+    monkeypatch.setattr(controller.preflight, "distrust", doubted.append)
+    record, plan = _beginning(controller)
+    controller._learn(record, plan, Outcome(failed="services/job", error=Forbidden("no", status=403)))
+    controller._learn(record, plan, Outcome(failed="pods/job-1-0-1", error=Conflict("going", status=409)))
+    assert doubted == []
+    controller._learn(record, plan, Outcome(failed="pods/job-1-0-1", error=Forbidden("no", status=403)))
+    assert doubted == ["ns"]
+
+
 async def test_conflicts_are_tried_again_ever_later_and_end_in_another_attempt(controller):
     record, plan = _beginning(controller)
     outcome = Outcome(failed="pods/job-1-0-1", error=Conflict("still going away", status=409))

@@ -139,6 +139,18 @@ async def test_three_hundred_jobs_of_one_template_share_one_dry_run(jobs: Jobs) 
     assert jobs.api.lists == 1
 
 
+async def test_a_pod_that_was_refused_after_all_has_its_namespace_asked_anew(jobs: Jobs) -> None:
+    await jobs.check("a")
+    jobs.preflight.distrust("other")
+    await jobs.check("b")
+    assert len(jobs.api.dry_runs) == 1
+    jobs.preflight.distrust("team")
+    jobs.api.error = Forbidden("violates PodSecurity", status=403)
+    found = await jobs.check("c")
+    assert isinstance(found, Refusal)
+    assert found.reason == Reason.POD_FORBIDDEN
+
+
 async def test_those_that_wait_keep_one_manifest_for_all_jobs_of_a_template(jobs: Jobs) -> None:
     found = [await jobs.check(f"j{i}") for i in range(3)]
     manifests = {id(answer.roles[0][0]) for answer in found if isinstance(answer, Cleared)}
