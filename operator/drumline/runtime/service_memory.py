@@ -2,10 +2,9 @@
 
 A name that is taken is looked at again every few seconds, so that whoever gives it up ends the conflict. A pod that
 was refused for good, or whose name is taken, concerns one group, as does what its backend needs beside its pods: its
-next attempt has other names. A route that can't
-be written, for whatever reason, holds up nothing else: it is left out, and tried again ever later, a minute apart at
-most; what it leads to is left in place meanwhile. What was written counts once the mirror
-shows it: until then the service is not looked at, for some seconds at most.
+next attempt has other names. A route that can't be written, for whatever reason, holds up nothing else: it is left
+out, and tried again ever later, a minute apart at most; what it leads to is left in place meanwhile. What was written
+counts once the mirror shows it: until then the service is not looked at, for some seconds at most.
 """
 
 from __future__ import annotations
