@@ -108,7 +108,12 @@ class World:
         path = resource_path(TRAINING_JOBS, namespace)
         self.jobs = Reflector(client, path, self._reader.read, self._on_job, store=Store[JobRecord]())
         self.nodes = Reflector(
-            client, resource_path("nodes"), project_node, self._on_node, store=Store[Node]()
+            client,
+            resource_path("nodes"),
+            project_node,
+            self._on_node,
+            store=Store[Node](),
+            on_listed=self._nodes_listed,
         )
         self.pods = Reflector(
             client,
@@ -242,6 +247,11 @@ class World:
     def _pods_listed(self, version: str) -> None:
         self.expectations.listed(version)
         self._leaving.look()
+
+    def _nodes_listed(self, version: str) -> None:
+        """Until then nothing could be told of any pod: who was held back for that is looked at now."""
+        self._leaving.look()
+        self._listener.capacity_changed()
 
     def _pod(self, document: Document) -> Pod:
         pod = project_pod(document)

@@ -21,13 +21,15 @@ class Told:
 
     def __init__(self) -> None:
         self.jobs: list[tuple[str, str]] = []
+        self.capacity = 0  # how often it was said that it changed
 
     def job_changed(self, key: tuple[str, str], *, urgent: bool) -> None:
         self.jobs.append(key)
 
     def job_gone(self, uid: str) -> None: ...
 
-    def capacity_changed(self) -> None: ...
+    def capacity_changed(self) -> None:
+        self.capacity += 1
 
 
 @pytest.fixture
@@ -136,6 +138,26 @@ def test_a_job_that_is_gone_holds_its_nodes_while_its_pods_are_not_shown(world: 
     assert world.capacity.reserved(UID)
     world._pods_listed("20")
     assert not world.capacity.reserved(UID)
+
+
+@pytest.mark.parametrize("last", ["nodes", "pods"])
+def test_a_job_that_is_gone_holds_its_nodes_until_pods_and_nodes_are_listed_anew(
+    world: World, told: Told, last: str
+) -> None:
+    observation = jobs.begun()
+    placement = jobs.placement(observation)
+    world.capacity.reserve(request_of(View(observation, jobs.NOW, observation.status)), placement)
+    world.pods.outdated = world.nodes.outdated = True
+    world.forget(UID)
+    first = world.nodes if last == "pods" else world.pods
+    for reflector in (first, getattr(world, last)):
+        assert world.capacity.reserved(UID)
+        reflector.outdated = False
+        assert reflector._on_listed is not None
+        told.capacity = 0
+        reflector._on_listed("20")
+    assert not world.capacity.reserved(UID)
+    assert told.capacity > 0
 
 
 def test_a_job_that_is_gone_and_has_no_such_pod_holds_nothing(world: World) -> None:
