@@ -179,10 +179,14 @@ def version(text: str) -> Ordered:
 
 
 def evaluate(expression: str, device: Device) -> bool | str:
-    """What the expression says, or why it says nothing."""
+    """What the expression says, or why it says nothing. MemoryError, which may be another expression's doing."""
     try:
         found = _program(expression).evaluate({"device": _variable(device)})
-    except Exception as error:  # noqa: BLE001 - whatever anybody's expression makes of the library, it concerns his gang alone
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it makes of the library, it concerns his gang alone
+        if _is_of_memory(error):
+            raise MemoryError from error
         text = str(error.args[0] if error.args else error)
         return text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
     if type(found).__name__ != "BoolType":
@@ -190,7 +194,21 @@ def evaluate(expression: str, device: Device) -> bool | str:
     return bool(found)
 
 
-@lru_cache(maxsize=1024)
+def forget_programs() -> None:
+    """Let go of what was compiled."""
+    _program.cache_clear()
+
+
+def _is_of_memory(error: BaseException | None) -> bool:
+    """Whether the library was out of memory, whatever it made of that."""
+    for _ in range(16):  # chains may have no end
+        if error is None or isinstance(error, MemoryError):
+            break
+        error = error.__cause__ or error.__context__
+    return isinstance(error, MemoryError)
+
+
+@lru_cache(maxsize=16)  # a template has no more selectors
 def _program(expression: str) -> Any:
     import celpy  # noqa: PLC0415 - loaded where the first selector is
 

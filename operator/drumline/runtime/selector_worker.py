@@ -6,12 +6,15 @@ One line of JSON in, one out, after a first line that says it is ready:
     {"answers": [true, false, "why not"], "spent": 0.01}
 
 Whatever an expression does, the kernel ends the process once it has used its seconds of processor time (SIGPROF), and it
-gets no more than `MAX_BYTES` of memory beyond what it begins with: the container's limit is the operator's too.
+gets no more than `MAX_BYTES` of memory beyond what it begins with: the container's limit is the operator's too. One that
+runs out of memory ends, and says nothing of the expression: it may be what came before that has it. What anybody prints
+goes to standard error, for standard output is the protocol's.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import sys
@@ -20,9 +23,10 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from drumline.core.gang.devices import Device, Version
-from drumline.runtime.device_selectors import evaluate
+from drumline.runtime.device_selectors import evaluate, forget_programs
 
 MAX_BYTES: Final = 96 << 20
+OUT_OF_MEMORY: Final = 70  # exit status
 READY: Final = b"ready\n"
 
 
@@ -47,6 +51,7 @@ def unpacked(raw: list[Any]) -> Device:
 def serve(requests: TextIO, answers: TextIO) -> None:
     """Answer until there are no more requests."""
     for line in requests:
+        forget_programs()
         asked = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, asked["seconds"])
         began = time.process_time()
@@ -64,13 +69,19 @@ def _size() -> int:
 
 def main() -> None:
     """Load the library, then serve standard input."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
     evaluate("device.driver == ''", Device(("", "", "")))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _size() + MAX_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    sys.stdout.write(READY.decode())
-    sys.stdout.flush()
-    serve(sys.stdin, sys.stdout)
+    answers.write(READY.decode())
+    answers.flush()
+    try:
+        serve(sys.stdin, answers)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
 
 
 if __name__ == "__main__":

@@ -192,5 +192,6 @@ async def test_a_process_that_does_not_begin_is_tried_again(monkeypatch: pytest.
 
 async def test_an_answer_that_never_comes_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device_answers, "WALL_SECONDS", 0.1)
+    monkeypatch.setattr(device_answers, "END_SECONDS", 0.01)
     async with desk(*stub("import time; time.sleep(3600)")) as at:
         assert "its evaluation did not end well" in str(await at.get("true"))

@@ -62,6 +62,11 @@ class KnownAsk:
         """Why the ask can't be counted at all; "" if it can."""
         return next(iter(self._troubles.values()), "")
 
+    @property
+    def unsure(self) -> set[str]:
+        """Nodes where it is not known what matches, or can't be told."""
+        return {*self.pending, *self._troubles}
+
     def use(self, gang: str, namespace: str, name: str) -> None:
         """A gang asks so."""
         self.forget(gang)

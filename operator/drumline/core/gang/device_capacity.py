@@ -128,8 +128,8 @@ class Devices:
     def answered(self, expression: str) -> None:
         """It is known now for which devices a selector holds, or why that can't be told."""
         for known in self._asks.values():
-            if known.pending and known.uses(expression, self._classes.get(known.ask.device_class)):
-                self._renew(tuple(known.pending), (known,))
+            if known.unsure and known.uses(expression, self._classes.get(known.ask.device_class)):
+                self._renew(known.unsure, (known,))
 
     def resolve(self, request: GangRequest) -> GangRequest | Refusal:
         """The request with its claims as counted resources, or why they can't be counted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from drumline.api.reasons import Reason
-from drumline.core.gang.device_asks import NotYetError
+from drumline.core.gang.device_asks import NotYetError, SelectorError
 from drumline.core.gang.device_capacity import resolved
 from drumline.core.gang.devices import Device
 from drumline.core.gang.placement import place
@@ -130,3 +130,23 @@ def test_nobody_is_let_in_while_devices_change_of_which_a_gang_holds_some() -> N
     answer(at, slow, "model=h100")
     assert at.free() == {"a": 2}
     assert isinstance(ask(at, claiming("new", 1)), Placement)
+
+
+def test_what_could_not_be_told_is_asked_for_again_once_it_can_be() -> None:
+    slow, ill = Slow("yes"), [True]
+
+    def told(expression: str, device: Device, namespaces: Collection[str]) -> bool:
+        if ill[0]:
+            raise SelectorError("not now")
+        return slow(expression, device, namespaces)
+
+    at = Site("a", matches=told).put(raw_class("gpu", "yes"), TWO, raw_slice("a", *gpus(2)))
+    found = ask(at, claiming("g", 1))
+    assert isinstance(found, Refusal)
+    assert "not now" in found.message
+    ill.clear()
+    ill.append(False)
+    at.devices.answered("another")
+    assert isinstance(ask(at, claiming("g", 1)), Refusal)
+    at.devices.answered("yes")
+    assert isinstance(ask(at, claiming("g", 1)), Placement)
