@@ -4,7 +4,8 @@ All creates of a plan run concurrently. A helper that depends on another role wa
 attempt begins with (workers, and helpers that depend on nothing) are only ever created with the rendering it
 began with: after an operator upgrade that renders otherwise, an attempt that lacks one of them begins again.
 A helper that comes due when they all exist is rendered as of today: a gang that runs is never ended for it. Where the
-node of its place is not fit for use by then, it is pinned to none; where the API server refuses it, it is tried again.
+node of its place is not fit for use by then, or not on record any more, it is pinned to none; where the API server
+refuses it, or its name is somebody else's, it is tried again.
 
 What was created is on record, so that a pod that is gone is told from one that is still to come: condition
 Admitted has reason `PodsCreated` once all that the attempt begins with is there, and `status.createdHelpers`
@@ -53,8 +54,6 @@ def creation(view: View) -> View:
         return _recorded(view, set(current))
     if (pause := _not_yet(view)) is not None:
         return view.again_in(pause)
-    if view.obs.placement is None:
-        return _begin_again(view)
     gang = prepared(view, view.status.attempt)
     if not dependent_indexes(view).issuperset(missing) and not _same_rendering(view, gang):
         return _begin_again(view)

@@ -174,6 +174,17 @@ def test_a_helper_whose_node_is_not_fit_any_more_is_pinned_to_none():
     assert pinned == {"job-1-eval-0": False, "job-1-eval-1": True}
 
 
+def test_a_helper_whose_place_is_not_on_record_any_more_is_pinned_to_none_and_ends_no_gang():
+    observation = replace(_due(), placement=None)
+    plan = decide(observation, NOW + 60)
+    made = [rendered(a.manifest) for s in plan.actions for a in s if isinstance(a, Create)]
+    pinned = {m["metadata"]["name"]: "node-" in str(m["spec"].get("affinity")) for m in made}
+    assert pinned == {"job-1-eval-0": False, "job-1-eval-1": False}
+    status = jobs.settled(observation, NOW + 60).status
+    assert status.attempts[-1].finished_at is None
+    assert jobs.reason(status, ConditionType.RESTARTING)[0] != "True"
+
+
 def test_a_helper_that_is_refused_is_tried_again_while_the_gang_runs():
     text = "pods/job-1-eval-0: exceeded quota"
     refused = replace(_due(), late_refused=(text, NOW + 60))
