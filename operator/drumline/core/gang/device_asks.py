@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import permutations
 
 from drumline.core.gang.devices import Device, DeviceAsk, DeviceClass, DeviceId
 from drumline.core.gang.feasibility import tolerates
@@ -28,8 +28,8 @@ from drumline.core.gang.types import EMPTY
 
 # whether a CEL expression holds for a device, asked for in these namespaces; SelectorError, NotYetError
 Matches = Callable[[str, Device, Collection[str]], bool]
-# asks that match the very same devices of a node, and which of these groups match some of the same
-_Shape = tuple[tuple[tuple[str, ...], ...], tuple[tuple[int, int], ...]]
+# on a node: for each ask which devices it matches, as bits, and whether it is counted in sets
+_Shape = tuple[tuple[str, int, bool], ...]
 
 
 class SelectorError(ValueError):
@@ -210,21 +210,21 @@ class Relations:
 
 
 def _shape(matched: Mapping[str, frozenset[DeviceId]], sets: Collection[str]) -> _Shape:
-    """The asks of a node by what they match, and which of those groups match some of the same devices."""
-    groups: dict[tuple[frozenset[DeviceId], str], list[str]] = {}
-    for name, devices in matched.items():
-        groups.setdefault((devices, name if name in sets else ""), []).append(name)
-    pairs = combinations(enumerate(groups), 2)
-    partly = tuple((i, k) for (i, (a, _)), (k, (b, _)) in pairs if not a.isdisjoint(b))
-    return tuple(map(tuple, groups.values())), partly
+    """What asks match on a node, with its devices numbered: nodes that are alike have the same shape."""
+    bits = {device: 1 << i for i, device in enumerate(sorted(frozenset().union(*matched.values())))}
+    return tuple((n, sum(map(bits.__getitem__, devices)), n in sets) for n, devices in matched.items())
 
 
 def _related(shape: _Shape) -> _Relation:
-    groups, pairs = shape
-    equals = {n: tuple(o for o in group if o != n) for group in groups if len(group) > 1 for n in group}
+    groups: dict[tuple[int, str], list[str]] = {}
+    for name, devices, in_sets in shape:
+        groups.setdefault((devices, name if in_sets else ""), []).append(name)
+    equals = {
+        n: tuple(o for o in group if o != n) for group in groups.values() if len(group) > 1 for n in group
+    }
     partly: dict[str, list[str]] = {}
-    for i, k in pairs:
-        for one, others in ((groups[i], groups[k]), (groups[k], groups[i])):
-            for name in one:
+    for (a, names), (b, others) in permutations(((devices, g) for (devices, _), g in groups.items()), 2):
+        if a & b:
+            for name in names:
                 partly.setdefault(name, []).extend(others)
     return _Relation(equals, {name: tuple(others) for name, others in partly.items()})

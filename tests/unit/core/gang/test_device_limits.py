@@ -113,14 +113,14 @@ def test_a_gang_whose_template_is_another_now_keeps_what_it_has() -> None:
 
 def test_asks_that_match_the_same_are_not_compared_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
-    real = device_asks.combinations
+    real = device_asks.permutations
 
     def counted(items: Any, size: int) -> Any:
         for pair in real(items, size):
             compared.append(1)
             yield pair
 
-    monkeypatch.setattr(device_asks, "combinations", counted)
+    monkeypatch.setattr(device_asks, "permutations", counted)
     relations = Relations()
     same = frozenset({("d", "p", "0"), ("d", "p", "1")})
     names = [f"ask-{n}" for n in range(50)]
