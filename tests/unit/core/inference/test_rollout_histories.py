@@ -64,9 +64,13 @@ class Story:
             p.member.slice for p in pods if p.member and p.member.role == role and p.ready and not p.deleting
         }
 
+    def serving(self, role: str) -> set[int]:
+        """Groups that get requests and are to go on: whose end was decided on counts no more, whatever changed since."""
+        return self.ready(role) - {g.id for g in self.world.groups(role).values() if is_going(g)}
+
     def step(self, writes: int | None = None) -> bool:
         """One decision, applied as far as told; it takes nothing from what is needed."""
-        world, before = self.world, {role: self.ready(role) for role in ROLES}
+        world, before = self.world, {role: self.serving(role) for role in ROLES}
         plan = world.decide()
         assert plan == world.decide()
         if plan.intent is None and plan.status is None:
@@ -75,7 +79,7 @@ class Story:
         wrote = world.apply(plan, writes)
         for role in ROLES:
             wanted = self.now_has[role] - self.unavailable
-            left = self.ready(role)
+            left = self.serving(role)
             assert len(left | (overdue & before[role])) >= min(len(before[role]), wanted)
             staying = [g for g in world.groups(role).values() if not is_going(g)]
             assert len(staying) <= self.now_has[role] + self.rules.get("maxSurge", 1)
@@ -149,6 +153,15 @@ def test_whatever_happens_it_ends_and_nothing_that_is_needed_is_lost(
     for event, number in events:
         story.happen(event, number)
         story.step()
+    story.finish()
+
+
+def test_a_group_that_began_to_drain_goes_though_more_are_wanted_since() -> None:
+    story = Story(maxSurge=0, maxUnavailable=1)
+    for event, number in (("image", 1), ("scale", 14), ("fail", 1), ("gone", 0)):
+        story.happen(event, number)
+        story.step()
+    assert len(story.ready("prefill") - story.serving("prefill")) == 1
     story.finish()
 
 
