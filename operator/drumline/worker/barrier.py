@@ -37,6 +37,8 @@ from drumline.worker.launcher_child import BY_SIGNAL, Child
 ASK_SECONDS: Final = 5.0
 UNHANDLED_SECONDS: Final = 1.0  # until a look whether the program handles the signal by now
 BARRIER_SECONDS: Final = 120.0
+START_SECONDS: Final = 5.0  # that a request for stacks waits for a command that is being started
+_GLANCE_SECONDS: Final = 0.05
 _TERMINATED: Final = Ending(128 + signal.SIGTERM)
 _LOST: Final = Ending(1)
 _SILENT: Final = "no Python process answers with its stacks"
@@ -187,10 +189,17 @@ class Barrier:
             text = ""
             with contextlib.suppress(Exception):
                 most = None if number == BY_SIGNAL else crews.MAX_STACKS
-                text = self._epoch.stacks(most) if self._epoch is not None else ""
+                text = self._stacks(most)
             say(f"stacks of {text}" if text else _SILENT)
             if number != BY_SIGNAL and self._crew is not None:
                 self._crew.carried_out(number, text or _SILENT)
+
+    def _stacks(self, most: int | None) -> str:
+        """Of the epoch under way. Its program may run before we know: whoever forks gets a processor later than it."""
+        until = time.monotonic() + START_SECONDS
+        while (self._epoch is None or self._child.pid == 0) and time.monotonic() < until:
+            time.sleep(_GLANCE_SECONDS)
+        return self._epoch.stacks(most) if self._epoch is not None else ""
 
 
 def _crew(environ: Mapping[str, str], who: Identity, child: Child) -> Crew | None:

@@ -50,8 +50,11 @@ class Program:
         text = ""
         deadline = time.monotonic() + 60
         while not all(word in text for word in needed):
-            assert select.select([self.process.stderr], [], [], deadline - time.monotonic())[0], text
-            text += os.read(self.process.stderr.fileno(), 65536).decode()
+            left = max(0.0, deadline - time.monotonic())
+            assert select.select([self.process.stderr], [], [], left)[0], f"nothing more than: {text}"
+            more = os.read(self.process.stderr.fileno(), 65536).decode()
+            assert more, f"it ended, and had said: {text}"
+            text += more
         return text
 
     def end(self) -> None:
@@ -65,6 +68,30 @@ def test_a_programs_stacks(launcher: Path, tmp_path: Path) -> None:
     text = program.stacks("a_place_of_its_own", "<module>")
     assert text.startswith(f"drumline: stacks of process {pid}:\n")
     assert program.process.poll() is None
+    program.end()
+
+
+LATE = """
+import sys, time
+from drumline.worker import epoch, launcher
+spawned = epoch._spawned
+def slowly(*arguments):
+    process = spawned(*arguments)
+    time.sleep(1)
+    return process
+epoch._spawned = slowly
+sys.exit(launcher.main(sys.argv[1:], ""))
+"""
+
+
+def test_a_program_that_runs_before_its_launcher_knows_is_asked_all_the_same(tmp_path: Path) -> None:
+    program = Program.__new__(Program)
+    environ = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", LATE, sys.executable, "-c", SLEEPER.format(before="")]
+    pipe = subprocess.PIPE
+    program.process = subprocess.Popen(command, env=environ, stdout=pipe, stderr=pipe)
+    pid = program.line()
+    assert f"stacks of process {pid}:" in program.stacks("a_place_of_its_own", "<module>")
     program.end()
 
 
